@@ -1,0 +1,1 @@
+"""What acts: models, heads, cached decoding and players."""

@@ -1,0 +1,1 @@
+"""What learns: one file an algorithm, and the few parts that they share."""

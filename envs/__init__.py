@@ -1,0 +1,1 @@
+"""The token MDP: tasks, the engine and its Gymnasium faces, rewards, the exact solver."""

@@ -1,0 +1,1 @@
+"""What compares: command line, studies, statistics, plots and reports."""
