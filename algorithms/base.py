@@ -1,0 +1,276 @@
+"""Algorithm: the learning loop, and what every algorithm shares."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..agents.agent import Agent
+from ..agents.build import build_agent
+from ..envs.errors import TokenGymError
+from ..envs.task import Task
+from . import checkpoint
+from .batch import Batch
+from .callbacks import Callback, as_callback
+from .config import AlgorithmConfig
+from .doors import check_agent, check_task, resolve_task
+from .episodes import Episodes
+from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
+from .loggers import RunLogger
+from .normalise import RunningStd
+from .rewards import learning_rewards
+from .rollout import Collector
+from .schedules import linear
+
+
+class Algorithm(ABC):
+    """Learns to say tokens: collects whole episodes, updates the agent, repeats.
+
+    A subclass is data and one method: its `Config`, the `heads` that its agent needs, what it `requires` of a task,
+    and `update(episodes) -> metrics`. Hooks for subclasses: `setup` (build what the update needs), `behaviour` (how
+    tokens are chosen while collecting), `collect`, and `extra_state` / `load_extra_state` (what a checkpoint must
+    hold beyond agent, optimiser, generators, normalisers and counters).
+
+    Args:
+        env: an environment id, a `TokenEnv`, a `TokenVectorEnv` or a `Task`.
+        agent: a specification that `build_agent` takes ("gpt2-tiny", a dict, a checkpoint folder, …), or an `Agent`.
+        config: the algorithm's `Config`; None takes the defaults.
+        seed: seeds the agent's weights, the starts of the episodes and every draw of the algorithm.
+        device: where the agent lives and learns.
+        reference: the agent to which the KL is measured; None leaves it to ``config.kl_reference``.
+        **overrides: fields of the config to change.
+
+    Raises:
+        TokenGymError: an unknown id or field, or a task or agent that lacks what the algorithm requires.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[AlgorithmConfig]] = AlgorithmConfig
+    heads: ClassVar[tuple[str, ...]] = ("policy",)
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    config: AlgorithmConfig
+
+    def __init__(
+        self,
+        env: Any,
+        agent: Any = "gpt2-tiny",
+        config: AlgorithmConfig | None = None,
+        *,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        reference: Agent | None = None,
+        **overrides: Any,
+    ) -> None:
+        self.task, self.env_spec = resolve_task(env)
+        self.config = (self.Config() if config is None else config).replace(**overrides)
+        self.seed = seed
+        self.device = torch.device(device)
+        check_task(self.name, self.requires, self.task, self.config)
+        self.agent = self.make_agent(agent)
+        check_agent(self.name, self.heads, self.agent, self.task)
+        self.reference = self.make_reference(reference)
+        self.kl_controller = KLController(self.config.kl_coef, self.config.kl_target, self.config.kl_horizon)
+        self.return_scale = RunningStd()
+        self.optimizer = self.make_optimizer(self.agent.parameters())
+        self.generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "update"))
+        self.collector = Collector(
+            self.task,
+            num_rows=self.config.num_rows,
+            seed=derive_seed(seed, "starts"),
+            group_size=self.config.group_size,
+            action_masks=self.config.action_masks,
+            token_rewards=self.config.token_rewards,
+            generator=torch.Generator(self.device).manual_seed(derive_seed(seed, "rollout")),
+        )
+        self.num_timesteps = 0
+        self.num_episodes = 0
+        self.num_updates = 0
+        self.total_timesteps = 0
+        self.setup()
+
+    # Hooks -----------------------------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Build what the update needs beyond the shared parts; called once, at the end of construction."""
+
+    def behaviour(self, output: Any, masks: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        """Choose a token for each row while collecting.
+
+        Args:
+            output: what `Session.step` gave for the m rows (logits, values, Qs).
+            masks: bool (m, A) of what may be said, or None.
+
+        Returns:
+            int64 (m,) tokens and float32 (m,) log-probabilities under the distribution that they were drawn from.
+        """
+        return self.collector.sample(self.agent, output, masks)
+
+    def collect(self) -> Episodes:
+        """Play whole episodes, about ``config.rollout_tokens`` agent tokens in all."""
+        return self.collector.collect(self.agent, self.config.rollout_tokens, self.behaviour)
+
+    @abstractmethod
+    def update(self, episodes: Episodes) -> dict[str, float]:
+        """Learn from freshly collected episodes and return the metrics."""
+
+    def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return (named tensors or arrays, JSON-able data) that a checkpoint must hold for this algorithm."""
+        return {}, {}
+
+    def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Take back what `extra_state` returned."""
+
+    # Shared parts of updates -----------------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget spent, 0 … 1; what schedules run over."""
+        return min(self.num_timesteps / self.total_timesteps, 1.0) if self.total_timesteps else 0.0
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at the present `progress`."""
+        rate = self.config.learning_rate
+        return linear(rate, rate * self.config.final_learning_rate_fraction, self.progress)
+
+    @property
+    def reward_scale(self) -> float:
+        """What rewards, and with them every coefficient in units of reward, are divided by."""
+        return self.return_scale.scale if self.config.reward_scaling else 1.0
+
+    def observe_returns(self, episodes: Episodes) -> None:
+        """Take freshly collected episodes into the running scale of the returns-to-go."""
+        self.return_scale.update(returns_to_go(episodes.flat, self.config.gamma))
+
+    def learning_rewards(self, episodes: Episodes, log_ratio: np.ndarray | None = None) -> np.ndarray:
+        """Return float32 (N,), what the update learns from.
+
+        The task's rewards, less the missing-end penalty, less β times the KL estimate where β acts in the reward, all
+        divided by `reward_scale`.
+
+        Args:
+            episodes: whole episodes with N agent tokens.
+            log_ratio: float (N,), log π − log π_ref of the tokens; needed where ``kl_in`` is "reward" and β > 0.
+        """
+        rewards = episodes.flat.reward.astype(np.float64)
+        if self.config.missing_eos_penalty:
+            assert self.task.vocabulary.eos is not None
+            last = episodes.flat.is_last
+            rewards -= self.config.missing_eos_penalty * (last & (episodes.flat.action != self.task.vocabulary.eos))
+        if log_ratio is not None and self.config.kl_in == "reward":
+            rewards -= self.kl_controller.coef * kl_estimate(log_ratio, self.config.kl_estimator)
+        return (rewards / self.reward_scale).astype(np.float32)
+
+    def optimise(self, loss: Tensor, **tensors: Tensor) -> float:
+        """Take one step of the optimiser on ``loss`` and return the norm of the gradient before clipping.
+
+        Raises:
+            DivergedError: the loss or a gradient is not finite; names the first of ``tensors`` (given in the order in
+                which they are computed), the loss, or the parameter.
+        """
+        if not torch.isfinite(loss):
+            raise DivergedError(first_nonfinite({**tensors, "loss": loss}), self.num_updates)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.agent.parameters(), self.config.max_grad_norm)
+        if not torch.isfinite(norm):
+            gradients = {f"gradient of {n}": p.grad for n, p in self.agent.named_parameters() if p.grad is not None}
+            raise DivergedError(first_nonfinite(gradients), self.num_updates)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.optimizer.step()
+        return float(norm)
+
+    def make_agent(self, agent: Any) -> Agent:
+        """Build the agent from its specification; an `Agent` is taken as it is."""
+        if isinstance(agent, Agent):
+            return agent.to(self.device)
+        return build_agent(
+            agent,
+            self.task.vocabulary,
+            self.task.max_length,
+            heads=self.heads,
+            seed=derive_seed(self.seed, "agent"),
+            device=self.device,
+            temperature=self.config.temperature,
+        )
+
+    def make_reference(self, reference: Agent | None) -> Reference | None:
+        """Build what the KL is measured to: None where β is 0 and no reference agent was given."""
+        if reference is not None:
+            return AgentReference(reference.to(self.device))
+        if not self.config.kl_coef:
+            return None
+        if self.config.kl_reference == "uniform":
+            return UniformReference(self.task.vocabulary.num_actions)
+        return AgentReference(self.agent.clone_frozen())
+
+    def make_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        """Build Adam (AdamW where there is weight decay), with the fused step that tiny models gain most from."""
+        kind = torch.optim.AdamW if self.config.weight_decay else torch.optim.Adam
+        return kind(
+            parameters,
+            lr=self.config.learning_rate,
+            eps=self.config.adam_eps,
+            weight_decay=self.config.weight_decay,
+            fused=True,
+        )
+
+    # Learning --------------------------------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Callback | list[Callback] | None = None,
+        progress_bar: bool = False,
+        log_dir: str | Path | None = None,
+    ) -> Algorithm:
+        """Collect and update until ``total_timesteps`` agent tokens have been said in this algorithm's life.
+
+        The count goes on where an earlier call or a loaded checkpoint left it, and schedules run over the total: to
+        train 2N tokens in two halves, call ``learn(2 * N)`` both times and stop the first by a callback.
+
+        Args:
+            total_timesteps: agent tokens in all, above 0; the last collection may run a little over.
+            callback: one `Callback` or a list of them; `on_update` returning False stops.
+            progress_bar: show tokens, return, KL, entropy and tokens per second.
+            log_dir: where to write ``metrics.jsonl``, ``timings.jsonl`` and TensorBoard events; None writes nothing.
+
+        Raises:
+            TokenGymError: a bad total, or a callback of Stable-Baselines3.
+            DivergedError: a loss or gradient is not finite.
+        """
+        if isinstance(total_timesteps, bool) or int(total_timesteps) != total_timesteps or total_timesteps < 1:
+            raise TokenGymError(f"total_timesteps is {total_timesteps!r}; expected a whole number above 0.")
+        callbacks = as_callback(callback)
+        self.total_timesteps = int(total_timesteps)
+        with RunLogger(log_dir, self, progress_bar) as logger:
+            callbacks.on_start(self)
+            while self.num_timesteps < self.total_timesteps:
+                started = time.perf_counter()
+                episodes = self.collect()
+                collected = time.perf_counter()
+                self.num_timesteps += episodes.num_tokens
+                self.num_episodes += len(episodes)
+                callbacks.on_episodes(self, episodes)
+                metrics = {**episode_metrics(episodes), **self.update(episodes)}
+                self.num_updates += 1
+                logger.log(self, metrics, rollout=collected - started, update=time.perf_counter() - collected)
+                if callbacks.on_update(self, metrics) is False:
+                    break
+            callbacks.on_end(self)
+        return self
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Choose actions for one observation or a batch of them, as Stable-Baselines3 has it; see `Agent.predict`."""
+        return self.agent.predict(observation, state, episode_start, deterministic)

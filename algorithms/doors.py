@@ -1,0 +1,90 @@
+"""Doors: what comes into an algorithm is made into a task, and checked against what the algorithm requires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..agents.agent import Agent
+from ..envs.errors import TokenGymError
+from ..envs.registration import make_task
+from ..envs.task import Task
+from .config import AlgorithmConfig
+
+Requirement = tuple[Callable[[Task], bool], str, str]
+
+REQUIREMENTS: dict[str, Requirement] = {
+    "deterministic": (
+        lambda task: task.deterministic,
+        "deterministic transitions",
+        "choose a task whose replies follow from what was said, or an algorithm without this requirement",
+    ),
+    "save_state": (
+        lambda task: task.can_save_state,
+        "states that can be saved and restored",
+        "choose a task with can_save_state",
+    ),
+    "whole_completions": (
+        lambda task: task.context == "episode",
+        "whole completions (context 'episode')",
+        "choose a task whose context is 'episode'",
+    ),
+    "eos": (
+        lambda task: task.vocabulary.eos is not None,
+        "a vocabulary with an end token",
+        "give the vocabulary an eos",
+    ),
+}
+"""What an algorithm may name in `requires`: a test of the task, what it says, and how to mend it."""
+
+
+def resolve_task(env: Any) -> tuple[Task, dict[str, Any] | None]:
+    """Return the task of ``env`` and, where there is one, the id and arguments to make it again.
+
+    Args:
+        env: an environment id, a `Task`, or a Gymnasium environment or vector environment of this library, wrapped or
+            not.
+
+    Raises:
+        TokenGymError: an unknown id, or something else.
+    """
+    if isinstance(env, str):
+        return make_task(env), {"id": env, "kwargs": {}}
+    if isinstance(env, Task):
+        return env, None
+    base = getattr(env, "unwrapped", env)
+    task = getattr(base, "task", None)
+    if not isinstance(task, Task):
+        raise TokenGymError(
+            f"Cannot learn in {env!r}; expected an environment id, a TokenEnv, a TokenVectorEnv or a Task. "
+            "Other Gymnasium environments come in through 'tokengym/Gym-v0' with their id as env_id."
+        )
+    spec = getattr(env, "spec", None)
+    return task, None if spec is None else {"id": spec.id, "kwargs": dict(spec.kwargs)}
+
+
+def check_task(name: str, requires: tuple[str, ...], task: Task, config: AlgorithmConfig) -> None:
+    """Raise a `TokenGymError` unless ``task`` has everything that the algorithm ``name`` and its config require."""
+    needed = list(requires)
+    if config.missing_eos_penalty and "eos" not in needed:
+        needed.append("eos")
+    for requirement in needed:
+        met, what, remedy = REQUIREMENTS[requirement]
+        if not met(task):
+            raise TokenGymError(f"{name} requires {what}, which {task.name!r} does not have; {remedy}.")
+
+
+def check_agent(name: str, heads: tuple[str, ...], agent: Agent, task: Task) -> None:
+    """Raise a `TokenGymError` unless ``agent`` has the heads of the algorithm ``name`` and the task's vocabulary."""
+    missing = [head for head in heads if head not in agent.heads]
+    if missing:
+        raise TokenGymError(
+            f"{name} needs the heads {list(heads)}; the agent has {list(agent.heads)}. "
+            f"Build it with heads={tuple(heads)!r}, or give a specification and let {name} build it."
+        )
+    if (agent.vocabulary.size, agent.vocabulary.num_actions) != (task.vocabulary.size, task.vocabulary.num_actions):
+        raise TokenGymError(
+            f"The agent was built for {agent.vocabulary.size} tokens, {agent.vocabulary.num_actions} of them sayable; "
+            f"{task.name!r} has {task.vocabulary.size} and {task.vocabulary.num_actions}. Build it with the "
+            "vocabulary of the task."
+        )

@@ -1,0 +1,94 @@
+"""The KL to a reference policy: estimators from samples, and the coefficient that weighs it."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..agents.agent import Agent
+from ..envs.errors import TokenGymError
+from .batch import Batch
+
+ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, Tensor)
+
+
+def kl_estimate(log_ratio: ArrayOrTensor, estimator: str) -> ArrayOrTensor:
+    """Estimate KL(π ‖ π_ref) a token from samples of π (Schulman 2020, "Approximating KL divergence").
+
+    With r = log π − log π_ref at the sampled token: k1 = r (unbiased), k2 = r²/2 (biased; as a loss its gradient is
+    that of the KL), k3 = e^(−r) − 1 + r (unbiased, never negative; as a loss its gradient is that of the reverse KL).
+
+    Args:
+        log_ratio: r, any shape.
+        estimator: "k1", "k2" or "k3".
+
+    Returns:
+        The estimates, in the shape of ``log_ratio``.
+    """
+    if estimator == "k1":
+        return log_ratio
+    if estimator == "k2":
+        return log_ratio**2 / 2
+    if estimator == "k3":
+        # r far below 0 means a token that the policy has all but given up: its exp would overflow float32 at 88.
+        if isinstance(log_ratio, Tensor):
+            return torch.exp(torch.clamp(-log_ratio, max=60.0)) - 1 + log_ratio
+        return np.exp(np.minimum(-log_ratio, 60.0)) - 1 + log_ratio
+    raise TokenGymError(f"kl_estimator is {estimator!r}; expected 'k1', 'k2' or 'k3'.")
+
+
+class KLController:
+    """The coefficient β: fixed, or steered to a target KL an episode (Ziegler et al. 2019, section 2.2).
+
+    After n episodes with mean KL k: β ← β·(1 + clip(k/target − 1, −0.2, 0.2)·n/horizon).
+    """
+
+    def __init__(self, coef: float, target: float | None = None, horizon: int = 10_000) -> None:
+        self.coef = coef
+        self.target = target
+        self.horizon = horizon
+
+    def update(self, kl: float, num_episodes: int) -> None:
+        """Take in the mean KL an episode of ``num_episodes`` new episodes; a fixed coefficient stays."""
+        if self.target is not None:
+            error = min(max(kl / self.target - 1.0, -0.2), 0.2)
+            self.coef *= 1.0 + error * num_episodes / self.horizon
+
+
+class Reference(Protocol):
+    """What the KL is measured against."""
+
+    def log_probabilities(self, batch: Batch) -> Tensor:
+        """Return float32 (N, A), the log-probabilities of all tokens in every state of ``batch``."""
+        ...
+
+
+class UniformReference:
+    """The uniform policy over the tokens that may be said."""
+
+    def __init__(self, num_actions: int) -> None:
+        self.num_actions = num_actions
+
+    def log_probabilities(self, batch: Batch) -> Tensor:
+        """Return float32 (N, A): −log of the number of legal tokens; −inf where a token is illegal."""
+        logits = torch.zeros(len(batch), self.num_actions, device=batch.tokens.device)
+        if batch.masks is not None:
+            logits = logits.masked_fill(~batch.masks, -torch.inf)
+        return torch.log_softmax(logits, -1)
+
+
+class AgentReference:
+    """A frozen agent; one teacher-forced pass a batch, without gradients."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    @torch.no_grad()
+    def log_probabilities(self, batch: Batch) -> Tensor:
+        """Return float32 (N, A), at the agent's own temperature."""
+        logits = batch.evaluate(self.agent, heads=("policy",)).logits
+        assert logits is not None
+        return self.agent.all_log_probs(logits, batch.masks)
