@@ -1,0 +1,137 @@
+"""Counter-based random numbers: every row of a batch has a stream of its own, and a batch draws in one call.
+
+The k-th number of a stream is a hash of (the stream's start, k): SplitMix64 (Steele, Lea and Flood, 2014, "Fast
+splittable pseudorandom number generators") read at position k. A row's numbers therefore depend neither on its
+neighbours nor on its place in the batch, and a stream is saved and restored as two integers.
+"""
+
+from __future__ import annotations
+
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import TokenGymError, positive_int
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
+_SHIFT_TO_DOUBLE = np.uint64(11)
+_TO_UNIT = 2.0**-53
+_MASK = (1 << 64) - 1
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Hashes every number of `x` in place, with SplitMix64's finaliser, and returns it."""
+    x ^= x >> _SHIFT_1
+    x *= _MULTIPLIER_1
+    x ^= x >> _SHIFT_2
+    x *= _MULTIPLIER_2
+    x ^= x >> _SHIFT_3
+    return x
+
+
+def _mix_int(x: int) -> int:
+    """The same hash for one Python integer."""
+    x = ((x ^ (x >> 30)) * int(_MULTIPLIER_1)) & _MASK
+    x = ((x ^ (x >> 27)) * int(_MULTIPLIER_2)) & _MASK
+    return x ^ (x >> 31)
+
+
+@overload
+def derive_start(seed: int, episode: int) -> int: ...
+@overload
+def derive_start(seed: npt.ArrayLike, episode: npt.ArrayLike) -> npt.NDArray[np.uint64]: ...
+def derive_start(seed: npt.ArrayLike, episode: npt.ArrayLike) -> int | npt.NDArray[np.uint64]:
+    """Derives the start of an environment's episode from its seed: a 64-bit hash of (seed, episode).
+
+    Args:
+        seed: The seed that the environment was reset with, a non-negative integer or an array of them.
+        episode: The episode's number since that reset, from 0, an integer or an array.
+
+    Returns:
+        A Python int for two integers, else a uint64 array of the broadcast shape.
+    """
+    if isinstance(seed, (int, np.integer)) and isinstance(episode, (int, np.integer)):
+        if seed < 0 or episode < 0:
+            raise TokenGymError(f"seed={seed}, episode={episode}: both must be at least 0")
+        return _mix_int((_mix_int((int(seed) + int(_GAMMA)) & _MASK) + (int(episode) + 1) * int(_GAMMA)) & _MASK)
+    seeds, episodes = np.broadcast_arrays(np.asarray(seed), np.asarray(episode))
+    for name, values in (("seed", seeds), ("episode", episodes)):
+        if values.dtype.kind not in "iu" or (values.dtype.kind == "i" and (values < 0).any()):
+            raise TokenGymError(f"{name}={values!r}: give integers of at least 0")
+    hashed = _mix(seeds.astype(np.uint64).ravel() + _GAMMA)
+    hashed += (episodes.astype(np.uint64).ravel() + np.uint64(1)) * _GAMMA
+    return _mix(hashed).reshape(seeds.shape)
+
+
+class CounterRandom:
+    """One stream of random numbers for each of `num_rows` rows.
+
+    In all draws `rows` is an integer array of shape (m,) without repetitions, and k numbers are drawn for each row.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = positive_int("num_rows", num_rows)
+        self._starts = np.zeros(num_rows, np.uint64)
+        # Position of the stream: hash(start) + γ · (numbers drawn so far).
+        self._positions = np.zeros(num_rows, np.uint64)
+        self.seed_rows(np.arange(num_rows), np.zeros(num_rows, np.uint64))
+
+    def seed_rows(self, rows: npt.NDArray[np.intp], starts: npt.ArrayLike) -> None:
+        """Begins the streams of `rows` anew from `starts`, uint64 of shape (m,): equal starts, equal streams."""
+        starts = np.asarray(starts, dtype=np.uint64)
+        self._starts[rows] = starts
+        self._positions[rows] = _mix(starts + _GAMMA)
+
+    def bits(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.uint64]:
+        """Draws 64 random bits k times for each row: uint64 of shape (m, k)."""
+        if k == 1:
+            positions = self._positions[rows] + _GAMMA
+            self._positions[rows] = positions
+            return _mix(positions).reshape(-1, 1)
+        steps = np.arange(1, k + 1, dtype=np.uint64) * _GAMMA
+        positions = self._positions[rows][:, None] + steps
+        self._positions[rows] = positions[:, -1] if k else self._positions[rows]
+        return _mix(positions)
+
+    def uniform(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.float64]:
+        """Draws k numbers, uniform on [0, 1), for each row: float64 of shape (m, k)."""
+        return (self.bits(rows, k) >> _SHIFT_TO_DOUBLE) * _TO_UNIT
+
+    def integers(self, rows: npt.NDArray[np.intp], high: int | npt.ArrayLike, k: int = 1) -> npt.NDArray[np.int64]:
+        """Draws k integers, uniform on 0 … high − 1, for each row: int64 of shape (m, k).
+
+        Args:
+            rows: The rows that draw, shape (m,).
+            high: One bound for all, or an array of shape (m,) with one for each row. At most 2^32, where the
+                deviation from uniformity is below 2^-21 of a probability.
+            k: Numbers for each row.
+        """
+        bound = np.asarray(high)
+        if bound.size and bound.min() < 1:
+            raise TokenGymError(f"high={high!r}: the bound of random integers must be at least 1")
+        if bound.ndim:
+            bound = bound[:, None]
+        return (self.uniform(rows, k) * bound).astype(np.int64)
+
+    def normal(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.float64]:
+        """Draws k standard normal numbers for each row (Box–Muller, two uniforms each): float64 of shape (m, k)."""
+        u = self.uniform(rows, 2 * k)
+        return np.sqrt(-2.0 * np.log1p(-u[:, :k])) * np.cos(2.0 * np.pi * u[:, k:])
+
+    def get_row(self, row: int) -> dict[str, int]:
+        """Returns the stream of one row as two integers, `start` and `position`."""
+        return {"start": int(self._starts[row]), "position": int(self._positions[row])}
+
+    def set_row(self, row: int, saved: dict[str, int]) -> None:
+        """Puts one row back to a stream that `get_row` returned."""
+        self._starts[row] = saved["start"]
+        self._positions[row] = saved["position"]
+
+    @property
+    def starts(self) -> npt.NDArray[np.uint64]:
+        """The start that each row's stream was last begun from, uint64 of shape (num_rows,)."""
+        return self._starts.copy()

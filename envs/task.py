@@ -1,0 +1,263 @@
+"""What a task is: everything outside the agent, for a batch of rows.
+
+A task shows a prompt, replies to every finished turn, pays rewards and says when the episode ends. It holds no
+episode itself: the state of all rows is a dictionary of arrays that `make_state` creates and the engine keeps, so that
+one task object can serve any number of engines.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import TokenGymError, positive_int
+from .random import CounterRandom
+from .vocabulary import Vocabulary
+
+Rows = npt.NDArray[np.intp]
+"""Indices of rows, shape (m,), strictly increasing: where m equals the number of rows, they are all the rows."""
+
+State = dict[str, np.ndarray]
+"""The state of all rows: arrays whose first axis is the row."""
+
+
+class Reply(NamedTuple):
+    """What the task says to m rows.
+
+    Attributes:
+        tokens: Token ids, int32 of shape (m, R). A row's ids past its count are ignored.
+        counts: How many tokens each row is told, integers of shape (m,), each in 0 … R.
+        padded: Whether the ids past the counts are known to be the vocabulary's `pad`, which saves a copy.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.integer]
+    padded: bool = False
+
+
+class Outcome(NamedTuple):
+    """What one token of m rows led to.
+
+    Attributes:
+        rewards: Reward for the token, float64 of shape (m,).
+        terminated: Whether the task ended the episode, bool of shape (m,).
+        turn_ended: Whether the token ended the agent's turn, bool of shape (m,). A terminated episode has.
+        reply: What the task says next, or None where it says nothing to any row. Only rows whose turn ended may have
+            a count above 0.
+        token_rewards: None, or a list with one entry for each row whose turn ended, in the order of the rows: the
+            rewards of the turn's tokens one by one, shape (tokens of the turn,), where the task credits them; they sum
+            to the reward. An entry may be None.
+        truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
+    """
+
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    turn_ended: npt.NDArray[np.bool_]
+    reply: Reply | None = None
+    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
+    truncated: npt.NDArray[np.bool_] | None = None
+
+
+class TurnResult(NamedTuple):
+    """A `TokenTask`'s answer to m finished turns.
+
+    Attributes:
+        reply: What the task says next, or None for nothing.
+        rewards: Reward for the turn, float64 of shape (m,), paid at its last token.
+        terminated: Whether the episode ended, bool of shape (m,).
+        token_rewards: None, or one array (or None) a row with the rewards of the turn's tokens, which sum to `rewards`.
+    """
+
+    reply: Reply | None
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
+
+
+class Task(ABC):
+    """A token-level task for a batch of rows.
+
+    Write a `FiniteTask` for what can be enumerated, a `TokenTask` for token ids in arrays, a `TextTask` for strings;
+    subclass `Task` itself only for what fits none of them. The attributes are class attributes or set by `__init__`.
+
+    Attributes:
+        vocabulary: The tokens.
+        name: The task's name, as in `tokengym/<name>-v0`.
+        family: The family that it is listed under.
+        context: `"episode"` where the observation is everything said so far, `"turn"` where it is only the task's last
+            reply and the agent's tokens since.
+        max_length: The context window (L): the most tokens that an observation can have.
+        max_turn_tokens: The most tokens of the agent's in a turn.
+        max_episode_tokens: The most tokens of the agent's in an episode.
+        reward_range: Lowest and highest reward of a token.
+        deterministic: Whether an action has only one outcome (noise in the reward apart).
+        finite: Whether the task is a `FiniteTask` under all its transforms, which the exact solver can take.
+        can_save_state: Whether `save` and `restore` work.
+        has_action_mask: Whether `action_mask` ever forbids anything.
+        random_return: Mean return of uniformly random actions, where known without solving.
+        optimal_return: Highest mean return, where known without solving.
+    """
+
+    vocabulary: Vocabulary
+    name: str = "Task"
+    family: str = "custom"
+    context: Literal["episode", "turn"] = "episode"
+    max_length: int
+    max_turn_tokens: int = 1
+    max_episode_tokens: int
+    reward_range: tuple[float, float] = (-np.inf, np.inf)
+    deterministic: bool = False
+    finite: bool = False
+    can_save_state: bool = True
+    has_action_mask: bool = False
+    random_return: float | None = None
+    optimal_return: float | None = None
+
+    @abstractmethod
+    def make_state(self, num_rows: int) -> State:
+        """Returns the arrays that hold the state of `num_rows` rows, before any episode."""
+
+    @abstractmethod
+    def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
+        """Begins an episode in each of `rows`.
+
+        Args:
+            state: The state of all rows, to be changed in place.
+            rows: The rows, shape (m,).
+            random: The rows' random streams, freshly begun from the episodes' starts.
+
+        Returns:
+            What is shown first, after the `bos` token that begins every observation.
+        """
+
+    @abstractmethod
+    def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
+        """Says one token in each of `rows`.
+
+        Args:
+            state: The state of all rows, to be changed in place.
+            rows: The rows, shape (m,), whose episodes are under way.
+            actions: Token ids in 0 … A − 1, shape (m,).
+            random: The rows' random streams.
+
+        Returns:
+            Rewards, ends and replies. The engine reads them at once: the arrays may be overwritten by the next call.
+        """
+
+    def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Returns which tokens each row may say next: bool of shape (m, A), a fresh array. By default, all."""
+        return np.ones((len(rows), self.vocabulary.num_actions), np.bool_)
+
+    def expert(self, state: State, rows: Rows) -> npt.NDArray[np.integer] | None:
+        """Returns good next tokens, shape (m,), or None where the task knows none (the default)."""
+        return None
+
+    def save(self, state: State, row: int) -> dict[str, Any]:
+        """Returns a copy of one row's state, from which `restore` can continue the episode."""
+        return {key: copy.deepcopy(array[row]) for key, array in state.items()}
+
+    def restore(self, state: State, row: int, saved: dict[str, Any]) -> None:
+        """Puts one row back to what `save` returned."""
+        for key, value in saved.items():
+            state[key][row] = copy.deepcopy(value)
+
+    def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
+        """Returns an observation's tokens, shape (length,), as text for people."""
+        return self.vocabulary.render(tokens.tolist())
+
+    def check(self) -> None:
+        """Raises `TokenGymError` if the task's attributes do not fit together. An engine calls it once."""
+        if not isinstance(getattr(self, "vocabulary", None), Vocabulary):
+            raise TokenGymError(f"task {self.name}: `vocabulary` must be set to a Vocabulary")
+        if self.context not in ("episode", "turn"):
+            raise TokenGymError(f"task {self.name}: context={self.context!r} must be 'episode' or 'turn'")
+        for attribute in ("max_length", "max_turn_tokens", "max_episode_tokens"):
+            positive_int(f"task {self.name}: {attribute}", getattr(self, attribute, None))
+        if self.max_length < 2:
+            raise TokenGymError(f"task {self.name}: max_length={self.max_length} leaves no room for a token after bos")
+
+
+class TokenTask(Task):
+    """A task that answers whole turns, with token ids in arrays.
+
+    A subclass sets the attributes of `Task`, and writes `begin` and `respond`. Arrays of its own go into the state:
+
+        def make_state(self, num_rows):
+            return super().make_state(num_rows) | {"position": np.zeros(num_rows)}
+
+    Attributes:
+        end_of_turn: The token that ends a turn before `max_turn_tokens`, or None where turns have one length.
+    """
+
+    end_of_turn: int | None = None
+
+    @abstractmethod
+    def begin(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
+        """Begins an episode in each of `rows` and returns what is shown first, after `bos`."""
+
+    @abstractmethod
+    def respond(
+        self,
+        state: State,
+        rows: Rows,
+        turn_tokens: npt.NDArray[np.int32],
+        counts: npt.NDArray[np.int64],
+        random: CounterRandom,
+    ) -> TurnResult:
+        """Answers the finished turns of `rows`.
+
+        Args:
+            state: The state of all rows, to be changed in place.
+            rows: The rows whose turn ended, shape (m,).
+            turn_tokens: The tokens of each turn, int32 of shape (m, max_turn_tokens), the end-of-turn token included.
+                Ids past a row's count are meaningless.
+            counts: Tokens in each turn, int64 of shape (m,), at least 1.
+            random: The rows' random streams.
+        """
+
+    def make_state(self, num_rows: int) -> State:
+        """Returns the buffers of the turns under way; subclasses add arrays of their own."""
+        return {
+            "turn_tokens": np.zeros((num_rows, self.max_turn_tokens), np.int32),
+            "turn_counts": np.zeros(num_rows, np.int64),
+        }
+
+    def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
+        """Begins an episode in each of `rows`; see `Task.start`."""
+        state["turn_counts"][rows] = 0
+        return self.begin(state, rows, random)
+
+    def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
+        """Says one token in each of `rows`, and asks `respond` about those whose turn it ended."""
+        counts = state["turn_counts"][rows]
+        state["turn_tokens"][rows, counts] = actions
+        counts += 1
+        state["turn_counts"][rows] = counts
+        ended = counts == self.max_turn_tokens
+        if self.end_of_turn is not None:
+            ended |= actions == self.end_of_turn
+        where = np.flatnonzero(ended)
+        m = len(rows)
+        if not len(where):
+            return Outcome(np.zeros(m), np.zeros(m, np.bool_), ended)
+        ending = rows[where]
+        result = self.respond(state, ending, state["turn_tokens"][ending], counts[where], random)
+        state["turn_counts"][ending] = 0
+        if len(where) == m:
+            return Outcome(result.rewards, result.terminated, ended, result.reply, result.token_rewards)
+        rewards = np.zeros(m)
+        rewards[where] = result.rewards
+        terminated = np.zeros(m, np.bool_)
+        terminated[where] = result.terminated
+        reply = None
+        if result.reply is not None:
+            tokens = np.full((m, result.reply.tokens.shape[1]), self.vocabulary.pad, np.int32)
+            tokens[where] = result.reply.tokens
+            reply_counts = np.zeros(m, np.int64)
+            reply_counts[where] = result.reply.counts
+            reply = Reply(tokens, reply_counts, result.reply.padded)
+        return Outcome(rewards, terminated, ended, reply, result.token_rewards)

@@ -1,0 +1,132 @@
+"""The tokens of an environment: those that the agent can say and those that only the task can show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .errors import TokenGymError, unknown_name
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """An ordered set of named tokens.
+
+    Ids `0 … num_actions − 1` can be said by the agent; ids `num_actions … size − 1` are said by the task only
+    (observations, feedback, padding). A language model over a tokenizer has `num_actions == size`.
+
+    Attributes:
+        tokens: The tokens' names, in the order of their ids. Names are unique.
+        num_actions: How many of them the agent can say (A).
+        bos: Id of the token that begins every observation.
+        pad: Id that fills an observation's columns past its length.
+        eos: Id of the action that ends a text early, or None where there is none.
+        separator: What `render` puts between two names.
+    """
+
+    tokens: tuple[str, ...]
+    num_actions: int
+    bos: int
+    pad: int
+    eos: int | None = None
+    separator: str = " "
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(self.tokens))
+        size = len(self.tokens)
+        if not all(isinstance(token, str) for token in self.tokens):
+            raise TokenGymError(f"token names must be strings, got {self.tokens!r}")
+        if len(set(self.tokens)) != size:
+            twice = sorted({token for token in self.tokens if self.tokens.count(token) > 1})
+            raise TokenGymError(f"token names must be unique, but these are repeated: {', '.join(twice[:5])}")
+        if not 1 <= self.num_actions <= size:
+            raise TokenGymError(
+                f"num_actions={self.num_actions} does not fit a vocabulary of {size} tokens: give 1 … {size}"
+            )
+        for name, token_id in (("bos", self.bos), ("pad", self.pad)):
+            if not 0 <= token_id < size:
+                raise TokenGymError(f"{name}={token_id} is not an id of this vocabulary: give 0 … {size - 1}")
+        if self.eos is not None and not 0 <= self.eos < self.num_actions:
+            raise TokenGymError(
+                f"eos={self.eos} cannot be said by the agent: give an id in 0 … {self.num_actions - 1}, or None"
+            )
+
+    @property
+    def size(self) -> int:
+        """The number of tokens (V)."""
+        return len(self.tokens)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of every name."""
+        return {token: token_id for token_id, token in enumerate(self.tokens)}
+
+    def encode(self, names: Iterable[str]) -> list[int]:
+        """Returns the ids of the names; raises `TokenGymError` with the nearest names for an unknown one."""
+        try:
+            return [self.ids[name] for name in names]
+        except KeyError as error:
+            raise unknown_name("token", error.args[0], self.tokens) from None
+
+    def render(self, ids: Iterable[int]) -> str:
+        """Returns the names of the ids, joined by the separator; padding and `bos` are left out."""
+        return self.separator.join(self.names(token for token in ids if token not in (self.pad, self.bos)))
+
+    def names(self, ids: Iterable[int]) -> list[str]:
+        """Returns the name of every id; raises `TokenGymError` for an id outside of the vocabulary."""
+        names = []
+        for token_id in ids:
+            if not 0 <= token_id < self.size:
+                raise TokenGymError(f"token {token_id} is outside of the vocabulary: ids are 0 … {self.size - 1}")
+            names.append(self.tokens[token_id])
+        return names
+
+    @classmethod
+    def of(cls, sayable: Sequence[str], shown: Sequence[str] = (), eos: str | None = None) -> Vocabulary:
+        """Builds a vocabulary from names, and adds `<bos>` and `<pad>` as tokens that only the task says.
+
+        Args:
+            sayable: What the agent can say, in the order of the actions.
+            shown: What only the task can say. A name that is already sayable must not be repeated here.
+            eos: The name, among the sayable ones, that ends a text early.
+        """
+        tokens = (*sayable, *shown, "<bos>", "<pad>")
+        return cls(
+            tokens=tokens,
+            num_actions=len(sayable),
+            bos=len(tokens) - 2,
+            pad=len(tokens) - 1,
+            eos=None if eos is None else list(sayable).index(eos),
+        )
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Any) -> Vocabulary:
+        """Builds the vocabulary of a `transformers` tokenizer: every id, added tokens included, can be said.
+
+        Args:
+            tokenizer: A `transformers` tokenizer with an end-of-sequence token. Where it has no beginning-of-sequence
+                or padding token, the end token takes that place.
+
+        Raises:
+            TokenGymError: If the tokenizer has no end-of-sequence token.
+        """
+        eos = getattr(tokenizer, "eos_token_id", None)
+        if eos is None:
+            raise TokenGymError(
+                f"the tokenizer {type(tokenizer).__name__} has no end-of-sequence token (eos_token is None): "
+                'set one, for example tokenizer.add_special_tokens({"eos_token": "<eos>"})'
+            )
+        by_id = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
+        size = max(by_id) + 1  # ids may have holes, which models nevertheless give a logit
+        bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else eos
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
+        return cls(
+            tokens=tuple(by_id.get(token_id, f"<unused {token_id}>") for token_id in range(size)),
+            num_actions=size,
+            bos=bos,
+            pad=pad,
+            eos=eos,
+            separator="",
+        )
