@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .errors import TokenGymError, positive_int
+from .errors import positive_int
 from .random import CounterRandom
 from .task import Outcome, Reply, Rows, State, Task
 

@@ -145,7 +145,7 @@ class Task(ABC):
             random: The rows' random streams.
 
         Returns:
-            Rewards, ends and replies. The engine reads them at once: the arrays may be overwritten by the next call.
+            Rewards, ends and replies, in fresh arrays: they are handed on to the caller.
         """
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,409 @@
+"""The batched core: episodes in rows, one token at a time for all of them.
+
+The engine holds the token buffers, the rows' random streams and the task's state. It is addressed by row, never resets
+by itself, and knows nothing of Gymnasium: the faces `TokenEnv` and `TokenVectorEnv` are thin layers over it, and a
+rollout of an algorithm uses it directly.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import TokenGymError, positive_int
+from .random import CounterRandom
+from .task import Reply, Rows, Task
+
+
+class StepResult(NamedTuple):
+    """What one token of each of m rows led to.
+
+    Attributes:
+        rewards: Rewards, float64 of shape (m,).
+        terminated: Whether the task ended the episode, bool of shape (m,).
+        truncated: Whether a full context or a time limit cut the episode, bool of shape (m,).
+        turn_ended: Whether the agent's turn ended, bool of shape (m,). A terminated episode's has.
+        token_rewards: None, or a list with one entry for each row whose turn ended, in the order of the rows: the
+            rewards of the turn's tokens one by one, or None where the task does not credit them.
+    """
+
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    turn_ended: npt.NDArray[np.bool_]
+    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
+
+
+class AppendResult(NamedTuple):
+    """What several tokens of each of m rows, said one after the other, led to.
+
+    Attributes:
+        rewards: Sum of each row's rewards, float64 of shape (m,).
+        terminated: Whether the task ended the episode, bool of shape (m,).
+        truncated: Whether a full context or a time limit cut the episode, bool of shape (m,).
+        turn_ended: Whether the agent's turn ended, bool of shape (m,).
+        token_rewards: As in `StepResult`, for the rows whose turn ended.
+        per_token: The reward after each token, float64 of shape (m, K); 0 past the tokens that were said.
+        said: How many tokens each row said, int64 of shape (m,): fewer than were given where the turn or the episode
+            ended before.
+    """
+
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    turn_ended: npt.NDArray[np.bool_]
+    token_rewards: list[npt.NDArray[np.float64] | None] | None
+    per_token: npt.NDArray[np.float64]
+    said: npt.NDArray[np.int64]
+
+
+class Engine:
+    """Runs a task in a batch of rows.
+
+    An episode begins with `reset(rows, starts)`: the *start* is the episode's seed, so rows that are given the same
+    start meet the same prompt and, for the same tokens, the same draws. All methods take `rows` as an integer array
+    without repetitions, in any order, or None for all rows; results are in the order of `rows`.
+
+    Attributes:
+        task: The task.
+        num_rows: The number of rows (n).
+        tokens: The observations, int32 of shape (n, L), padded on the right with `pad`: a live buffer, to be read and
+            never written.
+        lengths: Tokens in each observation, int32 of shape (n,): a live buffer.
+        over: Whether a row has no episode under way: ended, or not begun. Bool of shape (n,), a live buffer.
+    """
+
+    def __init__(self, task: Task, num_rows: int) -> None:
+        task.check()
+        self.task = task
+        self.num_rows = positive_int("num_rows", num_rows)
+        vocabulary = task.vocabulary
+        self._num_actions = np.uint64(vocabulary.num_actions)
+        self._pad = vocabulary.pad
+        self._limit = task.max_length
+        self._whole_episode = task.context == "episode"
+        self.tokens = np.full((num_rows, self._limit), vocabulary.pad, np.int32)
+        self.tokens[:, 0] = vocabulary.bos
+        self.lengths = np.ones(num_rows, np.int32)
+        self.over = np.ones(num_rows, np.bool_)
+        self._num_over = num_rows
+        self._flat = self.tokens.reshape(-1)
+        self._all: Rows = np.arange(num_rows)
+        self._first = self._all * self._limit  # where each row begins in the flat buffer
+        # No length exceeds this; it saves looking at the lengths in every step.
+        self._longest = 1
+        self._state = task.make_state(num_rows)
+        self._random = CounterRandom(num_rows)
+
+    def reset(self, rows: npt.ArrayLike | None, starts: npt.ArrayLike) -> None:
+        """Begins an episode in each of `rows`, whatever was under way there.
+
+        Args:
+            rows: The rows, shape (m,), or None for all.
+            starts: The episodes' starts, integers in 0 … 2^64 − 1: shape (m,), or one for all.
+
+        Raises:
+            TokenGymError: If a prompt does not fit the context and leave room for a token, or an argument is wrong.
+        """
+        where, order = self._rows(rows)
+        values = np.asarray(starts)
+        if values.dtype.kind not in "iu" or (values.dtype.kind == "i" and values.size and values.min() < 0):
+            raise TokenGymError(f"starts={starts!r}: give integers in 0 … 2**64 - 1, for example from derive_start")
+        if values.shape not in ((), (len(where),)):
+            raise TokenGymError(f"{values.shape} starts for {len(where)} rows: give one for each row, or one for all")
+        values = np.broadcast_to(values.astype(np.uint64), (len(where),))
+        if order is not None:
+            values = values[order]
+        self.over[where] = True
+        self._num_over = int(np.count_nonzero(self.over))
+        self._random.seed_rows(where, values)
+        reply = self.task.start(self._state, where, self._random)
+        most = int(reply.counts.max()) if len(reply.counts) else 0
+        if 1 + most >= self._limit:
+            row = int(np.argmax(reply.counts))
+            raise TokenGymError(
+                f"the prompt of start {int(values[row])} has {most} tokens, which with bos and at least one token of "
+                f"the agent's do not fit a context of {self._limit}: shorten the prompt or raise max_length"
+            )
+        self._show(where, reply)
+        self.over[where] = False
+        self._num_over = int(np.count_nonzero(self.over))
+
+    def step(self, rows: npt.ArrayLike | None, actions: npt.ArrayLike) -> StepResult:
+        """Says one token in each of `rows`. There is no automatic reset.
+
+        In context `"turn"` a row whose turn ended shows its new observation afterwards, also where the episode is
+        over. Where the task's reply does not fit the context, as much of it is kept as fits.
+
+        Args:
+            rows: The rows, shape (m,), or None for all. Their episodes must be under way.
+            actions: Token ids in 0 … A − 1, integers of shape (m,).
+        """
+        where, order = self._rows(rows)
+        said = self._actions(actions, (len(where),))
+        if order is not None:
+            said = said[order]
+        self._check_under_way(where)
+        result = self._step(where, said)
+        return result if order is None else _reordered(result, order)
+
+    def append(self, rows: npt.ArrayLike | None, tokens: npt.ArrayLike, counts: npt.ArrayLike) -> AppendResult:
+        """Says several tokens of one turn in each of `rows`; equal to stepping through them.
+
+        A row stops at the end of its turn or episode: `said` tells how many of its tokens were taken.
+
+        Args:
+            rows: The rows, shape (m,), or None for all. Their episodes must be under way.
+            tokens: Token ids in 0 … A − 1, integers of shape (m, K). Ids past a row's count are ignored.
+            counts: How many tokens each row says, integers of shape (m,), each in 1 … K.
+        """
+        where, order = self._rows(rows)
+        m = len(where)
+        amounts = np.asarray(counts)
+        given = np.asarray(tokens)
+        if given.ndim != 2 or amounts.shape != (m,) or amounts.dtype.kind not in "iu" or len(given) != m:
+            raise TokenGymError(
+                f"append to {m} rows takes tokens of shape ({m}, K) and integer counts of shape ({m},), "
+                f"got {given.shape} and {amounts.dtype} {amounts.shape}"
+            )
+        width = given.shape[1]
+        if m and (amounts.min() < 1 or amounts.max() > width):
+            raise TokenGymError(f"counts={amounts.tolist()}: each must be in 1 … {width}, the width of the tokens")
+        used = np.arange(width) < amounts[:, None]
+        said_tokens = self._actions(np.where(used, given, 0), given.shape)
+        if order is not None:
+            said_tokens, amounts = said_tokens[order], amounts[order]
+        self._check_under_way(where)
+
+        per_token = np.zeros((m, width))
+        said = np.zeros(m, np.int64)
+        terminated, truncated, turn_ended = np.zeros((3, m), np.bool_)
+        credited: dict[int, npt.NDArray[np.float64] | None] = {}
+        going = np.arange(m)
+        for column in range(width):
+            going = going[amounts[going] > column]
+            if not len(going):
+                break
+            result = self._step(where[going], said_tokens[going, column])
+            per_token[going, column] = result.rewards
+            said[going] += 1
+            terminated[going] = result.terminated
+            truncated[going] = result.truncated
+            turn_ended[going] = result.turn_ended
+            if result.token_rewards is not None:
+                credited.update(zip(going[result.turn_ended].tolist(), result.token_rewards, strict=True))
+            going = going[~(result.turn_ended | result.truncated)]
+        token_rewards = [credited.get(row) for row in np.flatnonzero(turn_ended).tolist()] if credited else None
+        result = StepResult(per_token.sum(axis=1), terminated, truncated, turn_ended, token_rewards)
+        if order is not None:
+            result = _reordered(result, order)
+            back = np.argsort(order)
+            per_token, said = per_token[back], said[back]
+        return AppendResult(*result, per_token, said)
+
+    def action_mask(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
+        """Returns which tokens each of `rows` may say next: bool of shape (m, A), a fresh array."""
+        where, order = self._rows(rows)
+        mask = self.task.action_mask(self._state, where)
+        return mask if order is None else mask[np.argsort(order)]
+
+    def expert(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.integer] | None:
+        """Returns the task's own good next token for each of `rows`, shape (m,), or None where it knows none."""
+        where, order = self._rows(rows)
+        actions = self.task.expert(self._state, where)
+        return actions if order is None or actions is None else actions[np.argsort(order)]
+
+    def get_state(self, row: int) -> dict[str, Any]:
+        """Returns a copy of all that one row is made of, from which `set_state` continues the episode.
+
+        Raises:
+            TokenGymError: If the task cannot save its state.
+        """
+        self._check_can_save(row)
+        return {
+            "task": self.task.save(self._state, row),
+            "tokens": self.tokens[row, : self.lengths[row]].tolist(),
+            "over": bool(self.over[row]),
+            "random": self._random.get_row(row),
+        }
+
+    def set_state(self, row: int, state: dict[str, Any]) -> None:
+        """Puts one row, of this or of another engine of the same task, to what `get_state` returned."""
+        self._check_can_save(row)
+        missing = {"task", "tokens", "over", "random"} - set(state)
+        if missing:
+            raise TokenGymError(f"this is not a state from get_state: it lacks {', '.join(sorted(missing))}")
+        tokens = state["tokens"]
+        if not 1 <= len(tokens) <= self._limit:
+            raise TokenGymError(f"the state has {len(tokens)} tokens: it belongs to a task with another context")
+        self.task.restore(self._state, row, state["task"])
+        self.tokens[row] = self._pad
+        self.tokens[row, : len(tokens)] = tokens
+        self.lengths[row] = len(tokens)
+        self._longest = max(self._longest, len(tokens))
+        self.over[row] = state["over"]
+        self._num_over = int(np.count_nonzero(self.over))
+        self._random.set_row(row, state["random"])
+
+    def _step(self, rows: Rows, actions: npt.NDArray[np.integer]) -> StepResult:
+        """Steps checked rows, in increasing order, with checked actions."""
+        m = len(rows)
+        everything = m == self.num_rows
+        if everything:
+            self._flat[self._first + self.lengths] = actions
+            self.lengths += 1
+        else:
+            lengths = self.lengths[rows]
+            self._flat[self._first[rows] + lengths] = actions
+            lengths += 1
+            self.lengths[rows] = lengths
+        self._longest += 1
+        outcome = self.task.advance(self._state, rows, actions, self._random)
+        terminated = outcome.terminated
+        if self._whole_episode:
+            cut = outcome.reply is not None and self._extend(rows, outcome.reply)
+        else:
+            cut = self._replace(rows, outcome.turn_ended, outcome.reply)
+        truncated = np.zeros(m, np.bool_) if outcome.truncated is None else outcome.truncated & ~terminated
+        if self._longest >= self._limit or cut:
+            self._longest = int(self.lengths.max())
+            if self._longest >= self._limit:
+                truncated |= self.lengths[rows] >= self._limit
+                truncated &= ~terminated
+        over = terminated | truncated
+        if over.any():
+            self.over[rows] = over
+            self._num_over = int(np.count_nonzero(self.over))
+        return StepResult(outcome.rewards, terminated, truncated, outcome.turn_ended, outcome.token_rewards)
+
+    def _show(self, rows: Rows, reply: Reply | None) -> bool:
+        """Replaces the observations of `rows` by `bos` and the reply. Returns whether a reply had to be cut."""
+        everything = len(rows) == self.num_rows
+        if reply is None:
+            width, said, counts = 0, None, np.zeros(len(rows), np.int32)
+        else:
+            width = min(reply.tokens.shape[1], self._limit - 1)
+            said, counts = self._padded(reply)[:, :width], reply.counts
+        columns = 1 + width
+        # Columns beyond the longest observation hold nothing but padding already.
+        dirty = max(self._longest, columns)
+        if everything:
+            if width:
+                self.tokens[:, 1:columns] = said
+            self.tokens[:, columns:dirty] = self._pad
+            np.add(counts, 1, out=self.lengths, casting="same_kind")
+            self._longest = columns
+        else:
+            block = np.full((len(rows), dirty - 1), self._pad, np.int32)
+            if width:
+                block[:, :width] = said
+            self.tokens[rows, 1:dirty] = block
+            self.lengths[rows] = counts + 1
+            self._longest = dirty
+        cut = reply is not None and width < reply.tokens.shape[1] and bool((counts > width).any())
+        if cut:
+            np.minimum(self.lengths, self._limit, out=self.lengths)
+        return cut
+
+    def _replace(self, rows: Rows, turn_ended: npt.NDArray[np.bool_], reply: Reply | None) -> bool:
+        """In context `"turn"`, shows the replies to the turns that ended. Returns whether one had to be cut."""
+        if turn_ended.all():
+            return self._show(rows, reply)
+        if not turn_ended.any():
+            return False
+        if reply is not None:
+            reply = Reply(reply.tokens[turn_ended], reply.counts[turn_ended], reply.padded)
+        return self._show(rows[turn_ended], reply)
+
+    def _extend(self, rows: Rows, reply: Reply) -> bool:
+        """In context `"episode"`, appends the replies. Returns whether one had to be cut."""
+        answered = np.flatnonzero(reply.counts)
+        if not len(answered):
+            return False
+        if len(answered) < len(rows):
+            rows = rows[answered]
+            reply = Reply(reply.tokens[answered], reply.counts[answered], reply.padded)
+        lengths = self.lengths[rows]
+        width = reply.tokens.shape[1]
+        said = self._padded(reply)
+        longest = int(lengths.max())
+        if longest + width <= self._limit:
+            # What is written past a row's count is padding, over padding.
+            self._flat[(self._first[rows] + lengths)[:, None] + np.arange(width)] = said
+            self.lengths[rows] = lengths + reply.counts
+            self._longest = max(self._longest, longest + width)
+            return False
+        columns = lengths[:, None] + np.arange(width)
+        fits = columns < self._limit
+        self._flat[(self._first[rows][:, None] + columns)[fits]] = said[fits]
+        self.lengths[rows] = np.minimum(lengths + reply.counts, self._limit)
+        self._longest = self._limit
+        return True
+
+    def _padded(self, reply: Reply) -> npt.NDArray[np.int32]:
+        """Returns the reply's tokens with padding past the counts."""
+        if reply.padded:
+            return reply.tokens
+        return np.where(np.arange(reply.tokens.shape[1]) < reply.counts[:, None], reply.tokens, self._pad)
+
+    def _rows(self, rows: npt.ArrayLike | None) -> tuple[Rows, npt.NDArray[np.intp] | None]:
+        """Returns the rows in increasing order, and the order that sorts them where they were not sorted."""
+        if rows is None:
+            return self._all, None
+        where = np.asarray(rows)
+        if where.ndim != 1 or (where.dtype.kind not in "iu" and where.size):
+            raise TokenGymError(f"rows must be integers of shape (m,) or None, got {where.dtype} {where.shape}")
+        where = where.astype(np.intp, copy=False)
+        if where.size and (where.min() < 0 or where.max() >= self.num_rows):
+            raise TokenGymError(f"rows={where.tolist()}: rows of this engine are 0 … {self.num_rows - 1}")
+        rising = where[1:] > where[:-1]
+        if rising.all():
+            return where, None
+        order = np.argsort(where)
+        where = where[order]
+        if not (where[1:] > where[:-1]).all():
+            raise TokenGymError(f"rows={np.asarray(rows).tolist()}: a row may be named only once")
+        return where, order
+
+    def _actions(self, actions: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """Returns the actions as int64, after checking their type, shape and range."""
+        said = np.asarray(actions)
+        if said.dtype.kind not in "iu":
+            raise TokenGymError(f"tokens must be integers, got {said.dtype}: convert them, for example to np.int64")
+        if said.shape != shape:
+            raise TokenGymError(f"tokens of shape {said.shape} for rows that need {shape}: give one token for each row")
+        if said.dtype != np.int64 or not said.flags.c_contiguous:
+            said = np.ascontiguousarray(said, np.int64)
+        # Negative ids are huge as unsigned ones, so one comparison finds both kinds of wrong id.
+        if said.size and said.view(np.uint64).max() >= self._num_actions:
+            wrong = said[(said < 0) | (said >= int(self._num_actions))]
+            raise TokenGymError(
+                f"token {int(wrong[0])} cannot be said: the agent's tokens are 0 … {int(self._num_actions) - 1}"
+            )
+        return said
+
+    def _check_under_way(self, rows: Rows) -> None:
+        """Raises if one of the rows has no episode under way."""
+        if self._num_over and self.over[rows].any():
+            row = int(rows[self.over[rows]][0])
+            raise TokenGymError(f"row {row} has no episode under way: reset it before its next token")
+
+    def _check_can_save(self, row: int) -> None:
+        """Raises if the task cannot save its state, or the row does not exist."""
+        if not self.task.can_save_state:
+            raise TokenGymError(f"task {self.task.name} cannot save its state (can_save_state is False)")
+        if not 0 <= row < self.num_rows:
+            raise TokenGymError(f"row {row} does not exist: rows of this engine are 0 … {self.num_rows - 1}")
+
+
+def _reordered(result: StepResult, order: npt.NDArray[np.intp]) -> StepResult:
+    """Puts results of sorted rows back into the caller's order; `order` is what sorted the rows."""
+    back = np.argsort(order)
+    turn_ended = result.turn_ended[back]
+    token_rewards = result.token_rewards
+    if token_rewards is not None:
+        credited = dict(zip(np.flatnonzero(result.turn_ended).tolist(), token_rewards, strict=True))
+        token_rewards = [credited[position] for position in back[turn_ended].tolist()]
+    return StepResult(result.rewards[back], result.terminated[back], result.truncated[back], turn_ended, token_rewards)
