@@ -1,0 +1,48 @@
+# The commands of the project. Each of them first builds .venv, if it is missing or out of date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install compare test bench lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make compare   run experiments/studies/first.yaml and write its report (about 15 minutes)"
+	@echo "make test      lint, types and tests (under 10 minutes)"
+	@echo "make bench     speed ratios against the peers, into results/"
+	@echo "make lint      ruff and pyright only"
+	@echo "make format    let ruff rewrite what it can"
+	@echo "make install   only build .venv"
+	@echo "PYTHON=python3.12 chooses the interpreter that .venv is built from (3.10 or newer)."
+
+# The stamp is written last: an installation that was interrupted or failed is done again.
+$(STAMP): pyproject.toml setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "tokengym needs Python 3.10 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(STAMP)
+
+compare: $(STAMP)
+	$(BIN)/tokengym compare experiments/studies/first.yaml
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,28 @@
+"""The documentation's links lead somewhere, and every page can be found."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+INDEX = ROOT / "docs" / "README.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+
+
+def links(page: Path) -> list[str]:
+    """Targets of a page's Markdown links that name a file, code left out."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files(page: Path):
+    assert not [target for target in links(page) if not (page.parent / target).exists()]
+
+
+def test_the_index_of_the_documentation_names_every_page():
+    named = {(INDEX.parent / target).resolve() for target in links(INDEX)}
+    pages = {page.resolve() for page in INDEX.parent.rglob("*.md")} - {INDEX}
+    assert not sorted(page.relative_to(ROOT).as_posix() for page in pages - named)
