@@ -1,1 +1,12 @@
-"""What acts: models, heads, cached decoding and players."""
+"""What acts: models, heads, cached decoding and players.
+
+`build_agent` makes an `Agent` from a name, a dict, a checkpoint folder or a transformers model.
+"""
+
+from __future__ import annotations
+
+from .agent import Agent, Evaluation, build_agent
+from .sampling import Sampler
+from .session import Session, StepOutput
+
+__all__ = ["Agent", "Evaluation", "Sampler", "Session", "StepOutput", "build_agent"]

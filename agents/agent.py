@@ -1,0 +1,401 @@
+"""The agent: a causal model and the heads that an algorithm reads off it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..envs.errors import TokenGymError
+from ..envs.vocabulary import Vocabulary
+from . import sampling
+from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
+from .models import build_trunk
+from .seeding import seeded_initialisation
+from .session import Session, StepOutput
+from .trunk import Trunk
+
+
+@dataclass
+class Evaluation(StepOutput):
+    """One teacher-forced pass, read at N states.
+
+    Attributes:
+        logits: float (N, A), policy logits divided by the temperature, or None where not computed.
+        values: float (N,) or None.
+        q: float (N, A) or None.
+        q2: float (N, A) or None.
+        final: the same for the F final states, or None where none were asked for.
+    """
+
+    final: StepOutput | None = None
+
+
+class Agent(nn.Module):
+    """A causal model with heads of width A. Built by `build_agent`.
+
+    Every state is a prefix: the state of (row, column) is `tokens[row, :column]`, what was known before
+    `tokens[row, column]` was said. Policy logits come out divided by `temperature`, everywhere and only here, so
+    log-probabilities at roll-out, in the update and of a reference all belong to the same distribution. There is no
+    dropout in any mode.
+
+    Attributes:
+        vocabulary: the ids that it reads and says.
+        max_length: longest sequence that it reads.
+        head_names: the heads that it has.
+        temperature: divides the policy's logits; for agents with Q heads alone, the Boltzmann temperature of `predict`.
+        trunk: the model under the policy, and under all heads unless there is a `critic_trunk`.
+        critic_trunk: a model of its own for the value and Q heads, or None.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        critic_trunk: Trunk | None,
+        heads: nn.ModuleDict,
+        head_names: tuple[str, ...],
+        vocabulary: Vocabulary,
+        max_length: int,
+        temperature: float,
+        seed: int,
+        settings: dict[str, Any],
+    ):
+        super().__init__()
+        self.trunk = trunk
+        self.critic_trunk = critic_trunk
+        self.heads = heads
+        self.head_names = head_names
+        self.vocabulary = vocabulary
+        self.max_length = max_length
+        self.temperature = temperature
+        self.sampler = sampling.Sampler(seed, device=self.device)
+        self._settings = settings
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next(self.parameters()).device
+
+    @property
+    def acting_heads(self) -> tuple[str, ...]:
+        """The heads that choosing an action needs: the policy, or the Q heads where there is none."""
+        if "policy" in self.head_names:
+            return ("policy",)
+        acting = tuple(name for name in self.head_names if name in ("q", "twin_q"))
+        if not acting:
+            raise TokenGymError(f"an agent with heads {self.head_names} cannot act; give it 'policy', 'q' or 'twin_q'")
+        return acting
+
+    def trunks_of(self, heads: tuple[str, ...]) -> list[Trunk]:
+        """The trunks that these heads stand on, each once."""
+        if self.critic_trunk is None:
+            return [self.trunk]
+        trunks = [self.trunk] if "policy" in heads else []
+        return trunks + ([self.critic_trunk] if any(head in CRITIC_HEADS for head in heads) else [])
+
+    def apply_heads(self, features: list[torch.Tensor], heads: tuple[str, ...]) -> StepOutput:
+        """Outputs of heads.
+
+        Args:
+            features: one tensor for each of `trunks_of(heads)`.
+            heads: names.
+        """
+        out = StepOutput()
+        for name in heads:
+            given = features[0] if name == "policy" else features[-1]
+            if name == "policy":
+                logits = self.heads["policy"](given)
+                out.logits = logits if self.temperature == 1.0 else logits / self.temperature
+            elif name == "value":
+                out.values = self.heads["value"](given).squeeze(-1)
+            elif name == "q":
+                out.q = self.heads["q"](given)
+            else:
+                out.q, out.q2 = self.heads["q"](given), self.heads["q2"](given)
+        return out
+
+    def _checked_heads(self, heads: tuple[str, ...] | None) -> tuple[str, ...]:
+        if heads is None:
+            return self.head_names
+        for head in heads:
+            if head not in self.head_names:
+                raise TokenGymError(
+                    f"this agent has no head {head!r}, only {', '.join(self.head_names)}; name it in heads=…"
+                )
+        return tuple(heads)
+
+    def evaluate(
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        final_rows: torch.Tensor | None = None,
+        heads: tuple[str, ...] | None = None,
+    ) -> Evaluation:
+        """One teacher-forced pass over whole sequences, read at the states asked for.
+
+        Args:
+            tokens: int (B, L), right-padded; what stands in the padding cannot matter.
+            lengths: int (B,).
+            rows: int (N,), the row of each state.
+            columns: int (N,), the column of each state, from 1 on: its state is `tokens[row, :column]`.
+            final_rows: int (F,), rows whose state after their last token is wanted as well, or None.
+            heads: the heads to compute; None for all that the agent has.
+
+        Returns:
+            An `Evaluation` of flat tensors, part of the graph unless run under `torch.no_grad()`.
+
+        Raises:
+            TokenGymError: on a token outside the vocabulary, a sequence beyond the agent's context, a state outside
+                its row, or a head that the agent has not.
+        """
+        heads = self._checked_heads(heads)
+        device = self.device
+        tokens = torch.as_tensor(tokens, device=device).long()
+        lengths = torch.as_tensor(lengths, device=device).long()
+        rows = torch.as_tensor(rows, device=device).long()
+        last = torch.as_tensor(columns, device=device).long() - 1
+        count = len(rows)
+        if final_rows is not None:
+            final_rows = torch.as_tensor(final_rows, device=device).long()
+            ends = lengths[final_rows] - 1
+            rows, last = torch.cat([rows, final_rows]), torch.cat([last, ends])
+        if rows.numel() == 0 or tokens.numel() == 0:
+            raise TokenGymError(f"nothing to evaluate: {len(tokens)} sequences, {rows.numel()} states")
+        longest = int(last.max()) + 1
+        self._check_sequences(tokens, longest, int(last.min()))
+        tokens = tokens[:, :longest]
+        flat = rows * longest + last
+        # index_select, not fancy indexing: its backward is an index_add, several times faster on a CPU.
+        features = [t(tokens, lengths).flatten(0, 1).index_select(0, flat) for t in self.trunks_of(heads)]
+        if final_rows is None:
+            return Evaluation(**vars(self.apply_heads(features, heads)))
+        states = self.apply_heads([f[:count] for f in features], heads)
+        return Evaluation(**vars(states), final=self.apply_heads([f[count:] for f in features], heads))
+
+    def _check_sequences(self, tokens: torch.Tensor, longest: int, first: int) -> None:
+        if first < 0:
+            raise TokenGymError(
+                "column 0 has no state: every sequence starts with the begin token, states from column 1"
+            )
+        if longest > tokens.shape[1] or longest > self.max_length:
+            raise TokenGymError(
+                f"a state of {longest} tokens does not fit sequences of {tokens.shape[1]} columns and the agent's "
+                f"context of {self.max_length}"
+            )
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= self.vocabulary.size:
+            wrong = low if low < 0 else high
+            raise TokenGymError(
+                f"token {wrong} is outside the vocabulary; expected ids from 0 to {self.vocabulary.size - 1}"
+            )
+
+    def session(self, num_rows: int, heads: tuple[str, ...] | None = None) -> Session:
+        """A session of incremental decoding.
+
+        Args:
+            num_rows: number of rows.
+            heads: the heads that its steps compute; None for those that acting needs (`acting_heads`).
+        """
+        return Session(self, num_rows, self.acting_heads if heads is None else self._checked_heads(heads))
+
+    def acting_logits(self, output: StepOutput) -> torch.Tensor:
+        """Logits (N, A) of the behaviour: the policy's, or Q / temperature (Boltzmann; of the twins' minimum)."""
+        if output.logits is not None:
+            return output.logits
+        assert output.q is not None
+        q = output.q if output.q2 is None else torch.minimum(output.q, output.q2)
+        return q / self.temperature
+
+    def log_probs(self, logits: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
+        """Log-probability of each action; the logits are this agent's, hence already divided by its temperature.
+
+        Args:
+            logits: float (N, A).
+            actions: int (N,).
+            masks: bool (N, A), True where allowed, or None.
+
+        Returns:
+            float (N,).
+        """
+        return sampling.action_log_probs(logits, actions, masks)
+
+    @torch.no_grad()
+    def probabilities(
+        self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None, batch_size: int = 4096
+    ) -> np.ndarray:
+        """What the agent would say next, for whole sequences, without a cache.
+
+        Args:
+            tokens: int32 (m, L), right-padded.
+            lengths: int (m,).
+            masks: bool (m, A), True where allowed, or None.
+            batch_size: rows in one pass.
+
+        Returns:
+            float64 (m, A), rows of probabilities.
+        """
+        lengths = np.asarray(lengths).reshape(-1)
+        result = np.empty((len(lengths), self.vocabulary.num_actions))
+        for first in range(0, len(lengths), batch_size):
+            part = slice(first, first + batch_size)
+            rows = np.arange(len(lengths[part]))
+            out = self.evaluate(
+                torch.from_numpy(np.asarray(tokens[part])),
+                torch.from_numpy(lengths[part]),
+                torch.from_numpy(rows),
+                torch.from_numpy(lengths[part]),
+                heads=self.acting_heads,
+            )
+            allowed = None if masks is None else torch.from_numpy(np.asarray(masks[part], dtype=bool)).to(self.device)
+            result[part] = sampling.log_softmax(self.acting_logits(out).double(), allowed).exp().cpu().numpy()
+        return result
+
+    def predict(
+        self,
+        observation: dict[str, np.ndarray],
+        state: Session | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+    ) -> tuple[Any, Session]:
+        """Choose actions, with the signature of Stable-Baselines3.
+
+        The observation is the truth; the state is only a cache, so `episode_start` is not needed and may be wrong.
+
+        Args:
+            observation: `tokens` (L,) or (n, L) and `length` (1,) or (n, 1).
+            state: the session returned by the call before, or None.
+            episode_start: ignored.
+            deterministic: take the most probable token (the largest Q) instead of drawing one.
+            action_masks: bool (A,) or (n, A), True where allowed, or None.
+
+        Returns:
+            The action, np.int64 for a single observation and int64 (n,) for a batch, and the session.
+        """
+        tokens = np.asarray(observation["tokens"]).astype(np.int32, copy=False)
+        single = tokens.ndim == 1
+        tokens = np.atleast_2d(tokens)
+        lengths = np.asarray(observation["length"]).astype(np.int64).reshape(-1)
+        if state is None or state.num_rows != len(tokens):
+            state = self.session(len(tokens))
+        logits = self.acting_logits(state.step(tokens, lengths))
+        masks = None
+        if action_masks is not None:
+            masks = torch.from_numpy(np.atleast_2d(np.asarray(action_masks, dtype=bool))).to(logits.device)
+        actions = self.sampler.sample(logits, masks, deterministic)[0].cpu().numpy()
+        return (actions[0] if single else actions), state
+
+    def clone_frozen(self) -> Agent:
+        """A copy whose parameters need no gradient: a reference policy or a target network."""
+        return copy.deepcopy(self).requires_grad_(False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
+        clone = self.__class__.__new__(self.__class__)
+        memo[id(self)] = clone
+        for name, value in self.__dict__.items():
+            # A torch.Generator cannot be copied; the clone's goes on from where this one stands.
+            clone.__dict__[name] = value if name == "sampler" else copy.deepcopy(value, memo)
+        sampler = sampling.Sampler(0, device=self.device)
+        sampler.set_state(self.sampler.get_state())
+        clone.__dict__["sampler"] = sampler
+        return clone
+
+    def config(self) -> dict[str, Any]:
+        """All that `Agent.from_config` needs to build this agent again, but its weights; JSON-able."""
+        return copy.deepcopy({**self._settings, "temperature": self.temperature})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
+        """Build an agent from `config()`; load its weights with `load_state_dict`."""
+        config = dict(config)
+        names = dict(config.pop("vocabulary"))
+        names["tokens"] = tuple(names["tokens"])
+        config["heads"] = tuple(config["heads"])
+        return build_agent(vocabulary=Vocabulary(**names), device=device, **config)
+
+
+def build_agent(
+    spec: Any,
+    vocabulary: Vocabulary,
+    max_length: int,
+    heads: tuple[str, ...] = ("policy",),
+    seed: int = 0,
+    separate_critic: bool = False,
+    device: str | torch.device = "cpu",
+    temperature: float = 1.0,
+    head_dim: int | None = None,
+) -> Agent:
+    """Build an agent.
+
+    Args:
+        spec: `"gpt2-tiny"`, `"llama-tiny"`, `"gru-tiny"`, `"table"`; a dict such as
+            `{"kind": "gpt2", "hidden_size": 64, "num_layers": 2, "num_heads": 4}`; a checkpoint folder; or a
+            transformers causal LM instance (used as it is, not copied).
+        vocabulary: the ids that it reads (V) and says (A).
+        max_length: longest sequence that it will read, the task's context window.
+        heads: any of `policy`, `value`, `q`, `twin_q`.
+        seed: starts the initialisation and the generator that `predict` draws from.
+        separate_critic: give the value and Q heads a trunk of their own, initially different for a model from
+            scratch, a copy for a pretrained one.
+        device: where to put it.
+        temperature: divides the policy's logits, positive.
+        head_dim: width of a hidden layer in the value and Q heads; None for linear heads (twin heads always have
+            one, as wide as the trunk's features unless this says otherwise).
+
+    Raises:
+        TokenGymError: unknown spec or head (with the nearest names), sizes that are not positive, a context longer
+            than the model's positions, a vocabulary larger than the checkpoint's embeddings.
+    """
+    heads = check_heads(heads)
+    if max_length < 1:
+        raise TokenGymError(f"max_length {max_length} must be at least 1")
+    if not temperature > 0:
+        raise TokenGymError(f"temperature {temperature} must be positive; use deterministic=True for greedy actions")
+    if head_dim is not None and head_dim < 1:
+        raise TokenGymError(f"head_dim {head_dim} must be positive, or None for linear heads")
+    critic = separate_critic and any(head in CRITIC_HEADS for head in heads)
+    with seeded_initialisation(seed):
+        trunk, own_head, spec_config = build_trunk(spec, vocabulary, max_length)
+        critic_trunk = trunk.another() if critic else None
+        modules = _make_heads(trunk, own_head, heads, vocabulary.num_actions, head_dim)
+    settings = {
+        "spec": spec_config,
+        "vocabulary": asdict(vocabulary),
+        "max_length": max_length,
+        "heads": list(heads),
+        "seed": seed,
+        "separate_critic": separate_critic,
+        "head_dim": head_dim,
+    }
+    agent = Agent(trunk, critic_trunk, modules, heads, vocabulary, max_length, temperature, seed, settings)
+    agent.eval()
+    if torch.device(device).type != "cpu":
+        agent.to(device)
+        agent.sampler = sampling.Sampler(seed, device=device)
+    return agent
+
+
+def _make_heads(
+    trunk: Trunk, own_head: OwnHead | None, heads: tuple[str, ...], num_actions: int, head_dim: int | None
+) -> nn.ModuleDict:
+    """Modules named `policy`, `value`, `q`, `q2`, as the heads need them."""
+    modules = nn.ModuleDict()
+    size = trunk.feature_size
+    for head in heads:
+        outputs = {"policy": ["policy"], "value": ["value"], "q": ["q"], "twin_q": ["q", "q2"]}[head]
+        width = 1 if head == "value" else num_actions
+        for output in outputs:
+            if size == 0:
+                modules[output] = TableHead(trunk.capacity, width)
+            elif head == "policy":
+                modules[output] = own_head if own_head is not None else make_head(size, width, std=POLICY_STD)
+            else:
+                hidden = (head_dim or size) if head == "twin_q" else head_dim
+                modules[output] = make_head(size, width, hidden)
+    return modules

@@ -1,0 +1,220 @@
+"""Causal models: transformers language models, the GRU and the table, from a name, a dict, a folder or an instance."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2Model,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+)
+
+from ..envs.errors import TokenGymError, unknown_name
+from ..envs.vocabulary import Vocabulary
+from .gru import GRUTrunk
+from .heads import OwnHead
+from .table import TableTrunk
+from .trunk import Decoder, ReencodeDecoder, Trunk
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "gpt2": {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "initial_std": 0.1},
+    "llama": {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "initial_std": 0.1},
+    "gru": {"hidden_size": 64, "num_layers": 1, "initial_std": 0.1},
+    "table": {"capacity": 4096},
+}
+"""Sizes of each kind of model from scratch; a spec's dict overrides them key by key."""
+
+NAMES: dict[str, str] = {"gpt2-tiny": "gpt2", "llama-tiny": "llama", "gru-tiny": "gru", "table": "table"}
+"""Named specs and the kind whose defaults they are."""
+
+
+class TransformerTrunk(Trunk):
+    """The body of a transformers causal language model, without its output head.
+
+    Args:
+        body: the base model (`GPT2Model`, `LlamaModel`, …).
+        max_length: longest sequence.
+        pretrained: whether `another` copies the weights instead of drawing new ones.
+    """
+
+    def __init__(self, body: PreTrainedModel, max_length: int, pretrained: bool):
+        super().__init__()
+        self.body = body
+        self.max_length = max_length
+        self.feature_size = int(body.config.get_text_config().hidden_size)
+        self._pretrained = pretrained
+        remove_dropout(body)
+
+    def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Last hidden states, (B, L, D)."""
+        return self.body(input_ids=tokens, use_cache=False).last_hidden_state
+
+    def make_decoder(self, num_rows: int) -> Decoder:
+        """The fastest decoder that this model has."""
+        return ReencodeDecoder(self)
+
+    def another(self) -> TransformerTrunk:
+        """A second trunk: a copy of pretrained weights, or the same shape with initial weights of its own."""
+        if self._pretrained:
+            return copy.deepcopy(self)
+        return TransformerTrunk(type(self.body)(copy.deepcopy(self.body.config)), self.max_length, False)
+
+
+def remove_dropout(model: nn.Module) -> None:
+    """Set every dropout probability to 0, so that training and acting see one and the same policy in any mode."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def build_trunk(spec: Any, vocabulary: Vocabulary, max_length: int) -> tuple[Trunk, OwnHead | None, dict[str, Any]]:
+    """Build the trunk that a spec describes (see `build_agent`).
+
+    Returns:
+        The trunk; the model's own policy head, or None where a fresh one is wanted; and a JSON-able spec that
+        builds the same shapes again without reading a checkpoint.
+    """
+    if isinstance(spec, PreTrainedModel):
+        return _from_language_model(spec, vocabulary, max_length)
+    if isinstance(spec, dict):
+        return _from_dict(spec, vocabulary, max_length)
+    if isinstance(spec, (str, os.PathLike)):
+        if str(spec) in NAMES:
+            return _from_dict({"kind": NAMES[str(spec)]}, vocabulary, max_length)
+        if Path(spec).is_dir():
+            return _from_language_model(load_checkpoint(Path(spec)), vocabulary, max_length)
+        raise unknown_name("agent", str(spec), [*NAMES, "a checkpoint folder"])
+    raise TokenGymError(
+        f"cannot build an agent from {type(spec).__name__}; expected one of {', '.join(NAMES)}, a dict with a 'kind', "
+        "a checkpoint folder or a transformers causal language model"
+    )
+
+
+def load_checkpoint(folder: Path) -> PreTrainedModel:
+    """Read a causal language model from a folder; safetensors only, and no code from the folder is run."""
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise TokenGymError(
+            f"no causal language model could be read from the folder {folder}: {error}; it needs a config.json of a "
+            "model type that transformers knows and weights in model.safetensors"
+        ) from error
+
+
+def _from_dict(spec: dict[str, Any], vocabulary: Vocabulary, max_length: int) -> tuple[Trunk, OwnHead | None, dict]:
+    kind = spec.get("kind")
+    if kind == "transformers":
+        config = AutoConfig.for_model(**spec["config"])
+        return _from_language_model(AutoModelForCausalLM.from_config(config), vocabulary, max_length)
+    if kind not in DEFAULTS:
+        raise unknown_name("kind of agent", str(kind), DEFAULTS)
+    sizes = dict(DEFAULTS[kind])
+    for name, value in spec.items():
+        if name == "kind":
+            continue
+        if name not in sizes:
+            raise unknown_name(f"key of a {kind} agent", name, sizes)
+        if not value > 0 or (name != "initial_std" and int(value) != value):
+            raise TokenGymError(f"{name} of a {kind} agent is {value!r}; expected a positive number")
+        sizes[name] = value
+    config = {"kind": kind, **sizes}
+    if kind == "table":
+        return TableTrunk(sizes["capacity"], vocabulary.size, max_length), None, config
+    if kind == "gru":
+        return GRUTrunk(num_tokens=vocabulary.size, max_length=max_length, **sizes), None, config
+    if sizes["hidden_size"] % sizes["num_heads"]:
+        raise TokenGymError(
+            f"hidden_size {sizes['hidden_size']} of a {kind} agent is not a multiple of num_heads {sizes['num_heads']}"
+        )
+    body = _gpt2(sizes, vocabulary.size, max_length) if kind == "gpt2" else _llama(sizes, vocabulary.size, max_length)
+    return TransformerTrunk(body, max_length, pretrained=False), None, config
+
+
+def _gpt2(sizes: dict[str, Any], num_tokens: int, max_length: int) -> PreTrainedModel:
+    return GPT2Model(
+        GPT2Config(
+            vocab_size=num_tokens,
+            n_positions=max_length,
+            n_embd=sizes["hidden_size"],
+            n_layer=sizes["num_layers"],
+            n_head=sizes["num_heads"],
+            initializer_range=sizes["initial_std"],
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
+
+
+def _llama(sizes: dict[str, Any], num_tokens: int, max_length: int) -> PreTrainedModel:
+    return LlamaModel(
+        LlamaConfig(
+            vocab_size=num_tokens,
+            max_position_embeddings=max_length,
+            hidden_size=sizes["hidden_size"],
+            num_hidden_layers=sizes["num_layers"],
+            num_attention_heads=sizes["num_heads"],
+            # 8/3 keeps the gated block's size near that of an ungated block of four times the width.
+            intermediate_size=-(-8 * sizes["hidden_size"] // 3 // 8) * 8,
+            initializer_range=sizes["initial_std"],
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+        )
+    )
+
+
+def _from_language_model(
+    model: PreTrainedModel, vocabulary: Vocabulary, max_length: int
+) -> tuple[Trunk, OwnHead, dict[str, Any]]:
+    projection = model.get_output_embeddings()
+    embedding = model.get_input_embeddings()
+    body = model.base_model
+    if projection is None or body is model or not isinstance(body, PreTrainedModel):
+        raise TokenGymError(f"{type(model).__name__} has no language-model head; expected a causal language model")
+    known = min(embedding.weight.shape[0], projection.weight.shape[0])
+    if vocabulary.size > known:
+        raise TokenGymError(
+            f"the vocabulary has {vocabulary.size} tokens and the model embeds {known}; enlarge the model with "
+            "resize_token_embeddings or use the tokenizer that it was trained with"
+        )
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and max_length > positions:
+        raise TokenGymError(
+            f"the context of {max_length} tokens is longer than the model's {positions} positions; shorten the task's "
+            "max_length or use a model with a longer context"
+        )
+    trunk = TransformerTrunk(body, max_length, pretrained=True)
+    head = OwnHead(projection, vocabulary.num_actions, tied=projection.weight is embedding.weight)
+    _check_own_head(model, trunk, projection)
+    return trunk, head, {"kind": "transformers", "config": model.config.to_dict()}
+
+
+@torch.no_grad()
+def _check_own_head(model: PreTrainedModel, trunk: TransformerTrunk, projection: nn.Module) -> None:
+    """Refuse a model that does more between its features and its logits than one projection."""
+    model.eval()
+    ids = torch.arange(min(4, trunk.max_length), device=model.device)[None] % projection.weight.shape[0]
+    ours, theirs = projection(trunk(ids, torch.full((1,), ids.shape[1]))), model(input_ids=ids, use_cache=False).logits
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
+        raise TokenGymError(
+            f"{type(model).__name__} changes its logits after the output projection (soft-capping, scaling), which "
+            "agents do not reproduce; use another model"
+        )

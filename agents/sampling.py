@@ -1,0 +1,112 @@
+"""From logits to tokens: masks, log-probabilities, entropies and Gumbel-max sampling, all in one place.
+
+Logits that reach this module are already divided by the agent's temperature (see `Agent.evaluate`), so whatever is
+computed here belongs to the distribution that was sampled from.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ..envs.errors import TokenGymError
+
+
+def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
+    """Forbid actions.
+
+    Forbidden logits become the dtype's most negative finite number, not -inf: probabilities are still exactly zero,
+    and `p * log p` and its gradient stay finite.
+
+    Args:
+        logits: float (..., A).
+        masks: bool (..., A), True where the action is allowed, or None.
+
+    Returns:
+        float (..., A).
+    """
+    if masks is None:
+        return logits
+    return logits.masked_fill(~masks, torch.finfo(logits.dtype).min)
+
+
+def log_softmax(logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
+    """Log-probabilities of all actions, float (..., A); forbidden ones are hugely negative but finite."""
+    return torch.log_softmax(mask_logits(logits, masks), dim=-1)
+
+
+def action_log_probs(logits: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
+    """Log-probability of each chosen action.
+
+    Args:
+        logits: float (..., A).
+        actions: int (...,).
+        masks: bool (..., A) or None.
+
+    Returns:
+        float (...,).
+    """
+    logits = mask_logits(logits, masks)
+    chosen = logits.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
+    return chosen - torch.logsumexp(logits, dim=-1)
+
+
+def entropy(logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
+    """Entropy in nats of each distribution, float (...,)."""
+    log_probs = log_softmax(logits, masks)
+    return -(log_probs.exp() * log_probs).sum(dim=-1)
+
+
+class Sampler:
+    """Draws tokens from logits with a generator of its own: same seed, same tokens.
+
+    Args:
+        seed: starts the generator.
+        device: where the logits live.
+    """
+
+    def __init__(self, seed: int, device: str | torch.device = "cpu"):
+        self.generator = torch.Generator(device=device)
+        self.generator.manual_seed(seed)
+
+    @torch.no_grad()
+    def sample(
+        self, logits: torch.Tensor, masks: torch.Tensor | None = None, deterministic: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Choose one action a row.
+
+        Gumbel-max: argmax over `logits - log(E)` with E exponential is an exact draw from softmax(logits), and one
+        pass over the logits; it is cheaper than `torch.multinomial`, which wants probabilities first.
+
+        Args:
+            logits: float (n, A).
+            masks: bool (n, A), True where allowed, or None.
+            deterministic: take the most probable action instead.
+
+        Returns:
+            actions int64 (n,) and their log-probabilities float (n,) under softmax of the masked logits (also when
+            deterministic).
+
+        Raises:
+            TokenGymError: where a row allows no action at all.
+        """
+        if masks is not None and not bool(masks.any(dim=-1).all()):
+            row = int((~masks.any(dim=-1)).nonzero()[0, 0])
+            raise TokenGymError(f"the action mask of row {row} allows no action; a row in play needs at least one")
+        logits = mask_logits(logits, masks)
+        if deterministic:
+            actions = logits.argmax(dim=-1)
+        else:
+            noise = torch.empty_like(logits).exponential_(generator=self.generator)
+            # An exact zero would be an infinite bonus, which could lift a forbidden action.
+            noise.clamp_min_(torch.finfo(logits.dtype).tiny)
+            actions = (logits - noise.log_()).argmax(dim=-1)
+        chosen = logits.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        return actions, chosen - torch.logsumexp(logits, dim=-1)
+
+    def get_state(self) -> torch.Tensor:
+        """The generator's state, a uint8 tensor: all that is needed to go on with the same draws."""
+        return self.generator.get_state()
+
+    def set_state(self, state: torch.Tensor) -> None:
+        """Take up a state from `get_state`."""
+        self.generator.set_state(state)

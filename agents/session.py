@@ -1,0 +1,188 @@
+"""Sessions: incremental reading of rows that may start over at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..envs.errors import TokenGymError
+from .trunk import Decoder, Trunk
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+
+@dataclass
+class StepOutput:
+    """What an agent says about the state at the end of each sequence.
+
+    Attributes:
+        logits: float (m, A), policy logits divided by the temperature, or None where not asked for.
+        values: float (m,) or None.
+        q: float (m, A) or None.
+        q2: float (m, A), the second of twin heads, or None.
+    """
+
+    logits: torch.Tensor | None = None
+    values: torch.Tensor | None = None
+    q: torch.Tensor | None = None
+    q2: torch.Tensor | None = None
+
+
+def common_prefix(tokens: np.ndarray, cached: np.ndarray) -> np.ndarray:
+    """Number of leading equal tokens of each row, int64 (m,), for two int32 arrays (m, W)."""
+    differs = tokens != cached
+    first = differs.argmax(axis=1)
+    first[~differs[np.arange(len(first)), first]] = tokens.shape[1]
+    return first
+
+
+class Session:
+    """Rows of sequences, of which only what is new is computed.
+
+    Nothing but plain observations crosses this interface: `step` compares them with what each row has cached. A row
+    that grew is read on from where it was, a row that started over is read from the first token that differs, and
+    cached keys never outlive the weights: a change of any parameter empties the cache.
+
+    Args:
+        agent: whose weights are used.
+        num_rows: number of rows.
+        heads: the heads that `step` computes.
+    """
+
+    def __init__(self, agent: Agent, num_rows: int, heads: tuple[str, ...]):
+        if num_rows < 1:
+            raise TokenGymError(f"a session of {num_rows} rows was asked for; it needs at least 1")
+        self._agent = agent
+        self.num_rows = num_rows
+        self.heads = heads
+        self._trunks = agent.trunks_of(heads)
+        self._parameters = [p for trunk in self._trunks for p in trunk.parameters()]
+        self._every_row = np.arange(num_rows)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: all rows are read from their beginning at the next step."""
+        self._decoders: list[Decoder] = [trunk.make_decoder(self.num_rows) for trunk in self._trunks]
+        self._features: list[torch.Tensor | None] = [None] * len(self._trunks)
+        # -1 is no token, so a comparison stops by itself where the cached tokens end.
+        self._tokens = np.full((self.num_rows, self._agent.max_length), -1, dtype=np.int32)
+        self._lengths = np.zeros(self.num_rows, dtype=np.int64)
+        self._version = self._weights_version()
+
+    def _weights_version(self) -> int:
+        """A number that changes when a parameter is written in place, as optimisers and `load_state_dict` do."""
+        return sum([p._version for p in self._parameters])
+
+    @torch.no_grad()
+    def step(self, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray | None = None) -> StepOutput:
+        """Bring rows up to date and say what the agent thinks at the end of each.
+
+        Args:
+            tokens: int32 (m, L), the rows' whole sequences, right-padded.
+            lengths: int (m,), their lengths, at least 1.
+            rows: int (m,) row numbers without repeats, or None for all rows in order.
+
+        Returns:
+            A `StepOutput` with one entry a row, for the session's heads. The tensors are not part of a graph.
+
+        Raises:
+            TokenGymError: on a length of 0 or beyond the agent's context, or a token outside the vocabulary.
+        """
+        if self._version != self._weights_version():
+            self.reset()
+        lengths = np.asarray(lengths, dtype=np.int64).reshape(-1)
+        index = self._every_row if rows is None else np.asarray(rows, dtype=np.int64)
+        if tokens.ndim != 2 or len(tokens) != len(index) or len(lengths) != len(index):
+            raise TokenGymError(
+                f"tokens of shape {tokens.shape} and lengths of shape {lengths.shape} do not fit {len(index)} rows; "
+                f"expected ({len(index)}, L) and ({len(index)},)"
+            )
+        if len(index) == 0:
+            return self._agent.apply_heads([self._empty_features(trunk) for trunk in self._trunks], self.heads)
+        width = int(lengths.max())
+        self._check_lengths(lengths, width, tokens.shape[1])
+        everyone = rows is None
+        cached_lengths = self._lengths if everyone else self._lengths[index]
+        starts = common_prefix(tokens[:, :width], self._tokens[:, :width] if everyone else self._tokens[index, :width])
+        np.minimum(starts, lengths, out=starts)
+        unchanged = (starts == lengths) & (cached_lengths == lengths)
+        starts[starts == lengths] -= 1  # a shorter prefix than the cached one: read its last token again
+        appended = starts == cached_lengths
+        fresh = ~unchanged
+        if not fresh.any():
+            return self._agent.apply_heads([self._gather(f, rows) for f in self._features], self.heads)
+        self._check_tokens(tokens, starts, lengths, width)
+        if fresh.all():
+            self._read(rows, tokens, starts, lengths, appended)
+        else:
+            self._read(index[fresh], tokens[fresh], starts[fresh], lengths[fresh], appended[fresh])
+        self._remember(index, tokens, starts, lengths, width, bool((appended & (starts + 1 == lengths)).all()))
+        return self._agent.apply_heads([self._gather(f, rows) for f in self._features], self.heads)
+
+    def _read(
+        self,
+        rows: np.ndarray | None,
+        tokens: np.ndarray,
+        starts: np.ndarray,
+        ends: np.ndarray,
+        appended: np.ndarray,
+    ) -> None:
+        """Let each decoder read tokens `starts…ends-1` of the rows and keep the resulting features."""
+        for i, decoder in enumerate(self._decoders):
+            first = starts if decoder.can_rewind else np.where(appended, starts, 0)
+            features = decoder.extend(rows, tokens, first, ends)
+            if rows is None:
+                self._features[i] = features
+                continue
+            kept = self._features[i]
+            if kept is None:
+                kept = features.new_zeros((self.num_rows, *features.shape[1:]))
+            # The kept tensor may have been handed out by an earlier step, so it is replaced, not written to.
+            self._features[i] = kept.index_copy(0, torch.from_numpy(rows).to(features.device), features)
+
+    def _remember(
+        self, index: np.ndarray, tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray, width: int, one_new: bool
+    ) -> None:
+        """Write the rows' tokens and lengths into the session's own copy."""
+        if one_new:
+            self._tokens[index, starts] = tokens[np.arange(len(index)), starts]
+        else:
+            self._tokens[index] = -1
+            self._tokens[index, :width] = np.where(np.arange(width) < lengths[:, None], tokens[:, :width], -1)
+        self._lengths[index] = lengths
+
+    @staticmethod
+    def _gather(features: torch.Tensor | None, rows: np.ndarray | None) -> torch.Tensor:
+        assert features is not None
+        return features if rows is None else features[torch.from_numpy(np.asarray(rows, dtype=np.int64))]
+
+    @staticmethod
+    def _empty_features(trunk: Trunk) -> torch.Tensor:
+        if trunk.feature_size == 0:
+            return torch.zeros(0, dtype=torch.int64, device=trunk.device)
+        return torch.zeros(0, trunk.feature_size, device=trunk.device)
+
+    def _check_lengths(self, lengths: np.ndarray, longest: int, columns: int) -> None:
+        if int(lengths.min()) < 1:
+            raise TokenGymError("a row of length 0 was given; every observation holds at least the begin token")
+        if longest > self._agent.max_length or longest > columns:
+            raise TokenGymError(
+                f"a row of length {longest} does not fit tokens of {columns} columns and the agent's context of "
+                f"{self._agent.max_length}; build the agent with max_length of at least {longest}"
+            )
+
+    def _check_tokens(self, tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray, width: int) -> None:
+        """Refuse new tokens outside the vocabulary before they are cached or reach an embedding."""
+        if int((lengths - starts).max()) == 1:
+            new = tokens[np.arange(len(starts)), starts]
+        else:
+            positions = np.arange(width)
+            new = tokens[:, :width][(positions >= starts[:, None]) & (positions < lengths[:, None])]
+        size = self._agent.vocabulary.size
+        if int(new.min()) < 0 or int(new.max()) >= size:
+            wrong = int(new[(new < 0) | (new >= size)][0])
+            raise TokenGymError(f"token {wrong} is outside the vocabulary; expected ids from 0 to {size - 1}")

@@ -1,0 +1,89 @@
+"""The two interfaces that make something an agent's body: `Trunk` (all positions) and `Decoder` (only what is new)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Trunk(nn.Module, ABC):
+    """Turns sequences into one feature a position, causally: position c depends on tokens 0…c alone.
+
+    Attributes:
+        feature_size: width D of the features; 0 for a table, whose features are prefix numbers.
+        max_length: longest sequence that it can read.
+    """
+
+    feature_size: int
+    max_length: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        tensor = next(self.parameters(), None)
+        return (tensor if tensor is not None else next(self.buffers())).device
+
+    @abstractmethod
+    def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Teacher-forced pass.
+
+        Args:
+            tokens: int64 (B, L), right-padded; what stands in the padding does not matter.
+            lengths: int64 (B,); what comes out at and after a row's length is not defined.
+
+        Returns:
+            (B, L, D), or int64 (B, L) for a table.
+        """
+
+    @abstractmethod
+    def another(self) -> Trunk | None:
+        """A second trunk of the same kind for separate critics, or None where heads share nothing anyway."""
+
+    @abstractmethod
+    def make_decoder(self, num_rows: int) -> Decoder:
+        """An incremental decoder over `num_rows` sequences."""
+
+
+class Decoder(ABC):
+    """Remembers what it has read of each row and reads on from there.
+
+    Attributes:
+        can_rewind: whether `extend` may start before the end of what a row has cached.
+    """
+
+    can_rewind: bool = True
+
+    @abstractmethod
+    def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
+        """Read tokens `starts[i]…ends[i]-1` of each row, on top of the cached ones before `starts[i]`.
+
+        Args:
+            rows: int64 (m,) row numbers without repeats, or None for all rows in order.
+            tokens: int32 (m, L), the whole sequences.
+            starts: int64 (m,), first new position; 0 starts the row over.
+            ends: int64 (m,), one past the last new position; greater than `starts`.
+
+        Returns:
+            The features of the last token of each row, (m, D), or int64 (m,) for a table.
+        """
+
+
+class ReencodeDecoder(Decoder):
+    """Caches nothing and encodes the whole prefix each time: right for every trunk, and slow.
+
+    Args:
+        trunk: the trunk to run.
+    """
+
+    def __init__(self, trunk: Trunk):
+        self._trunk = trunk
+
+    def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
+        """See `Decoder.extend`."""
+        device = self._trunk.device
+        ids = torch.from_numpy(tokens[:, : int(ends.max())].astype(np.int64)).to(device)
+        lengths = torch.from_numpy(ends).to(device)
+        return self._trunk(ids, lengths)[torch.arange(len(ends), device=device), lengths - 1]
