@@ -1,0 +1,206 @@
+"""Run folders: where one run of a study writes, and how a finished, failed, interrupted or corrupt one is told apart.
+
+    seed-0/
+      config.yaml        the complete RunSpec, its hash and the version of tokengym
+      metrics.jsonl      what the algorithm logged at each update, without times
+      evaluations.jsonl  evaluations during training and the final ones
+      episodes.jsonl     sampled episodes as text
+      timings.jsonl      everything that is a time, apart, so that all other files can be compared bit for bit
+      checkpoints/       the trained agent
+      done.json          the seal: a hash of every file above but the timings; written last
+      failed.json        instead of the seal: error and traceback
+
+Files are append-only while the run goes on. A folder without a seal or a failure is an interrupted run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ..envs.errors import TokenGymError
+from .study import RunSpec
+
+RunState = Literal["missing", "interrupted", "failed", "done"]
+
+_RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.jsonl", "episodes.jsonl")
+_OTHERS = ("timings.jsonl", "done.json", "failed.json")
+_FORMAT = 1
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def state(self, spec: RunSpec) -> RunState:
+        """Return what the folder holds of the run.
+
+        Raises:
+            TokenGymError: If the folder is corrupt, or holds the finished run of another configuration.
+        """
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return "missing"
+        recorded = self._recorded()
+        if (self.path / "done.json").exists():
+            self.verify()
+            if recorded.hash != spec.hash:
+                raise TokenGymError(
+                    f"{self.path} holds a finished run with another configuration ({_differences(recorded, spec)}); "
+                    "choose another --out, or pass --replace-changed to run it again"
+                )
+            return "done"
+        return "failed" if (self.path / "failed.json").exists() else "interrupted"
+
+    def begin(self, spec: RunSpec) -> None:
+        """Start the run: remove what an earlier attempt of this run wrote and record the configuration."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        # The seal goes first: killed in the middle of this, the folder reads as interrupted, never as finished.
+        for name in ("done.json", "failed.json", *_RESULTS, *_OTHERS):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        content = {"format": _FORMAT, "hash": spec.hash, "run": spec.to_dict()}
+        _write_atomically(self.path / "config.yaml", yaml.safe_dump(_plain(content), sort_keys=False))
+        for name in _RESULTS[1:]:
+            (self.path / name).touch()
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Append one record to a ``.jsonl`` file as one line; values that are not finite become null."""
+        line = json.dumps(_plain(record), allow_nan=False)
+        with open(self.path / name, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read(self, name: str) -> list[dict[str, Any]]:
+        """Return the records of a ``.jsonl`` file; a last line cut short by an interruption is left out.
+
+        Raises:
+            TokenGymError: If another line is no JSON.
+        """
+        return list(self._lines(name))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Seal the run: record a summary and the hash of every result file."""
+        seal = {"format": _FORMAT, "summary": dict(summary), "files": {name: self._hash(name) for name in _RESULTS}}
+        _write_atomically(self.path / "done.json", json.dumps(_plain(seal), indent=1, allow_nan=False) + "\n")
+
+    def fail(self, error: str, traceback: str) -> None:
+        """Record that the run failed, beside what it had written."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        content = {"error": error, "traceback": traceback}
+        _write_atomically(self.path / "failed.json", json.dumps(content, indent=1) + "\n")
+
+    def verify(self) -> dict[str, Any]:
+        """Check the seal and return the summary that was recorded with it.
+
+        Raises:
+            TokenGymError: If a file is missing or altered, or the seal itself cannot be read.
+        """
+        seal = self._json("done.json")
+        files, summary = seal.get("files"), seal.get("summary")
+        if seal.get("format") != _FORMAT or not isinstance(files, dict) or not isinstance(summary, dict):
+            raise self._corrupt("done.json is not a seal of this version")
+        for name in _RESULTS:
+            if not (self.path / name).exists():
+                raise self._corrupt(f"{name} is missing")
+            if files.get(name) != self._hash(name):
+                raise self._corrupt(f"{name} differs from what was sealed")
+        return summary
+
+    def failure(self) -> dict[str, str]:
+        """Return ``{"error", "traceback"}`` of a failed run."""
+        content = self._json("failed.json")
+        return {key: str(content.get(key, "")) for key in ("error", "traceback")}
+
+    def _recorded(self) -> RunSpec:
+        try:
+            content = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+            spec = RunSpec.from_dict(content["run"])
+            intact = content["hash"] == spec.hash
+        except FileNotFoundError:
+            raise self._corrupt("config.yaml is missing") from None
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise self._corrupt(f"config.yaml cannot be read ({type(error).__name__})") from error
+        if not intact:
+            raise self._corrupt("config.yaml was edited: its hash does not match")
+        return spec
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._corrupt(f"{name} cannot be read ({type(error).__name__})") from error
+        if not isinstance(content, dict):
+            raise self._corrupt(f"{name} is no JSON object")
+        return content
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        path = self.path / name
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole, _, _ = text.rpartition("\n")
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise self._corrupt(f"line {number} of {name} is no JSON") from error
+
+    def _hash(self, name: str) -> str:
+        return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+
+    def _corrupt(self, what: str) -> TokenGymError:
+        return TokenGymError(
+            f"the run folder {self.path} is corrupt: {what}; nothing was changed; move or delete it to run it again"
+        )
+
+
+def _differences(recorded: RunSpec, wanted: RunSpec) -> str:
+    old, new = recorded.to_dict(), wanted.to_dict()
+    parts = []
+    for key in new:
+        if old[key] == new[key]:
+            continue
+        if isinstance(old[key], dict) and isinstance(new[key], dict):
+            inner = sorted(k for k in {*old[key], *new[key]} if old[key].get(k) != new[key].get(k))
+            parts += [f"{key}.{k}: {old[key].get(k)!r} there, {new[key].get(k)!r} asked" for k in inner]
+        else:
+            parts.append(f"{key}: {old[key]!r} there, {new[key]!r} asked")
+    return "; ".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    """Return the value in JSON's own types: tuples as lists, numpy scalars as numbers, what is not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

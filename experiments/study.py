@@ -1,0 +1,411 @@
+"""A study: environments × algorithms × seeds with equal token budgets, read from YAML into frozen dataclasses.
+
+A study file names everything that decides a result, so that the file and the commit are enough to repeat it:
+
+    name: first
+    total_tokens: 20000
+    seeds: [0, 1, 2]
+    environments:
+      Copy: {kwargs: {num_tokens: 8, length: 3}}
+      KLTree: {agent: table, beta: 0.2}
+    algorithms:
+      ppo: {config: {learning_rate: 0.001}, overrides: {KLTree: {kl_coef: 0.2}}}
+      sb3-ppo: {reference: true}
+
+Every algorithm has one configuration for all environments; what differs on an environment stands under `overrides` and
+is printed in the report. Budgets belong to environments, so that all algorithms have the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from ..envs.errors import TokenGymError, unknown_name
+
+SpecT = TypeVar("SpecT")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSpec:
+    """How agents are evaluated, the same for every run of a study."""
+
+    episodes: int = 1000
+    """Episodes of the final evaluation where the exact value is out of reach; more narrow its standard error."""
+    training_episodes: int = 200
+    """Episodes of each evaluation during training where the exact value is out of reach."""
+    points: int = 10
+    """Evaluations during training, evenly spaced over the tokens; one more is made before the first token."""
+    seed: int = 1_000_003
+    """Seed of the evaluation starts; it may not be a training seed."""
+    exact_limit: int = 20_000
+    """Exact evaluation is used where it needs at most so many prefixes; beyond it Monte-Carlo is."""
+    samples: int = 4
+    """Episodes kept as text after training, shown in the report."""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "training_episodes", "points"):
+            _positive("evaluation", name, getattr(self, name))
+        for name in ("seed", "exact_limit", "samples"):
+            _not_negative("evaluation", name, getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec:
+    """One environment of a study."""
+
+    name: str
+    """Name in tables and folders."""
+    id: str = ""
+    """Registered id; by default ``tokengym/<name>-v0``."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the task."""
+    agent: Any = "gpt2-tiny"
+    """Agent specification, as `agents.build_agent` takes it."""
+    total_tokens: int = 0
+    """Agent tokens of each run; 0 stands for the study's budget."""
+    beta: float | None = None
+    """Coefficient of the KL to the uniform policy; where given, the score is the exact regularised value."""
+    score: Literal["greedy", "sampled"] | None = None
+    """Which final evaluation gives the score; greedy by default, sampled where `beta` is given."""
+    random_return: float | None = None
+    """Return of uniform random play, where the task neither declares it nor can be solved exactly."""
+    optimal_return: float | None = None
+    """Optimal return, where the task neither declares it nor can be solved exactly."""
+
+    def __post_init__(self) -> None:
+        _safe("environment", self.name)
+        _not_negative(f"environment {self.name!r}", "total_tokens", self.total_tokens)
+        if self.score not in (None, "greedy", "sampled"):
+            raise TokenGymError(f"environment {self.name!r}: score is 'greedy' or 'sampled', got {self.score!r}")
+        if self.beta is not None and not self.beta > 0:
+            raise TokenGymError(f"environment {self.name!r}: beta is a positive number or absent, got {self.beta!r}")
+
+    @property
+    def score_by(self) -> Literal["greedy", "sampled"]:
+        """Which final evaluation gives the score."""
+        return self.score or ("greedy" if self.beta is None else "sampled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSpec:
+    """One algorithm of a study with its one configuration."""
+
+    name: str
+    """Name in tables and folders."""
+    algorithm: str = ""
+    """Registered name; by default `name`."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Configuration on all environments."""
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What differs on an environment, by the environment's name; the report lists it."""
+    agent: Any = None
+    """Agent specification on all environments, instead of each environment's own."""
+    environments: tuple[str, ...] | None = None
+    """Environments that it runs on; all by default. A cell left out is shown as not run."""
+    reference: bool = False
+    """True for an outside implementation, drawn with dashed lines."""
+
+    def __post_init__(self) -> None:
+        _safe("algorithm", self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that decides one run; its hash tells whether a finished run is still the one asked for."""
+
+    environment: str
+    """Name of the environment in the study."""
+    env_id: str
+    """Registered id."""
+    env_kwargs: dict[str, Any]
+    """Keyword arguments of the task."""
+    label: str
+    """Name of the algorithm in the study."""
+    algorithm: str
+    """Registered name of the algorithm."""
+    config: dict[str, Any]
+    """Configuration with the overrides for this environment applied."""
+    agent: Any
+    """Agent specification."""
+    seed: int
+    """Training seed."""
+    total_tokens: int
+    """Agent tokens of the run."""
+    beta: float | None
+    """Coefficient of the KL in the score, if any."""
+    score_by: Literal["greedy", "sampled"]
+    """Which final evaluation gives the score."""
+    random_return: float | None
+    """Declared return of random play, if any."""
+    optimal_return: float | None
+    """Declared optimal return, if any."""
+    evaluation: EvaluationSpec
+    """Evaluation protocol."""
+
+    @property
+    def name(self) -> str:
+        """``"Copy/ppo/seed-0"``: its folder below the study's runs, and its name in messages."""
+        return f"{self.environment}/{self.label}/seed-{self.seed}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary from which `from_dict` rebuilds it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
+        """Rebuild a run from `to_dict`.
+
+        Raises:
+            TokenGymError: If a key is unknown or missing.
+        """
+        values = dict(data)
+        values["evaluation"] = _build(EvaluationSpec, "evaluation", values.get("evaluation", {}))
+        return _build(cls, "run", values)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON, first 16 hex digits."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Environments × algorithms × seeds with equal budgets."""
+
+    name: str
+    """Name of the study and of its folder below ``results/``."""
+    description: str = ""
+    """What the study asks, one paragraph for the report."""
+    total_tokens: int = 0
+    """Agent tokens of each run; an environment may set its own, for all algorithms alike."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds, the same for every cell."""
+    evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    """Evaluation protocol."""
+    environments: tuple[EnvironmentSpec, ...] = ()
+    """Environments, in the order of the tables."""
+    algorithms: tuple[AlgorithmSpec, ...] = ()
+    """Algorithms, in the order of the tables."""
+    stall_timeout: float = 900.0
+    """Seconds without a sign of life after which a run's process is ended and the run recorded as failed."""
+
+    def __post_init__(self) -> None:
+        _safe("study", self.name)
+        _positive("study", "stall_timeout", self.stall_timeout)
+        if not self.environments or not self.algorithms or not self.seeds:
+            raise TokenGymError(f"study {self.name!r} needs at least one environment, one algorithm and one seed")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise TokenGymError(f"study {self.name!r} repeats a seed: {list(self.seeds)}")
+        if self.evaluation.seed in self.seeds:
+            raise TokenGymError(
+                f"study {self.name!r}: {self.evaluation.seed} is a training seed and the evaluation seed; "
+                "evaluation starts must be apart from training, choose another evaluation seed"
+            )
+        names = [environment.name for environment in self.environments]
+        for environment in self.environments:
+            if self.budget(environment) <= 0:
+                raise TokenGymError(
+                    f"environment {environment.name!r} has no budget; set total_tokens of the study or of it"
+                )
+        for algorithm in self.algorithms:
+            for wanted in (*algorithm.overrides, *(algorithm.environments or ())):
+                if wanted not in names:
+                    raise unknown_name(f"environment of algorithm {algorithm.name!r}", wanted, names)
+
+    def budget(self, environment: EnvironmentSpec) -> int:
+        """Return the agent tokens of each run on an environment."""
+        return environment.total_tokens or self.total_tokens
+
+    def covers(self, algorithm: AlgorithmSpec, environment: EnvironmentSpec) -> bool:
+        """Return whether the study runs the algorithm on the environment."""
+        return algorithm.environments is None or environment.name in algorithm.environments
+
+    def runs(self) -> list[RunSpec]:
+        """Return every run, all cells of the first seed first, so that an interrupted study has whole seeds."""
+        return [
+            RunSpec(
+                environment=environment.name,
+                env_id=environment.id or f"tokengym/{environment.name}-v0",
+                env_kwargs=environment.kwargs,
+                label=algorithm.name,
+                algorithm=algorithm.algorithm or algorithm.name,
+                config={**algorithm.config, **algorithm.overrides.get(environment.name, {})},
+                agent=environment.agent if algorithm.agent is None else algorithm.agent,
+                seed=seed,
+                total_tokens=self.budget(environment),
+                beta=environment.beta,
+                score_by=environment.score_by,
+                random_return=environment.random_return,
+                optimal_return=environment.optimal_return,
+                evaluation=self.evaluation,
+            )
+            for seed in self.seeds
+            for environment in self.environments
+            for algorithm in self.algorithms
+            if self.covers(algorithm, environment)
+        ]
+
+    def with_changes(self, *, seeds: Sequence[int] | None = None, total_tokens: int | None = None) -> Study:
+        """Return the study with other seeds, or with one budget for every environment."""
+        study = self
+        if seeds is not None:
+            study = dataclasses.replace(study, seeds=tuple(seeds))
+        if total_tokens is not None:
+            _positive("study", "total_tokens", total_tokens)
+            same = tuple(dataclasses.replace(environment, total_tokens=0) for environment in study.environments)
+            study = dataclasses.replace(study, total_tokens=total_tokens, environments=same)
+        return study
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study from a YAML file.
+
+    Raises:
+        TokenGymError: If the file is missing or is no YAML mapping, or a key or value is wrong; names the nearest keys.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TokenGymError(f"cannot read study {str(path)!r}: {error.strerror or error}; give a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TokenGymError(f"study {str(path)!r} is not valid YAML: {' '.join(str(error).split())}") from error
+    return study_from_mapping(data, default_name=path.stem)
+
+
+def study_from_mapping(data: Any, default_name: str = "study") -> Study:
+    """Build a study from the mapping that its YAML file holds.
+
+    Raises:
+        TokenGymError: If a key is unknown or a value has the wrong type or range.
+    """
+    values = _mapping("study", data)
+    values.setdefault("name", default_name)
+    seeds = values.get("seeds", (0, 1, 2))
+    values["seeds"] = tuple(range(seeds)) if _is_int(seeds) else tuple(_integers("seeds", seeds))
+    values["evaluation"] = _build(EvaluationSpec, "evaluation", _mapping("evaluation", values.get("evaluation")))
+    values["environments"] = tuple(
+        _named(EnvironmentSpec, "environment", name, entry)
+        for name, entry in _mapping("environments", values.get("environments")).items()
+    )
+    algorithms = []
+    for name, entry in _mapping("algorithms", values.get("algorithms")).items():
+        entry = _mapping(f"algorithm {name!r}", entry)
+        if entry.get("environments") is not None:
+            entry["environments"] = tuple(entry["environments"])
+        overrides = _mapping(f"overrides of {name!r}", entry.get("overrides"))
+        entry["overrides"] = {
+            key: _mapping(f"overrides of {name!r} on {key!r}", value) for key, value in overrides.items()
+        }
+        algorithms.append(_named(AlgorithmSpec, "algorithm", name, entry))
+    values["algorithms"] = tuple(algorithms)
+    return _build(Study, "study", values)
+
+
+def study_to_mapping(study: Study) -> dict[str, Any]:
+    """Return the mapping from which `study_from_mapping` rebuilds the study, without what is left at its default."""
+    data = _without_defaults(study)
+    data["seeds"] = list(study.seeds)
+    data["evaluation"] = _without_defaults(study.evaluation)
+    for key, specs in (("environments", study.environments), ("algorithms", study.algorithms)):
+        data[key] = {}
+        for spec in specs:
+            entry = _without_defaults(spec)
+            del entry["name"]
+            if "environments" in entry:
+                entry["environments"] = list(entry["environments"])
+            data[key][spec.name] = entry
+    return data
+
+
+def _without_defaults(spec: Any) -> dict[str, Any]:
+    kept = {}
+    for item in dataclasses.fields(spec):
+        value = getattr(spec, item.name)
+        default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+        if value != default:
+            kept[item.name] = value
+    return kept
+
+
+def _named(kind: type[SpecT], noun: str, name: Any, entry: Any) -> SpecT:
+    return _build(kind, f"{noun} {name!r}", {**_mapping(f"{noun} {name!r}", entry), "name": str(name)})
+
+
+def _build(kind: type[SpecT], noun: str, values: Mapping[str, Any]) -> SpecT:
+    known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"key of {noun}", str(key), list(known))
+    for key, item in known.items():
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and key not in values:
+            raise TokenGymError(f"{noun} lacks the key {key!r}")
+        if key in values:
+            _check_type(noun, key, item.type, values[key])
+    return kind(**values)
+
+
+def _check_type(noun: str, key: str, annotation: Any, value: Any) -> None:
+    checks = {
+        "int": (_is_int, "a whole number"),
+        "float": (_is_number, "a number"),
+        "float | None": (lambda v: v is None or _is_number(v), "a number or nothing"),
+        "str": (lambda v: isinstance(v, str), "a text"),
+        "bool": (lambda v: isinstance(v, bool), "true or false"),
+        "dict[str, Any]": (lambda v: isinstance(v, Mapping), "a mapping"),
+    }
+    check, expected = checks.get(str(annotation), (None, ""))
+    if check is not None and not check(value):
+        raise TokenGymError(f"{noun}: {key} must be {expected}, got {value!r}")
+
+
+def _mapping(noun: str, value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TokenGymError(f"{noun} must be a mapping of keys to values, got {value!r}")
+    return dict(value)
+
+
+def _integers(noun: str, value: Any) -> list[int]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(_is_int(v) and v >= 0 for v in value):
+        raise TokenGymError(f"{noun} must be a number of seeds or a list of whole numbers from 0 on, got {value!r}")
+    return list(value)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _positive(noun: str, name: str, value: float) -> None:
+    if not value > 0:
+        raise TokenGymError(f"{noun}: {name} must be greater than 0, got {value!r}")
+
+
+def _not_negative(noun: str, name: str, value: float) -> None:
+    if value < 0:
+        raise TokenGymError(f"{noun}: {name} must not be negative, got {value!r}")
+
+
+def _safe(noun: str, name: str) -> None:
+    if not _SAFE_NAME.fullmatch(name):
+        raise TokenGymError(
+            f"the {noun} name {name!r} becomes a folder: use letters, digits, '.', '_', '+' and '-', "
+            "beginning with a letter or digit"
+        )
