@@ -75,12 +75,21 @@ class EpisodeGrid:
 
 
 def n_step_targets(
-    rewards: Tensor, values: Tensor, final_values: Tensor, grid: EpisodeGrid, steps: int, gamma: float
+    rewards: Tensor,
+    values: Tensor,
+    final_values: Tensor,
+    grid: EpisodeGrid,
+    steps: int,
+    gamma: float,
+    corrections: Tensor | None = None,
 ) -> Tensor:
-    """Uncorrected n-step returns (Sutton 1988; Hessel et al. 2018).
+    """N-step returns (Sutton 1988; Hessel et al. 2018), corrected for the tokens said on the way or not.
 
     ``G_t = r_t + γ r_{t+1} + … + γ^(m−1) r_{t+m−1} + γ^m V(s_{t+m})``, where ``m`` is ``steps`` or what is left of the
-    episode; at the end of the episode ``V`` is ``final_values``.
+    episode; at the end of the episode ``V`` is ``final_values``. Corrections are added to every reward but the first.
+    With ``V(s) − Q(s, a)`` for them the return does not blame a token for what was said behind it (Harutyunyan et al.
+    2016), and at a soft optimum, where ``V − Q = −β (log π − log π_ref)``, it is the path-consistent return of Nachum et
+    al. 2017, exact whatever the behaviour.
 
     Args:
         rewards: ``(N,)``, reward received after each token.
@@ -89,6 +98,7 @@ def n_step_targets(
         grid: the episodes.
         steps: n, at least 1.
         gamma: discount a token.
+        corrections: ``(N,)``, added to the reward of each token that is not the first of a return.
 
     Returns:
         ``(N,)`` targets for ``Q(s_t, a_t)``.
@@ -105,9 +115,9 @@ def n_step_targets(
     bootstrap = torch.where(
         inside, values[(index + reach).clamp(max=grid.num_tokens - 1)], final_values[grid.episode].to(values.dtype)
     )
-    padded = torch.nn.functional.pad(grid.pad(rewards), (0, steps))
-    total = torch.zeros_like(rewards)
-    for k in range(min(steps, grid.longest)):
+    padded = torch.nn.functional.pad(grid.pad(rewards if corrections is None else rewards + corrections), (0, steps))
+    total = rewards
+    for k in range(1, min(steps, grid.longest)):
         total = total + gamma**k * padded[grid.episode, grid.step + k]
     return total + torch.pow(torch.as_tensor(gamma, dtype=rewards.dtype, device=rewards.device), reach) * bootstrap
 

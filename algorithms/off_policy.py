@@ -1,0 +1,320 @@
+"""OffPolicy: collect with exploration, remember whole episodes, regress on targets from a slow copy of the agent."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..envs.errors import TokenGymError
+from .base import Algorithm
+from .batch import Batch
+from .config import AlgorithmConfig
+from .episodes import Episodes
+from .replay import EpisodeReplay, Prioritisation, ReplaySample
+from .schedules import linear
+from .seeds import derive_seed
+from .targets import EpisodeGrid, n_step_targets, trace_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffPolicyConfig(AlgorithmConfig):
+    """What the off-policy algorithms share: replay, exploration, returns and the target network."""
+
+    max_grad_norm: float = 10.0
+    """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 1 to 10."""
+    rollout_tokens: int = 128
+    """Agent tokens collected between updates. Fewer learn from fresher data and cost more time a token."""
+
+    replay_capacity: int = 2000
+    """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
+    batch_episodes: int = 32
+    """Episodes drawn for an update. More give steadier and costlier updates; 16 to 128."""
+    updates_per_collection: int = 2
+    """Updates after each collection. More learn more from each token, until they overfit to it; 1 to 8."""
+    learning_starts: int = 1000
+    """Agent tokens collected before the first update."""
+    prioritised: Prioritisation = "none"
+    """Draw uniformly ("none"), or by the errors of whole episodes ("episode") or of single tokens ("token")."""
+    priority_alpha: float = 0.6
+    """Exponent of the priorities: 0 is uniform, 1 follows the errors fully."""
+    priority_beta: float = 0.4
+    """Exponent of the importance weights at the start; it rises linearly to 1, at which no bias is left."""
+
+    epsilon: float = 0.3
+    """Share of exploring tokens at the start; the others follow the algorithm's own policy."""
+    final_epsilon: float = 0.02
+    """Share of exploring tokens from `epsilon_fraction` of the budget on."""
+    epsilon_fraction: float = 0.2
+    """Share of the budget over which `epsilon` falls linearly to `final_epsilon`."""
+    exploration: Literal["uniform", "boltzmann"] = "uniform"
+    """What exploring tokens are drawn from: all legal tokens alike, or the softmax of the values."""
+    exploration_temperature: float = 1.0
+    """Temperature of "boltzmann", in units of the scaled reward. Larger is closer to uniform; 0.05 to 1."""
+
+    target_polyak: float = 0.02
+    """How far the target network moves to the online one at each target update; 1 copies it. 0.005 to 0.05, or 1."""
+    target_every: int = 1
+    """Updates between target updates. With `target_polyak` 1 (a hard copy) 100 to 1,000."""
+    returns: Literal["n_step", "trace"] = "n_step"
+    """Targets: uncorrected n-step returns, or returns cut where the behaviour left the policy ("trace")."""
+    n_step: int = 3
+    """Rewards summed before bootstrapping with "n_step". More spread reward faster and are biased by old data; 1 to 8."""
+    trace_lambda: float = 0.9
+    """Decay of "trace": 0 is the one-step target, 1 the longest return that the data allow; 0.8 to 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("replay_capacity", "batch_episodes", "updates_per_collection", "target_every", "n_step"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        self.require(self.learning_starts >= 0, "learning_starts", "at least 0")
+        self.require(self.prioritised in ("none", "episode", "token"), "prioritised", "'none', 'episode' or 'token'")
+        self.require(self.priority_alpha >= 0, "priority_alpha", "at least 0")
+        for name in ("priority_beta", "epsilon", "final_epsilon", "epsilon_fraction", "trace_lambda"):
+            self.require(0 <= getattr(self, name) <= 1, name, "within 0 … 1")
+        self.require(self.exploration in ("uniform", "boltzmann"), "exploration", "'uniform' or 'boltzmann'")
+        self.require(self.exploration_temperature > 0, "exploration_temperature", "a number above 0")
+        self.require(0 < self.target_polyak <= 1, "target_polyak", "above 0 and at most 1")
+        self.require(self.returns in ("n_step", "trace"), "returns", "'n_step' or 'trace'")
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """Drawn episodes, ready for a loss: N agent tokens in E episodes, F of them truncated.
+
+    Attributes:
+        sample: what the replay drew.
+        states: the states of the N tokens and behind them the final states of the F truncated episodes, so that one
+            pass looks at all of them. Its masks hold what may be said in each of the N + F.
+        actions: int64 (N,), the tokens said.
+        log_probs: float32 (N,), their log-probabilities under the behaviour.
+        rewards: float32 (N,), scaled.
+        weights: float32 (N,), of each token in the loss.
+        grid: which tokens form an episode.
+        truncated: int64 (F,), the truncated episodes.
+    """
+
+    sample: ReplaySample
+    states: Batch
+    actions: Tensor
+    log_probs: Tensor
+    rewards: Tensor
+    weights: Tensor
+    grid: EpisodeGrid
+    truncated: Tensor
+
+    def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Split ``values (N + F,)`` of all states into those of the tokens and the final ones ``(E,)``.
+
+        The value behind a terminated episode is 0: nothing follows.
+        """
+        final_values = values.new_zeros(self.grid.num_episodes)
+        final_values[self.truncated] = values[len(self.actions) :]
+        return values[: len(self.actions)], final_values
+
+
+class OffPolicy(Algorithm):
+    """Learns from a replay of whole episodes; a subclass gives `loss` and `policy_probabilities`.
+
+    Hooks: `policy_probabilities` (what the behaviour explores around), `loss` (on drawn episodes).
+    """
+
+    Config = OffPolicyConfig
+    config: OffPolicyConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def setup(self) -> None:
+        """Build the replay and the target network."""
+        config = self.config
+        self.replay = EpisodeReplay(
+            config.replay_capacity,
+            pad=self.task.vocabulary.pad,
+            num_actions=self.task.vocabulary.num_actions if config.action_masks else None,
+            prioritised=config.prioritised,
+            alpha=config.priority_alpha,
+            seed=derive_seed(self.seed, "replay"),
+        )
+        self.target = self.agent.clone_frozen()
+        self.num_gradient_steps = 0
+        self.num_replayed_tokens = 0
+
+    # Hooks -----------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def policy_probabilities(self, output: Any, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the policy to explore around and the values to explore by.
+
+        Args:
+            output: what `Session.step` gave for m rows.
+            masks: bool (m, A) of what may be said, or None.
+
+        Returns:
+            float (m, A) probabilities, 0 at illegal tokens, and float (m, A) values or logits for "boltzmann".
+        """
+
+    @abstractmethod
+    def loss(self, replayed: Replayed) -> tuple[Tensor, Tensor, dict[str, Tensor | float]]:
+        """Return the loss to minimise, the (N,) temporal-difference errors, and metrics."""
+
+    # Collecting ------------------------------------------------------------------------------------------------------
+
+    @property
+    def epsilon(self) -> float:
+        """The share of exploring tokens at the present `progress`; all of them before learning starts."""
+        config = self.config
+        if self.num_timesteps < config.learning_starts:
+            return 1.0
+        return linear(config.epsilon, config.final_epsilon, self.progress, config.epsilon_fraction)
+
+    def behaviour_probabilities(self, output: Any, masks: Tensor | None) -> Tensor:
+        """Return float (m, A): ``(1 − ε) · policy + ε · exploration``, 0 at illegal tokens."""
+        probs, values = self.policy_probabilities(output, masks)
+        if self.config.exploration == "uniform":
+            values = torch.zeros_like(values)
+        logits = values / self.config.exploration_temperature
+        if masks is not None:
+            logits = logits.masked_fill(~masks, -torch.inf)
+        return torch.lerp(probs, torch.softmax(logits, -1), self.epsilon)
+
+    def behaviour(self, output: Any, masks: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        """Draw a token for each row from `behaviour_probabilities`; see the base for shapes."""
+        legal = None if masks is None else torch.as_tensor(masks, dtype=torch.bool, device=self.device)
+        probs = self.behaviour_probabilities(output, legal)
+        actions = torch.multinomial(probs, 1, generator=self.collector.generator)
+        return actions[:, 0], torch.log(probs.gather(1, actions)[:, 0])
+
+    # Learning --------------------------------------------------------------------------------------------------------
+
+    def update(self, episodes: Episodes) -> dict[str, float]:
+        """Remember the episodes; once there are enough, take the updates that a collection is worth."""
+        config = self.config
+        self.observe_returns(episodes)
+        self.replay.add(episodes)
+        totals: dict[str, float] = {}
+        if self.num_timesteps >= config.learning_starts:
+            for _ in range(config.updates_per_collection):
+                for name, value in self.gradient_step().items():
+                    totals[name] = totals.get(name, 0.0) + float(value) / config.updates_per_collection
+            totals["optim/learning_rate"] = self.learning_rate
+        return {
+            **totals,
+            "explore/epsilon": self.epsilon,
+            "replay/episodes": float(len(self.replay)),
+            "replay/bytes_per_token": self.replay.nbytes_per_token,
+            "replay/ratio": self.num_replayed_tokens / max(1, self.num_timesteps),
+            "objective/reward_scale": self.reward_scale,
+        }
+
+    def gradient_step(self) -> dict[str, Tensor | float]:
+        """Draw episodes, take one step of the optimiser, and move the target network."""
+        replayed = self.draw()
+        loss, errors, metrics = self.loss(replayed)
+        metrics["optim/grad_norm"] = self.optimise(loss)
+        self.replay.prioritise(replayed.sample, errors.detach().cpu().numpy())
+        self.num_gradient_steps += 1
+        self.num_replayed_tokens += len(replayed.actions)
+        if self.num_gradient_steps % self.config.target_every == 0:
+            self.move_target(self.config.target_polyak)
+        return metrics
+
+    def draw(self) -> Replayed:
+        """Draw a batch of episodes and bring it to the device."""
+        beta = linear(self.config.priority_beta, 1.0, self.progress)
+        sample = self.replay.sample(self.config.batch_episodes, beta)
+        episodes = sample.episodes
+        batch = Batch.from_episodes(episodes, self.device)
+        truncated = np.flatnonzero(~episodes.flat.terminated)
+        ends = batch.final_rows[torch.as_tensor(truncated, device=self.device)]
+        masks = batch.masks
+        if masks is not None and len(truncated):
+            assert episodes.final_action_masks is not None
+            masks = torch.cat([masks, torch.as_tensor(episodes.final_action_masks[truncated], device=self.device)])
+        states = replace(
+            batch,
+            rows=torch.cat([batch.rows, ends]),
+            columns=torch.cat([batch.columns, batch.lengths[ends]]),
+            masks=masks,
+        )
+        return Replayed(
+            sample=sample,
+            states=states,
+            actions=batch.actions,
+            log_probs=batch.log_probs,
+            rewards=torch.as_tensor(self.learning_rewards(episodes), device=self.device),
+            weights=torch.as_tensor(sample.weights, device=self.device),
+            grid=EpisodeGrid(episodes.flat.episode_offsets, self.device),
+            truncated=torch.as_tensor(truncated, device=self.device),
+        )
+
+    def targets(
+        self,
+        replayed: Replayed,
+        values: Tensor,
+        action_values: Tensor,
+        traces: Tensor,
+        corrections: Tensor | None = None,
+    ) -> Tensor:
+        """Return the (N,) targets of ``Q(s_t, a_t)`` that `config.returns` asks for.
+
+        Args:
+            replayed: the drawn episodes.
+            values: float (N + F,), values of all states under the target network.
+            action_values: float (N,), values of the tokens said, under the target network.
+            traces: float (N,), how far the return behind each token is trusted, for "trace".
+            corrections: float (N,), added to the rewards on the way of "n_step", or None.
+        """
+        token_values, final_values = replayed.split(values)
+        gamma = self.config.gamma
+        if self.config.returns == "n_step":
+            steps = self.config.n_step
+            return n_step_targets(
+                replayed.rewards, token_values, final_values, replayed.grid, steps, gamma, corrections
+            )
+        return trace_targets(replayed.rewards, token_values, action_values, traces, final_values, replayed.grid, gamma)
+
+    @torch.no_grad()
+    def move_target(self, share: float) -> None:
+        """Move the target network's weights to the online ones by ``share`` of the way (Polyak averaging)."""
+        for slow, fast in zip(self.target.parameters(), self.agent.parameters(), strict=True):
+            slow.lerp_(fast, share)
+
+    # Checkpoints -----------------------------------------------------------------------------------------------------
+
+    def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the replay and the target network as arrays, and the counters."""
+        arrays: dict[str, Any] = {f"replay.{name}": array for name, array in self.replay.state_arrays().items()}
+        arrays.update({f"target.{name}": tensor for name, tensor in self.target.state_dict().items()})
+        counters = {"gradient_steps": self.num_gradient_steps, "replayed_tokens": self.num_replayed_tokens}
+        return arrays, counters
+
+    def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Take back what `extra_state` returned."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in part("replay.").items()})
+        self.target.load_state_dict(part("target."))
+        self.num_gradient_steps = int(data["gradient_steps"])
+        self.num_replayed_tokens = int(data["replayed_tokens"])
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean over tokens of ``weights · values``, both ``(N,)``."""
+    return (weights * values).mean()
+
+
+def require_kl_in_values(config: AlgorithmConfig, name: str) -> None:
+    """Refuse what the off-policy algorithms do not have: a KL in the loss.
+
+    Raises:
+        TokenGymError: when ``kl_in`` is not "reward" and β is above 0.
+    """
+    if config.kl_coef and config.kl_in != "reward":
+        raise TokenGymError(
+            f"kl_in is {config.kl_in!r}; {name} measures the KL exactly in every state and keeps it in its values: "
+            "expected 'reward'"
+        )

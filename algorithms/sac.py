@@ -1,0 +1,185 @@
+"""Soft actor-critic over tokens: exact expectations over the vocabulary, twin critics, an entropy bonus or a KL."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from .off_policy import OffPolicy, OffPolicyConfig, Replayed, require_kl_in_values, weighted_mean
+from .schedules import linear
+from .targets import mask_illegal, retrace_traces, soft_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACConfig(OffPolicyConfig):
+    """What SAC adds: the temperature of the entropy, the critics and the actor."""
+
+    epsilon: float = 1.0
+    """Share of exploring tokens at the start; the others follow the policy."""
+    final_epsilon: float = 0.1
+    """Share of exploring tokens from `epsilon_fraction` of the budget on."""
+    returns: Literal["n_step", "trace"] = "trace"
+    """Targets: n-step returns, corrected in expectation, or Retrace ("trace")."""
+
+    alpha: float = 0.01
+    """Weight α of the entropy, in units of the scaled reward. Larger stays closer to uniform; 0.003 to 0.3."""
+    initial_alpha: float | None = None
+    """Where α starts; it falls geometrically to `alpha` over `alpha_fraction` of the budget. None keeps it constant."""
+    alpha_fraction: float = 0.5
+    """Share of the budget over which α falls from `initial_alpha`."""
+    entropy_target: float | None = None
+    """Entropy a token, in nats, that α is tuned to; None keeps α as scheduled. 0.05 to 0.5 of log A."""
+    alpha_learning_rate: float = 0.01
+    """Step size of log α where it is tuned. Larger follows the target faster and swings more."""
+    critics: Literal["min", "mean"] = "min"
+    """How two critics make one: the smaller (against overestimation) or the mean (SD-SAC, against underestimation)."""
+    q_clip: float | None = None
+    """Clip of a critic's change against the target network (SD-SAC), in units of the scaled reward; None is off."""
+    actor: Literal["reverse_kl", "forward_kl"] = "reverse_kl"
+    """Which divergence to ``softmax(Q / α)`` the actor descends: the one of SAC, or the mass-covering one, whose gradient
+    does not vanish where the policy has given a token up (Chan et al. 2022)."""
+    separate_critic: bool = False
+    """Give the critics a trunk of their own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.alpha >= 0, "alpha", "at least 0")
+        self.require(self.initial_alpha is None or self.initial_alpha > 0, "initial_alpha", "None or above 0")
+        self.require(0 <= self.alpha_fraction <= 1, "alpha_fraction", "within 0 … 1")
+        self.require(self.entropy_target is None or self.entropy_target > 0, "entropy_target", "None or above 0")
+        self.require(self.alpha_learning_rate > 0, "alpha_learning_rate", "a number above 0")
+        self.require(self.critics in ("min", "mean"), "critics", "'min' or 'mean'")
+        self.require(self.q_clip is None or self.q_clip > 0, "q_clip", "None or a number above 0")
+        self.require(self.actor in ("reverse_kl", "forward_kl"), "actor", "'reverse_kl' or 'forward_kl'")
+        if self.initial_alpha is not None or self.entropy_target is not None:
+            self.require(self.alpha > 0, "alpha", "above 0 where it is annealed or tuned")
+        if self.actor == "forward_kl":
+            self.require(self.alpha + self.kl_coef > 0, "alpha", "above 0, or kl_coef above 0, with 'forward_kl'")
+        self.require(
+            self.initial_alpha is None or self.entropy_target is None, "initial_alpha", "None where α is tuned"
+        )
+
+
+class SAC(OffPolicy):
+    """Discrete soft actor-critic (Haarnoja et al. 2018; Christodoulou 2019), a whole episode a pass.
+
+    ``V(s) = Σ_a π(a|s) [min Q̄(s, a) − α log π(a|s) − β (log π(a|s) − log π_ref(a|s))]`` with both coefficients free: with
+    ``alpha`` 0 and ``kl_coef`` β the fixed point is the KL-regularised optimum ``π_ref e^{Q/β} / Z``; with ``kl_coef`` 0
+    it is the maximum-entropy one.
+    """
+
+    name: ClassVar[str] = "sac"
+    Config = SACConfig
+    heads = ("policy", "twin_q")
+    config: SACConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def setup(self) -> None:
+        """Build the replay and the target network, and start α."""
+        require_kl_in_values(self.config, self.name)
+        super().setup()
+        self.log_alpha = math.log(self.config.alpha) if self.config.alpha else -math.inf
+
+    @property
+    def alpha(self) -> float:
+        """The weight of the entropy at the present `progress`, or as tuned so far."""
+        config = self.config
+        if config.initial_alpha is None:
+            return math.exp(self.log_alpha)
+        return math.exp(linear(math.log(config.initial_alpha), self.log_alpha, self.progress, config.alpha_fraction))
+
+    @property
+    def beta(self) -> float:
+        """The weight of the KL, in units of the scaled reward."""
+        return self.kl_controller.coef / self.reward_scale
+
+    def policy_probabilities(self, output: Any, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the actor's probabilities and logits; see the base for shapes."""
+        logits = mask_illegal(output.logits / self.config.temperature, masks)
+        return torch.softmax(logits, -1), output.logits
+
+    def judge(self, q: Tensor, q2: Tensor) -> Tensor:
+        """Make one critic of two, both (N, A)."""
+        return torch.minimum(q, q2) if self.config.critics == "min" else (q + q2) / 2
+
+    def loss(self, replayed: Replayed) -> tuple[Tensor, Tensor, dict[str, Tensor | float]]:
+        """Loss of both critics against the soft target, plus the loss of the actor against the critics."""
+        states, actions, count = replayed.states, replayed.actions, len(replayed.actions)
+        evaluation = states.evaluate(self.agent, heads=self.heads)
+        assert evaluation.logits is not None and evaluation.q is not None and evaluation.q2 is not None
+        log_probs = self.agent.all_log_probs(evaluation.logits, states.masks)
+        with torch.no_grad():
+            slow = states.evaluate(self.target, heads=("twin_q",))
+            assert slow.q is not None and slow.q2 is not None
+            slow_q = self.judge(slow.q, slow.q2)
+            reference = None if self.reference is None else self.reference.log_probabilities(states)
+            values = soft_values(slow_q, log_probs, self.alpha, self.beta, reference)
+            slow_taken = slow_q[:count].gather(1, actions[:, None])[:, 0]
+            policy_taken = log_probs[:count].gather(1, actions[:, None])[:, 0]
+            traces = retrace_traces(policy_taken, replayed.log_probs, self.config.trace_lambda)
+            targets = self.targets(replayed, values, slow_taken, traces, values[:count] - slow_taken)
+        critic_loss = torch.zeros((), device=targets.device)
+        errors = torch.zeros_like(targets)
+        for q, slow_twin in ((evaluation.q, slow.q), (evaluation.q2, slow.q2)):
+            taken = q[:count].gather(1, actions[:, None])[:, 0]
+            losses = huber_loss(taken, targets, reduction="none")
+            if self.config.q_clip is not None:
+                anchor = slow_twin[:count].gather(1, actions[:, None])[:, 0]
+                clipped = anchor + (taken - anchor).clamp(-self.config.q_clip, self.config.q_clip)
+                losses = torch.maximum(losses, huber_loss(clipped, targets, reduction="none"))
+            critic_loss = critic_loss + weighted_mean(losses, replayed.weights)
+            errors = errors + (targets - taken).detach().abs() / 2
+        actor_loss = self.actor_loss(
+            log_probs[:count],
+            self.judge(evaluation.q, evaluation.q2).detach()[:count],
+            None if reference is None else reference[:count],
+        )
+        with torch.no_grad():
+            entropy = soft_values(torch.zeros_like(slow_q), log_probs, 1.0)[:count].mean()
+            metrics: dict[str, Tensor | float] = {
+                "q/loss": critic_loss.detach() / 2,
+                "q/target_mean": targets.mean(),
+                "q/error": errors.mean(),
+                "q/trace": traces.mean(),
+                "policy/loss": actor_loss.detach(),
+                "policy/entropy": entropy,
+                "policy/alpha": self.alpha,
+            }
+            if reference is not None:
+                kl = -soft_values(torch.zeros_like(slow_q), log_probs, 0.0, 1.0, reference)[:count].sum()
+                kl_an_episode = float(kl) / replayed.grid.num_episodes
+                self.kl_controller.update(kl_an_episode, replayed.grid.num_episodes)
+                metrics["objective/kl"] = kl_an_episode
+                metrics["objective/kl_coef"] = self.kl_controller.coef
+        if self.config.entropy_target is not None:
+            self.log_alpha -= self.config.alpha_learning_rate * (float(entropy) - self.config.entropy_target)
+        return critic_loss + actor_loss, errors, metrics
+
+    def actor_loss(self, log_probs: Tensor, q: Tensor, reference_log_probs: Tensor | None) -> Tensor:
+        """Return what the actor descends: minus its soft value, summed over tokens, averaged over states.
+
+        Args:
+            log_probs: float (N, A), of the actor, with gradients.
+            q: float (N, A), of the critics, without.
+            reference_log_probs: float (N, A) or None.
+        """
+        if self.config.actor == "reverse_kl":
+            return -soft_values(q, log_probs, self.alpha, self.beta, reference_log_probs).mean()
+        beta = 0.0 if reference_log_probs is None else self.beta
+        inner = q if reference_log_probs is None else q + beta * reference_log_probs
+        target = torch.softmax(inner.masked_fill(torch.isinf(log_probs), -torch.inf) / (self.alpha + beta), -1)
+        return -(target * log_probs.masked_fill(target == 0, 0.0)).sum(-1).mean()
+
+    def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the replay, the target network, the counters and α."""
+        arrays, data = super().extra_state()
+        return arrays, {**data, "log_alpha": self.log_alpha if self.config.alpha else None}
+
+    def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Take back what `extra_state` returned."""
+        super().load_extra_state(tensors, data)
+        self.log_alpha = -math.inf if data["log_alpha"] is None else float(data["log_alpha"])
