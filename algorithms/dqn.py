@@ -26,7 +26,7 @@ class DQNConfig(OffPolicyConfig):
     dueling: bool = False
     """Build ``Q = V + A − mean A`` from a value head and an advantage head (Wang et al. 2016)."""
     huber_delta: float = 1.0
-    """Errors beyond this weigh linearly rather than squared, in units of the scaled reward. Smaller resists outliers."""
+    """Errors beyond this weigh linearly, not squared, in units of the scaled reward. Smaller resists outliers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,8 +38,8 @@ class DQN(OffPolicy):
     """Q-learning with a network, one teacher-forced pass for all tokens of an episode (Mnih et al. 2015).
 
     Without a KL the agent says the token of the largest Q. With ``kl_coef`` β above 0 it is soft Q-learning on the
-    policy's own logits ``ℓ``: ``Q = β (ℓ − ℓ_ref)`` and ``V = β log Σ π_ref e^{Q/β}``, so that ``softmax(ℓ)`` is exactly
-    the KL-regularised optimum of Q, both are 0 at the start, and the agent speaks for itself, without the reference.
+    policy's own logits ``ℓ``: ``Q = β (ℓ − ℓ_ref)`` and ``V = β log Σ π_ref e^{Q/β}``, so that ``softmax(ℓ)`` is
+    exactly the KL-regularised optimum of Q, both are 0 at the start, and the agent speaks without the reference.
     """
 
     name: ClassVar[str] = "dqn"
@@ -125,7 +125,7 @@ class DQN(OffPolicy):
     def judge(
         self, replayed: Replayed, q: Tensor, target_q: Tensor, target_taken: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the (N + F,) values of the states, the (N,) traces, and the (N,) corrections of n-step returns or None."""
+        """Return the (N + F,) values of the states, the (N,) traces, and the (N,) n-step corrections or None."""
         config, masks, count = self.config, replayed.states.masks, len(replayed.actions)
         if not self.soft:
             values = double_q_values(q, target_q, masks) if config.double else max_values(target_q, masks)

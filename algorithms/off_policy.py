@@ -63,7 +63,7 @@ class OffPolicyConfig(AlgorithmConfig):
     returns: Literal["n_step", "trace"] = "n_step"
     """Targets: uncorrected n-step returns, or returns cut where the behaviour left the policy ("trace")."""
     n_step: int = 3
-    """Rewards summed before bootstrapping with "n_step". More spread reward faster and are biased by old data; 1 to 8."""
+    """Rewards summed before bootstrapping with "n_step". More spread reward faster and trust old data more; 1 to 8."""
     trace_lambda: float = 0.9
     """Decay of "trace": 0 is the one-step target, 1 the longest return that the data allow; 0.8 to 1."""
 

@@ -41,7 +41,7 @@ class SACConfig(OffPolicyConfig):
     q_clip: float | None = None
     """Clip of a critic's change against the target network (SD-SAC), in units of the scaled reward; None is off."""
     actor: Literal["reverse_kl", "forward_kl"] = "reverse_kl"
-    """Which divergence to ``softmax(Q / α)`` the actor descends: the one of SAC, or the mass-covering one, whose gradient
+    """Which divergence to ``softmax(Q / α)`` the actor descends: that of SAC, or the mass-covering one, whose gradient
     does not vanish where the policy has given a token up (Chan et al. 2022)."""
     separate_critic: bool = False
     """Give the critics a trunk of their own."""
@@ -68,9 +68,9 @@ class SACConfig(OffPolicyConfig):
 class SAC(OffPolicy):
     """Discrete soft actor-critic (Haarnoja et al. 2018; Christodoulou 2019), a whole episode a pass.
 
-    ``V(s) = Σ_a π(a|s) [min Q̄(s, a) − α log π(a|s) − β (log π(a|s) − log π_ref(a|s))]`` with both coefficients free: with
-    ``alpha`` 0 and ``kl_coef`` β the fixed point is the KL-regularised optimum ``π_ref e^{Q/β} / Z``; with ``kl_coef`` 0
-    it is the maximum-entropy one.
+    ``V(s) = Σ_a π(a|s) [min Q̄(s, a) − α log π(a|s) − β (log π(a|s) − log π_ref(a|s))]`` with both coefficients free:
+    with ``alpha`` 0 and ``kl_coef`` β the fixed point is the KL-regularised optimum ``π_ref e^{Q/β} / Z``; with
+    ``kl_coef`` 0 it is the maximum-entropy one.
     """
 
     name: ClassVar[str] = "sac"

@@ -88,8 +88,8 @@ def n_step_targets(
     ``G_t = r_t + γ r_{t+1} + … + γ^(m−1) r_{t+m−1} + γ^m V(s_{t+m})``, where ``m`` is ``steps`` or what is left of the
     episode; at the end of the episode ``V`` is ``final_values``. Corrections are added to every reward but the first.
     With ``V(s) − Q(s, a)`` for them the return does not blame a token for what was said behind it (Harutyunyan et al.
-    2016), and at a soft optimum, where ``V − Q = −β (log π − log π_ref)``, it is the path-consistent return of Nachum et
-    al. 2017, exact whatever the behaviour.
+    2016), and at a soft optimum, where ``V − Q = −β (log π − log π_ref)``, it is the path-consistent return of Nachum
+    et al. 2017, exact whatever the behaviour.
 
     Args:
         rewards: ``(N,)``, reward received after each token.
