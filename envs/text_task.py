@@ -1,0 +1,331 @@
+"""Tasks written in strings, one episode at a time, and spoken under any tokenizer.
+
+The author of a `TextTask` never sees a token: `begin` gives a prompt, `respond` answers the text of a finished turn,
+`legal` lists what may be said. The base class does the tokens, and holds to three rules:
+
+- ids that were sampled are kept as they are; text is decoded from them, never encoded back into them;
+- a turn ends where its *decoded text* contains a stop string, since a tokenizer may merge a newline with other text;
+- what may be said next follows from the encodings of the legal strings.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import TokenGymError, positive_int
+from .random import CounterRandom
+from .task import Outcome, Reply, Rows, State, Task
+from .tokenizers import build_tokenizer
+from .vocabulary import Vocabulary
+
+_CACHE_LIMIT = 4096
+"""How many prompts, replies and sets of legal strings keep their encodings; past it the cache starts anew."""
+
+
+class TextReply(NamedTuple):
+    """A `TextTask`'s answer to one finished turn.
+
+    Attributes:
+        reply: What the task says next, or None for nothing.
+        reward: The reward of the turn, paid at its last token.
+        done: Whether the episode is over.
+        token_rewards: None, or the rewards of the turn's tokens one by one, float64 (tokens,), which sum to `reward`.
+    """
+
+    reply: str | None
+    reward: float
+    done: bool
+    token_rewards: npt.NDArray[np.float64] | None = None
+
+
+class TextTask(Task):
+    """A task in strings: write `begin` and `respond`, and `legal` where not everything may be said.
+
+        class Echo(TextTask):
+            def begin(self, random):
+                word = str(random.choice(["sea", "wood"]))
+                return word, f"say {word}"
+
+            def respond(self, episode, completion):
+                return None, float(completion.strip() == episode), True
+
+        task = Echo({"kind": "words", "corpus": ["say sea wood"]}, max_turn_tokens=2, max_length=8)
+
+    What `begin` returns first is the episode's state: any Python object that `copy.deepcopy` can copy, changed in place
+    by `respond`. Where it holds the generator, the episode can go on drawing from it.
+
+    Attributes:
+        tokenizer: The tokenizer, a `transformers` one or an object like it.
+        stop: The stop strings.
+        max_turns: The most turns of an episode; the last one ends it as part of the task (`terminated`).
+    """
+
+    context = "episode"
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        max_turn_tokens: int,
+        max_length: int,
+        max_turns: int = 1,
+        stop: str | Sequence[str] = (),
+    ) -> None:
+        """Sets the task up for a tokenizer.
+
+        Args:
+            tokenizer: A tokenizer, or its specification for `build_tokenizer`.
+            max_turn_tokens: The most tokens of a turn; a turn also ends with the end token or a stop string.
+            max_length: The context window: `bos`, prompt, turns and replies must fit, or the episode is truncated.
+            max_turns: The most turns of an episode.
+            stop: Strings that end a turn once its text contains one. The author gets the text before it.
+
+        Raises:
+            TokenGymError: For a tokenizer without an end token, a size below 1 or an empty stop string.
+        """
+        self.tokenizer = build_tokenizer(tokenizer)
+        self.vocabulary = Vocabulary.from_tokenizer(self.tokenizer)
+        self.max_turn_tokens = positive_int("max_turn_tokens", max_turn_tokens)
+        self.max_turns = positive_int("max_turns", max_turns)
+        self.max_length = positive_int("max_length", max_length)
+        self.max_episode_tokens = self.max_turn_tokens * self.max_turns
+        self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise TokenGymError(f"stop={stop!r}: give non-empty strings")
+        self.has_action_mask = type(self).legal is not TextTask.legal
+        self._may_stop = self._tokens_that_may_stop()
+        self._encodings: dict[str, list[int]] = {}
+        self._legal_next: dict[tuple[str, ...], dict[tuple[int, ...], npt.NDArray[np.intp]]] = {}
+
+    # --- what an author writes
+
+    @abstractmethod
+    def begin(self, random: np.random.Generator) -> tuple[Any, str]:
+        """Begins an episode.
+
+        Args:
+            random: The episode's own generator: equal starts give equal draws.
+
+        Returns:
+            The episode's state, and the prompt.
+        """
+
+    def respond(self, episode: Any, completion: str) -> tuple[str | None, float, bool] | TextReply:
+        """Answers a finished turn.
+
+        Args:
+            episode: The episode's state, to be changed in place.
+            completion: The text of the turn, without special tokens and up to the stop string.
+
+        Returns:
+            The reply or None, the reward, and whether the episode is over; or a `TextReply`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define respond or respond_all")
+
+    def respond_all(
+        self, episodes: list[Any], completions: list[str], completion_ids: list[list[int]]
+    ) -> Sequence[tuple[str | None, float, bool] | TextReply]:
+        """Answers all turns that finished in one step; override it in place of `respond` to score them together.
+
+        Args:
+            episodes: The states of the m episodes.
+            completions: The texts of their turns.
+            completion_ids: The ids of their turns as they were said, the end token included.
+
+        Returns:
+            m answers, as `respond` gives them.
+        """
+        return [self.respond(episode, text) for episode, text in zip(episodes, completions, strict=True)]
+
+    def legal(self, episode: Any) -> Sequence[str] | None:
+        """Gives the whole texts that the coming turn may consist of, or None for any (the default)."""
+        return None
+
+    # --- what the engine calls
+
+    def make_state(self, num_rows: int) -> State:
+        """Returns the episodes' objects, the ids of the turns under way, and the turns taken."""
+        return {
+            "episode": np.full(num_rows, None, object),
+            "turn_tokens": np.zeros((num_rows, self.max_turn_tokens), np.int32),
+            "turn_counts": np.zeros(num_rows, np.int64),
+            "turns": np.zeros(num_rows, np.int64),
+        }
+
+    def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
+        """Begins an episode in each of `rows` and shows the prompts; see `Task.start`."""
+        state["turn_counts"][rows] = 0
+        state["turns"][rows] = 0
+        prompts: list[list[int]] = []
+        for row, seed in zip(rows.tolist(), random.bits(rows)[:, 0].tolist(), strict=True):
+            state["episode"][row], prompt = self.begin(np.random.default_rng(seed))
+            ids = self.encode(prompt)
+            if 1 + len(ids) >= self.max_length:
+                raise TokenGymError(
+                    f"task {self.name}: the prompt {prompt[:60]!r} has {len(ids)} tokens, which with bos and one of the "
+                    f"agent's exceed max_length={self.max_length}: shorten it, or give at least {len(ids) + 2}"
+                )
+            prompts.append(ids)
+        return self._reply(prompts)
+
+    def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
+        """Says one token in each of `rows`, and answers the turns that it ended, all in one call."""
+        m = len(rows)
+        counts = state["turn_counts"][rows]
+        state["turn_tokens"][rows, counts] = actions
+        counts += 1
+        state["turn_counts"][rows] = counts
+        ended = (counts == self.max_turn_tokens) | (actions == self.vocabulary.eos)
+        texts: dict[int, str] = {}
+        if self._may_stop is not None:
+            candidates = np.flatnonzero(self._may_stop[actions] & ~ended)
+            texts = dict(zip(candidates.tolist(), self._texts(state, rows, candidates), strict=True))
+            ended[[index for index, text in texts.items() if self._cut(text) is not None]] = True
+        where = np.flatnonzero(ended)
+        rewards, terminated = np.zeros(m), np.zeros(m, np.bool_)
+        if not len(where):
+            return Outcome(rewards, terminated, ended)
+
+        unread = np.array([index for index in where.tolist() if index not in texts], np.intp)
+        texts.update(zip(unread.tolist(), self._texts(state, rows, unread), strict=True))
+        completions = [text if (cut := self._cut(text)) is None else cut for text in map(texts.__getitem__, where)]
+        ending = rows[where]
+        answers = self.respond_all(list(state["episode"][ending]), completions, self._ids(state, ending))
+        answers = [self._check_answer(answer) for answer in answers]
+        if len(answers) != len(where):
+            raise TokenGymError(f"task {self.name}: respond_all gave {len(answers)} answers to {len(where)} turns")
+        rewards[where] = [answer.reward for answer in answers]
+        state["turns"][ending] += 1
+        state["turn_counts"][ending] = 0
+        terminated[where] = [answer.done for answer in answers]
+        terminated[where] |= state["turns"][ending] == self.max_turns
+        replies: list[list[int]] = [[]] * m
+        for index, answer in zip(where.tolist(), answers, strict=True):
+            replies[index] = self.encode(answer.reply) if answer.reply else []
+        return Outcome(
+            rewards,
+            terminated,
+            ended,
+            self._reply(replies) if any(replies) else None,
+            [answer.token_rewards for answer in answers]
+            if any(answer.token_rewards is not None for answer in answers)
+            else None,
+        )
+
+    def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Returns which tokens continue one of the legal texts, or end the turn after one: bool (m, A)."""
+        if not self.has_action_mask:
+            return super().action_mask(state, rows)
+        mask = np.zeros((len(rows), self.vocabulary.num_actions), np.bool_)
+        for index, (episode, said) in enumerate(zip(state["episode"][rows], self._ids(state, rows), strict=True)):
+            legal = self.legal(episode)
+            if legal is None:
+                mask[index] = True
+            else:
+                # Off the legal texts, where only an agent that ignores masks gets, nothing is left but to end the turn.
+                mask[index, self._continuations(tuple(legal)).get(tuple(said), self.vocabulary.eos)] = True
+        return mask
+
+    def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
+        """Returns an observation's text, without special tokens."""
+        return self.decode([tokens.tolist()])[0]
+
+    # --- text and ids
+
+    def encode(self, text: str) -> list[int]:
+        """Gives the ids of a text of the task's, without special tokens."""
+        if not isinstance(text, str):
+            raise TokenGymError(f"task {self.name}: prompts, replies and legal moves are strings, got {text!r}")
+        ids = self._encodings.get(text)
+        if ids is None:
+            if len(self._encodings) >= _CACHE_LIMIT:
+                self._encodings.clear()
+            ids = self._encodings[text] = list(self.tokenizer.encode(text, add_special_tokens=False))
+        return ids
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Gives the texts of several rows of ids, without special tokens."""
+        if not ids:
+            return []
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            return backend.decode_batch(ids, skip_special_tokens=True)
+        return [self.tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False) for row in ids]
+
+    def _ids(self, state: State, rows: Rows) -> list[list[int]]:
+        tokens, counts = state["turn_tokens"][rows].tolist(), state["turn_counts"][rows].tolist()
+        return [row[:count] for row, count in zip(tokens, counts, strict=True)]
+
+    def _texts(self, state: State, rows: Rows, indices: npt.NDArray[np.intp]) -> list[str]:
+        return self.decode(self._ids(state, rows[indices])) if len(indices) else []
+
+    def _cut(self, text: str) -> str | None:
+        """Gives the text before the first stop string, or None where there is no stop string."""
+        places = [place for stop in self.stop if (place := text.find(stop)) >= 0]
+        return text[: min(places)] if places else None
+
+    def _tokens_that_may_stop(self) -> npt.NDArray[np.bool_] | None:
+        """Gives which tokens can complete a stop string, bool (A,): only after these is a turn decoded.
+
+        The last character of a stop string comes from the token said last. A token whose own text shares no character
+        with the stop strings is therefore safe, unless it is part of a character (shown as U+FFFD) or the tokenizer
+        puts spaces between tokens and a stop string has one.
+        """
+        if not self.stop:
+            return None
+        characters = set("".join(self.stop)) | {"\ufffd"}
+        size = self.vocabulary.num_actions
+        if any(character.isspace() and character != "\n" for character in characters):
+            return np.ones(size, np.bool_)
+        return np.array([not characters.isdisjoint(text) for text in self.decode([[index] for index in range(size)])])
+
+    def _reply(self, ids: list[list[int]]) -> Reply:
+        counts = np.array([len(row) for row in ids], np.int64)
+        tokens = np.full((len(ids), max(counts, default=0)), self.vocabulary.pad, np.int32)
+        for index, row in enumerate(ids):
+            tokens[index, : len(row)] = row
+        return Reply(tokens, counts, padded=True)
+
+    def _check_answer(self, answer: tuple[str | None, float, bool] | TextReply) -> TextReply:
+        if not isinstance(answer, TextReply):
+            if not isinstance(answer, tuple) or len(answer) != 3:
+                raise TokenGymError(f"task {self.name}: respond must return (reply, reward, done), got {answer!r}")
+            answer = TextReply(*answer)
+        number = isinstance(answer.reward, (bool, int, float, np.integer, np.floating))
+        if not number or not math.isfinite(answer.reward):
+            raise TokenGymError(f"task {self.name}: respond gave the reward {answer.reward!r}: give a finite number")
+        return answer
+
+    def _continuations(self, legal: tuple[str, ...]) -> dict[tuple[int, ...], npt.NDArray[np.intp]]:
+        """Gives, for every beginning of a legal text's ids, the ids that may come next."""
+        known = self._legal_next.get(legal)
+        if known is not None:
+            return known
+        if not legal:
+            raise TokenGymError(f"task {self.name}: legal gave no text: end the episode, or return None to allow all")
+        following: dict[tuple[int, ...], set[int]] = {}
+        for text in legal:
+            ids = tuple(self.encode(text))
+            if not ids or len(ids) > self.max_turn_tokens:
+                raise TokenGymError(
+                    f"task {self.name}: the legal text {text!r} has {len(ids)} tokens, but a turn has 1 … "
+                    f"{self.max_turn_tokens}: raise max_turn_tokens"
+                )
+            cut = self._cut(text)
+            if cut is not None and not any(text == cut + stop for stop in self.stop):
+                raise TokenGymError(f"task {self.name}: the legal text {text!r} goes on after a stop string")
+            for length, token in enumerate(ids):
+                following.setdefault(ids[:length], set()).add(token)
+            if cut is None and self.vocabulary.eos is not None:
+                following.setdefault(ids, set()).add(self.vocabulary.eos)
+        if len(self._legal_next) >= _CACHE_LIMIT:
+            self._legal_next.clear()
+        made = {prefix: np.array(sorted(tokens), np.intp) for prefix, tokens in following.items()}
+        self._legal_next[legal] = made
+        return made
