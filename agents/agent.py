@@ -46,7 +46,7 @@ class Agent(nn.Module):
     Attributes:
         vocabulary: the ids that it reads and says.
         max_length: longest sequence that it reads.
-        head_names: the heads that it has.
+        heads: the names of the heads that it has.
         temperature: divides the policy's logits; for agents with Q heads alone, the Boltzmann temperature of `predict`.
         trunk: the model under the policy, and under all heads unless there is a `critic_trunk`.
         critic_trunk: a model of its own for the value and Q heads, or None.
@@ -56,8 +56,8 @@ class Agent(nn.Module):
         self,
         trunk: Trunk,
         critic_trunk: Trunk | None,
-        heads: nn.ModuleDict,
-        head_names: tuple[str, ...],
+        readouts: nn.ModuleDict,
+        heads: tuple[str, ...],
         vocabulary: Vocabulary,
         max_length: int,
         temperature: float,
@@ -67,12 +67,12 @@ class Agent(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.critic_trunk = critic_trunk
+        self.readouts = readouts
         self.heads = heads
-        self.head_names = head_names
         self.vocabulary = vocabulary
         self.max_length = max_length
         self.temperature = temperature
-        self.sampler = sampling.Sampler(seed, device=self.device)
+        self.sampler = sampling.Sampler(seed)
         self._settings = settings
 
     @property
@@ -83,11 +83,11 @@ class Agent(nn.Module):
     @property
     def acting_heads(self) -> tuple[str, ...]:
         """The heads that choosing an action needs: the policy, or the Q heads where there is none."""
-        if "policy" in self.head_names:
+        if "policy" in self.heads:
             return ("policy",)
-        acting = tuple(name for name in self.head_names if name in ("q", "twin_q"))
+        acting = tuple(name for name in self.heads if name in ("q", "twin_q"))
         if not acting:
-            raise TokenGymError(f"an agent with heads {self.head_names} cannot act; give it 'policy', 'q' or 'twin_q'")
+            raise TokenGymError(f"an agent with heads {self.heads} cannot act; give it 'policy', 'q' or 'twin_q'")
         return acting
 
     def trunks_of(self, heads: tuple[str, ...]) -> list[Trunk]:
@@ -108,23 +108,23 @@ class Agent(nn.Module):
         for name in heads:
             given = features[0] if name == "policy" else features[-1]
             if name == "policy":
-                logits = self.heads["policy"](given)
+                logits = self.readouts["policy"](given)
                 out.logits = logits if self.temperature == 1.0 else logits / self.temperature
             elif name == "value":
-                out.values = self.heads["value"](given).squeeze(-1)
+                out.values = self.readouts["value"](given).squeeze(-1)
             elif name == "q":
-                out.q = self.heads["q"](given)
+                out.q = self.readouts["q"](given)
             else:
-                out.q, out.q2 = self.heads["q"](given), self.heads["q2"](given)
+                out.q, out.q2 = self.readouts["q"](given), self.readouts["q2"](given)
         return out
 
     def _checked_heads(self, heads: tuple[str, ...] | None) -> tuple[str, ...]:
         if heads is None:
-            return self.head_names
+            return self.heads
         for head in heads:
-            if head not in self.head_names:
+            if head not in self.heads:
                 raise TokenGymError(
-                    f"this agent has no head {head!r}, only {', '.join(self.head_names)}; name it in heads=…"
+                    f"this agent has no head {head!r}, only {', '.join(self.heads)}; name it in heads=…"
                 )
         return tuple(heads)
 
@@ -211,6 +211,10 @@ class Agent(nn.Module):
         assert output.q is not None
         q = output.q if output.q2 is None else torch.minimum(output.q, output.q2)
         return q / self.temperature
+
+    def all_log_probs(self, logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
+        """Log-probabilities of all actions, float (N, A), of logits that are already divided by the temperature."""
+        return sampling.log_softmax(logits, masks)
 
     def log_probs(self, logits: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
         """Log-probability of each action; the logits are this agent's, hence already divided by its temperature.
@@ -301,7 +305,7 @@ class Agent(nn.Module):
         for name, value in self.__dict__.items():
             # A torch.Generator cannot be copied; the clone's goes on from where this one stands.
             clone.__dict__[name] = value if name == "sampler" else copy.deepcopy(value, memo)
-        sampler = sampling.Sampler(0, device=self.device)
+        sampler = sampling.Sampler(0)
         sampler.set_state(self.sampler.get_state())
         clone.__dict__["sampler"] = sampler
         return clone
@@ -374,11 +378,7 @@ def build_agent(
         "head_dim": head_dim,
     }
     agent = Agent(trunk, critic_trunk, modules, heads, vocabulary, max_length, temperature, seed, settings)
-    agent.eval()
-    if torch.device(device).type != "cpu":
-        agent.to(device)
-        agent.sampler = sampling.Sampler(seed, device=device)
-    return agent
+    return agent.eval().to(device)
 
 
 def _make_heads(

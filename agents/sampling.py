@@ -59,13 +59,14 @@ def entropy(logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Te
 class Sampler:
     """Draws tokens from logits with a generator of its own: same seed, same tokens.
 
+    The generator lives on the CPU wherever the logits are, so a seed gives the same draws on every device.
+
     Args:
         seed: starts the generator.
-        device: where the logits live.
     """
 
-    def __init__(self, seed: int, device: str | torch.device = "cpu"):
-        self.generator = torch.Generator(device=device)
+    def __init__(self, seed: int):
+        self.generator = torch.Generator()
         self.generator.manual_seed(seed)
 
     @torch.no_grad()
@@ -96,10 +97,10 @@ class Sampler:
         if deterministic:
             actions = logits.argmax(dim=-1)
         else:
-            noise = torch.empty_like(logits).exponential_(generator=self.generator)
+            noise = torch.empty(logits.shape, dtype=logits.dtype).exponential_(generator=self.generator)
             # An exact zero would be an infinite bonus, which could lift a forbidden action.
             noise.clamp_min_(torch.finfo(logits.dtype).tiny)
-            actions = (logits - noise.log_()).argmax(dim=-1)
+            actions = (logits - noise.log_().to(logits.device)).argmax(dim=-1)
         chosen = logits.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return actions, chosen - torch.logsumexp(logits, dim=-1)
 
