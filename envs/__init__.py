@@ -1,1 +1,38 @@
-"""The token MDP: tasks, the engine and its Gymnasium faces, rewards, the exact solver."""
+"""Token-level environments: the vocabulary, tasks, the engine and its Gymnasium faces, and the exact solver."""
+
+from .engine import AppendResult, Engine, StepResult
+from .env import TokenEnv
+from .errors import TokenGymError
+from .finite import FiniteArrays, FiniteTask, Initial, Transition
+from .random import CounterRandom, derive_start
+from .registration import TASKS, list_ids, make_task
+from .task import Outcome, Reply, Task, TokenTask, TurnResult
+from .transforms import PotentialShaping, TimeLimit
+from .vector_env import TokenVectorEnv
+from .vocabulary import Vocabulary
+
+__all__ = [
+    "TASKS",
+    "AppendResult",
+    "CounterRandom",
+    "Engine",
+    "FiniteArrays",
+    "FiniteTask",
+    "Initial",
+    "Outcome",
+    "PotentialShaping",
+    "Reply",
+    "StepResult",
+    "Task",
+    "TimeLimit",
+    "TokenEnv",
+    "TokenGymError",
+    "TokenTask",
+    "TokenVectorEnv",
+    "Transition",
+    "TurnResult",
+    "Vocabulary",
+    "derive_start",
+    "list_ids",
+    "make_task",
+]

@@ -1,3 +1,14 @@
-"""tokengym: text generation as a token-level Gymnasium environment, and the algorithms that learn in it."""
+"""tokengym: text generation as a token-level Gymnasium environment, and the algorithms that learn in it.
+
+Importing it registers every environment with Gymnasium:
+
+    import gymnasium, tokengym
+    env = gymnasium.make("tokengym/Lattice-v0")
+"""
+
+from tokengym.envs.registration import list_ids, make_task, register_all
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "list_ids", "make_task"]
+
+register_all()

@@ -1,0 +1,167 @@
+"""The single Gymnasium face of the engine."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsInt
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from .engine import Engine, StepResult
+from .errors import TokenGymError
+from .random import derive_start
+from .render import render_row
+from .task import Task
+from .vocabulary import Vocabulary
+
+Observation = dict[str, npt.NDArray[np.int32]]
+
+
+def make_spaces(task: Task) -> tuple[spaces.Dict, spaces.Discrete]:
+    """Returns the observation space and the action space of one environment of `task`."""
+    length = task.max_length
+    observation_space = spaces.Dict(
+        {
+            "tokens": spaces.Box(0, task.vocabulary.size - 1, (length,), np.int32),
+            "length": spaces.Box(1, length, (1,), np.int32),
+        }
+    )
+    return observation_space, spaces.Discrete(task.vocabulary.num_actions)
+
+
+class TokenEnv(gymnasium.Env[Observation, np.int64]):
+    """A task as a `gymnasium.Env` in which one action is one token.
+
+    ## Action space
+    `Discrete(A)`: the id of the next token.
+
+    ## Observation space
+    `Dict(tokens=Box(0, V − 1, (L,), int32), length=Box(1, L, (1,), int32))`: the sequence that the policy reads, which
+    begins with `bos`, padded on the right to the context window L.
+
+    ## Rewards
+    The task's, zero for most tokens where a whole turn is rewarded at its end.
+
+    ## Starting state
+    Episode k after `reset(seed=s)` starts from `derive_start(s, k)`, so the seed fixes all the episodes to come.
+
+    ## Episode end
+    `terminated` when the task ends the episode; `truncated` when the context is full.
+
+    ## Information
+    - `action_mask`: which tokens may be said next, int8 of shape (A,), where `action_masks` was asked for.
+    - `token_rewards`: after a turn whose tokens the task credits one by one, their rewards, float64 of shape
+      (max_turn_tokens,), 0 past the turn's length; they sum to the reward.
+
+    ## Version history
+    - v0: first version.
+    """
+
+    metadata = {"render_modes": ["ansi", "human"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's own form)
+
+    def __init__(self, task: Task, render_mode: str | None = None, action_masks: bool = False) -> None:
+        """Makes the environment of a task.
+
+        Args:
+            task: The task.
+            render_mode: `"ansi"` (`render` returns text), `"human"` (every step is printed) or None.
+            action_masks: Whether infos hold `action_mask`. It costs a vocabulary-wide array a step.
+        """
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self.engine = Engine(task, 1)
+        self.render_mode = render_mode
+        self.action_masks = action_masks
+        self.observation_space, self.action_space = make_spaces(task)
+        self._seed: int | None = None
+        self._episode = 0
+        self._reward: float | None = None
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.engine.task
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens."""
+        return self.engine.task.vocabulary
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict]:
+        """Begins the next episode, or with a seed the first one of that seed. There are no options.
+
+        Returns:
+            The observation and the info.
+        """
+        super().reset(seed=seed)
+        if seed is not None:
+            self._seed, self._episode = seed, 0
+        elif self._seed is None:
+            self._seed, self._episode = int(self.np_random.integers(2**63)), 0
+        else:
+            self._episode += 1
+        self.engine.reset(None, derive_start(self._seed, self._episode))
+        self._reward = None
+        if self.render_mode == "human":
+            print(render_row(self.engine, 0, None))
+        return self._observation(), self._info(None)
+
+    def step(self, action: SupportsInt) -> tuple[Observation, float, bool, bool, dict]:
+        """Says one token.
+
+        Returns:
+            The observation, the reward, whether the task ended the episode, whether it was cut, and the info.
+
+        Raises:
+            TokenGymError: If the action is no token id in 0 … A − 1, or no episode is under way.
+        """
+        result = self.engine.step(None, np.asarray(action)[None])
+        self._reward = float(result.rewards[0])
+        if self.render_mode == "human":
+            print(render_row(self.engine, 0, self._reward))
+        ended = bool(result.terminated[0]), bool(result.truncated[0])
+        return self._observation(), self._reward, *ended, self._info(result)
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Returns the observation as text in render mode `"ansi"`; in `"human"` every step was printed already."""
+        return render_row(self.engine, 0, self._reward) if self.render_mode == "ansi" else None
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns a copy of the episode under way, from which `set_state` continues it."""
+        return {
+            "engine": self.engine.get_state(0),
+            "seed": self._seed,
+            "episode": self._episode,
+            "reward": self._reward,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> tuple[Observation, dict]:
+        """Puts the environment to what `get_state` returned, and returns the observation and the info there."""
+        self.engine.set_state(0, state["engine"])
+        self._seed, self._episode, self._reward = state["seed"], state["episode"], state["reward"]
+        return self._observation(), self._info(None)
+
+    def _observation(self) -> Observation:
+        return {"tokens": self.engine.tokens[0].copy(), "length": self.engine.lengths.copy()}
+
+    def _info(self, result: StepResult | None) -> dict[str, Any]:
+        info: dict[str, Any] = {}
+        if self.action_masks:
+            info["action_mask"] = self.engine.action_mask()[0].astype(np.int8)
+        if result is not None and result.token_rewards is not None and result.token_rewards[0] is not None:
+            info["token_rewards"] = pad_rewards(result.token_rewards[0], self.task.max_turn_tokens)
+        return info
+
+
+def pad_rewards(rewards: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
+    """Returns the rewards of a turn's tokens as a fresh array of shape (width,), filled up with zeros."""
+    padded = np.zeros(width)
+    padded[: len(rewards)] = rewards
+    return padded
+
+
+def check_render_mode(render_mode: str | None, known: list[str]) -> None:
+    """Raises `TokenGymError` for a render mode that is neither None nor known."""
+    if render_mode is not None and render_mode not in known:
+        raise TokenGymError(f"render_mode={render_mode!r}: give one of {', '.join(map(repr, known))}, or None")
