@@ -168,8 +168,8 @@ class TextTask(Task):
             ids = self.encode(prompt)
             if 1 + len(ids) >= self.max_length:
                 raise TokenGymError(
-                    f"task {self.name}: the prompt {prompt[:60]!r} has {len(ids)} tokens, which with bos and one of the "
-                    f"agent's exceed max_length={self.max_length}: shorten it, or give at least {len(ids) + 2}"
+                    f"task {self.name}: the prompt {prompt[:60]!r} has {len(ids)} tokens, which with bos and one of "
+                    f"the agent's exceed max_length={self.max_length}: shorten it, or give at least {len(ids) + 2}"
                 )
             prompts.append(ids)
         return self._reply(prompts)
