@@ -69,8 +69,7 @@ class DQN(OffPolicy):
     def policy_probabilities(self, output: Any, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the greedy policy of Q, or the soft one; see the base for shapes."""
         if self.soft:
-            logits = mask_illegal(output.logits / self.config.temperature, masks)
-            return torch.softmax(logits, -1), output.logits
+            return torch.softmax(mask_illegal(output.logits, masks), -1), output.logits
         return one_hot(greedy_actions(output.q, masks), output.q.shape[-1]).to(output.q.dtype), output.q
 
     def q_values(self, agent: Agent, states: Batch) -> Tensor:
@@ -78,7 +77,7 @@ class DQN(OffPolicy):
         evaluation = states.evaluate(agent, heads=self.heads)
         if self.soft:
             assert evaluation.logits is not None
-            return self.scaled_kl_coef * (evaluation.logits / self.config.temperature - self.reference_logits(states))
+            return self.scaled_kl_coef * (evaluation.logits - self.reference_logits(states))
         q = evaluation.q
         assert q is not None
         if self.config.dueling:
@@ -89,12 +88,12 @@ class DQN(OffPolicy):
 
     @torch.no_grad()
     def reference_logits(self, states: Batch) -> Tensor | float:
-        """Return the raw logits of the reference (N + F, A); 0 for the uniform one."""
+        """Return the logits of the reference (N + F, A); 0 for the uniform one."""
         if not isinstance(self.reference, AgentReference):
             return 0.0
         logits = states.evaluate(self.reference.agent, heads=("policy",)).logits
         assert logits is not None
-        return logits / self.config.temperature
+        return logits
 
     def loss(self, replayed: Replayed) -> tuple[Tensor, Tensor, dict[str, Tensor | float]]:
         """Huber loss of ``Q(s_t, a_t)`` against its target."""

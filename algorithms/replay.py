@@ -96,9 +96,6 @@ class EpisodeReplay:
             first_id=(np.int64, None),
             first_token=(np.int64, None),
             first_sequence=(np.int64, None),
-            num_ids=(np.int32, None),
-            num_tokens=(np.int32, None),
-            num_sequences=(np.int32, None),
             **({"priority": (np.float32, None)} if prioritised == "episode" else {}),
             **masked,
         )
@@ -156,9 +153,6 @@ class EpisodeReplay:
             "first_id": self._ids.end + np.cumsum(num_ids) - num_ids,
             "first_token": self._tokens.end + offsets[:-1],
             "first_sequence": self._sequences.end + np.cumsum(num_sequences) - num_sequences,
-            "num_ids": num_ids,
-            "num_tokens": num_tokens,
-            "num_sequences": num_sequences,
         }
         if self.num_actions is not None:
             assert episodes.action_masks is not None
@@ -187,14 +181,20 @@ class EpisodeReplay:
         self._tokens.begin = int(self._episodes.get("first_token", oldest)[0])
         self._sequences.begin = int(self._episodes.get("first_sequence", oldest)[0])
 
+    def _extent(self, what: Literal["id", "token", "sequence"], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the rows of each episode begin in their ring, and how many there are: up to the next one's first."""
+        ring = {"id": self._ids, "token": self._tokens, "sequence": self._sequences}[what]
+        first = self._episodes.get(f"first_{what}", positions)
+        newest = positions + 1 == self._episodes.end
+        following = np.where(newest, ring.end, self._episodes.get(f"first_{what}", positions + 1))
+        return first, following - first
+
     def get(self, positions: np.ndarray) -> Episodes:
         """The episodes at ``positions (E,)``, in that order, renumbered from 0."""
-        num_tokens = self._episodes.get("num_tokens", positions).astype(np.int64)
-        num_sequences = self._episodes.get("num_sequences", positions).astype(np.int64)
-        num_ids = self._episodes.get("num_ids", positions).astype(np.int64)
-        sequences = ranges(self._episodes.get("first_sequence", positions), num_sequences)
-        ids = ranges(self._episodes.get("first_id", positions), num_ids)
-        tokens = ranges(self._episodes.get("first_token", positions), num_tokens)
+        first_sequence, num_sequences = self._extent("sequence", positions)
+        sequences = ranges(first_sequence, num_sequences)
+        ids = ranges(*self._extent("id", positions))
+        tokens = ranges(*self._extent("token", positions))
         lengths = self._sequences.get("length", sequences)
         inside = np.arange(int(lengths.max())) < lengths[:, None]
         padded_ids = np.full(inside.shape, self.pad, np.int32)
@@ -255,7 +255,7 @@ class EpisodeReplay:
             chosen = self._draw(priorities, count)
             positions = self._episodes.begin + chosen
             weights = _importance_weights(priorities, beta)[chosen]
-            lengths = self._episodes.get("num_tokens", positions)
+            _, lengths = self._extent("token", positions)
             return ReplaySample(self.get(positions), np.repeat(weights, lengths).astype(np.float32), positions)
         return self._sample_tokens(count, beta)
 
@@ -271,7 +271,7 @@ class EpisodeReplay:
         first = self._episodes.get("first_token") - self._tokens.begin
         chosen = self._draw(np.add.reduceat(priorities, first), count)
         positions = self._episodes.begin + chosen
-        lengths = self._episodes.get("num_tokens", positions).astype(np.int64)
+        _, lengths = self._extent("token", positions)
         cluster = max(1, round(self.num_tokens / len(self)))
         # One cumulative sum over the drawn episodes serves all clusters: each aims inside its own episode's stretch.
         tokens = ranges(first[chosen], lengths)
@@ -293,7 +293,7 @@ class EpisodeReplay:
         if self.prioritised == "none":
             return
         errors = np.abs(np.asarray(errors, np.float64))
-        lengths = self._episodes.get("num_tokens", sample.positions).astype(np.int64)
+        first, lengths = self._extent("token", sample.positions)
         if self.prioritised == "episode":
             begins = np.cumsum(lengths) - lengths
             errors = 0.9 * np.maximum.reduceat(errors, begins) + 0.1 * np.add.reduceat(errors, begins) / lengths
@@ -302,8 +302,7 @@ class EpisodeReplay:
         if self.prioritised == "episode":
             self._episodes.put("priority", sample.positions, priorities)
         else:
-            tokens = ranges(self._episodes.get("first_token", sample.positions), lengths)
-            self._tokens.put("priority", tokens, priorities)
+            self._tokens.put("priority", ranges(first, lengths), priorities)
 
     def state_arrays(self) -> dict[str, np.ndarray]:
         """Everything held, with the generator, as named arrays; `load_state_arrays` takes them back."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from ..agents.sampling import log_softmax
 from .off_policy import OffPolicy, OffPolicyConfig, Replayed, require_kl_in_values, weighted_mean
 from .schedules import linear
 from .targets import mask_illegal, retrace_traces, soft_values
@@ -99,8 +100,7 @@ class SAC(OffPolicy):
 
     def policy_probabilities(self, output: Any, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the actor's probabilities and logits; see the base for shapes."""
-        logits = mask_illegal(output.logits / self.config.temperature, masks)
-        return torch.softmax(logits, -1), output.logits
+        return torch.softmax(mask_illegal(output.logits, masks), -1), output.logits
 
     def judge(self, q: Tensor, q2: Tensor) -> Tensor:
         """Make one critic of two, both (N, A)."""
@@ -111,7 +111,7 @@ class SAC(OffPolicy):
         states, actions, count = replayed.states, replayed.actions, len(replayed.actions)
         evaluation = states.evaluate(self.agent, heads=self.heads)
         assert evaluation.logits is not None and evaluation.q is not None and evaluation.q2 is not None
-        log_probs = self.agent.all_log_probs(evaluation.logits, states.masks)
+        log_probs = log_softmax(evaluation.logits, states.masks)
         with torch.no_grad():
             slow = states.evaluate(self.target, heads=("twin_q",))
             assert slow.q is not None and slow.q2 is not None
@@ -137,6 +137,7 @@ class SAC(OffPolicy):
             log_probs[:count],
             self.judge(evaluation.q, evaluation.q2).detach()[:count],
             None if reference is None else reference[:count],
+            None if states.masks is None else states.masks[:count],
         )
         with torch.no_grad():
             entropy = soft_values(torch.zeros_like(slow_q), log_probs, 1.0)[:count].mean()
@@ -159,19 +160,22 @@ class SAC(OffPolicy):
             self.log_alpha -= self.config.alpha_learning_rate * (float(entropy) - self.config.entropy_target)
         return critic_loss + actor_loss, errors, metrics
 
-    def actor_loss(self, log_probs: Tensor, q: Tensor, reference_log_probs: Tensor | None) -> Tensor:
+    def actor_loss(
+        self, log_probs: Tensor, q: Tensor, reference_log_probs: Tensor | None, masks: Tensor | None = None
+    ) -> Tensor:
         """Return what the actor descends: minus its soft value, summed over tokens, averaged over states.
 
         Args:
             log_probs: float (N, A), of the actor, with gradients.
             q: float (N, A), of the critics, without.
             reference_log_probs: float (N, A) or None.
+            masks: bool (N, A) of what may be said, or None.
         """
         if self.config.actor == "reverse_kl":
             return -soft_values(q, log_probs, self.alpha, self.beta, reference_log_probs).mean()
         beta = 0.0 if reference_log_probs is None else self.beta
         inner = q if reference_log_probs is None else q + beta * reference_log_probs
-        target = torch.softmax(inner.masked_fill(torch.isinf(log_probs), -torch.inf) / (self.alpha + beta), -1)
+        target = torch.softmax(mask_illegal(inner / (self.alpha + beta), masks), -1)
         return -(target * log_probs.masked_fill(target == 0, 0.0)).sum(-1).mean()
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -209,7 +209,7 @@ def soft_values(
 
     Args:
         q: ``(N, A)`` values of every token.
-        log_probs: ``(N, A)`` log-probabilities of the policy; minus infinity at illegal tokens.
+        log_probs: ``(N, A)`` log-probabilities of the policy; minus infinity, or hugely negative, at illegal tokens.
         entropy_coef: α.
         kl_coef: β; needs the reference unless it is 0.
         reference_log_probs: ``(N, A)`` log-probabilities of the reference, or None.
@@ -223,7 +223,7 @@ def soft_values(
     inner = q - entropy_coef * finite_log_probs
     if reference_log_probs is not None:
         finite_reference = reference_log_probs.masked_fill(probs == 0, 0.0)
-        if bool(torch.isinf(finite_reference).any()):
+        if bool((finite_reference < -1e30).any()):
             raise TokenGymError(
                 "the reference gives probability 0 to a token that the policy may say, so their KL is infinite; "
                 "expected a reference whose action masks are those of the policy"
