@@ -4,13 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..envs.errors import TokenGymError, unknown_name
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 @dataclass(frozen=True, kw_only=True)
-class AlgorithmConfig:
+class Config:
+    """A configuration: checks its values, names the nearest field for a wrong one, and becomes a dict and back."""
+
+    def require(self, condition: bool, name: str, expected: str) -> None:
+        """Raise a `TokenGymError` that names the field, its value and what was expected, unless ``condition``."""
+        if not condition:
+            raise TokenGymError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
+
+    def replace(self, **overrides: Any) -> Self:
+        """Return a copy with some fields changed.
+
+        Raises:
+            TokenGymError: a name is not a field (the nearest are listed), or a value is out of range.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in overrides:
+            if name not in known:
+                raise unknown_name(f"{type(self).__name__} field", name, known)
+        try:
+            return dataclasses.replace(self, **overrides)
+        except TypeError as error:
+            raise TokenGymError(f"{type(self).__name__} cannot take {overrides!r}: {error}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-able dict; ``Config().replace(**config.to_dict())`` equals ``config``."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmConfig(Config):
     """What every algorithm has: the optimiser, the collection of episodes, rewards, and the KL to a reference."""
 
     learning_rate: float = 1e-3
@@ -76,27 +108,3 @@ class AlgorithmConfig:
         self.require(self.kl_target is None or self.kl_target > 0, "kl_target", "None or a number above 0")
         self.require(self.kl_horizon >= 1, "kl_horizon", "at least 1")
         self.require(self.kl_reference in ("initial", "uniform"), "kl_reference", "'initial' or 'uniform'")
-
-    def require(self, condition: bool, name: str, expected: str) -> None:
-        """Raise a `TokenGymError` that names the field, its value and what was expected, unless ``condition``."""
-        if not condition:
-            raise TokenGymError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
-
-    def replace(self, **overrides: Any) -> AlgorithmConfig:
-        """Return a copy with some fields changed.
-
-        Raises:
-            TokenGymError: a name is not a field (the nearest are listed), or a value is out of range.
-        """
-        known = [field.name for field in dataclasses.fields(self)]
-        for name in overrides:
-            if name not in known:
-                raise unknown_name(f"{type(self).__name__} field", name, known)
-        try:
-            return dataclasses.replace(self, **overrides)
-        except TypeError as error:
-            raise TokenGymError(f"{type(self).__name__} cannot take {overrides!r}: {error}.") from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a JSON-able dict; ``Config().replace(**config.to_dict())`` equals ``config``."""
-        return dataclasses.asdict(self)
