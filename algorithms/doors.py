@@ -49,9 +49,10 @@ def resolve_task(env: Any) -> tuple[Task, dict[str, Any] | None]:
         TokenGymError: an unknown id, or something else.
     """
     if isinstance(env, str):
-        return make_task(env), {"id": env, "kwargs": {}}
+        task = make_task(env)
+        return task, task.spec
     if isinstance(env, Task):
-        return env, None
+        return env, env.spec
     base = getattr(env, "unwrapped", env)
     task = getattr(base, "task", None)
     if not isinstance(task, Task):
@@ -59,8 +60,7 @@ def resolve_task(env: Any) -> tuple[Task, dict[str, Any] | None]:
             f"Cannot learn in {env!r}; expected an environment id, a TokenEnv, a TokenVectorEnv or a Task. "
             "Other Gymnasium environments come in through 'tokengym/Gym-v0' with their id as env_id."
         )
-    spec = getattr(env, "spec", None)
-    return task, None if spec is None else {"id": spec.id, "kwargs": dict(spec.kwargs)}
+    return task, task.spec
 
 
 def check_task(name: str, requires: tuple[str, ...], task: Task, config: AlgorithmConfig) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .errors import TokenGymError, positive_int
 from .random import CounterRandom
 from .task import Reply, Rows, Task
+from .token_buffer import TokenBuffer
 
 
 class StepResult(NamedTuple):
@@ -80,20 +81,15 @@ class Engine:
         self.task = task
         self.num_rows = positive_int("num_rows", num_rows)
         vocabulary = task.vocabulary
-        self._num_actions = np.uint64(vocabulary.num_actions)
-        self._pad = vocabulary.pad
-        self._limit = task.max_length
-        self._whole_episode = task.context == "episode"
-        self.tokens = np.full((num_rows, self._limit), vocabulary.pad, np.int32)
-        self.tokens[:, 0] = vocabulary.bos
-        self.lengths = np.ones(num_rows, np.int32)
+        self._buffer = TokenBuffer(num_rows, task.max_length, vocabulary.bos, vocabulary.pad)
+        self.tokens = self._buffer.tokens
+        self.lengths = self._buffer.lengths
         self.over = np.ones(num_rows, np.bool_)
         self._num_over = num_rows
-        self._flat = self.tokens.reshape(-1)
+        self._num_actions = np.uint64(vocabulary.num_actions)
         self._all: Rows = np.arange(num_rows)
-        self._first = self._all * self._limit  # where each row begins in the flat buffer
-        # No length exceeds this; it saves looking at the lengths in every step.
-        self._longest = 1
+        self._replaces = task.context == "turn"
+        self._turns_of_one = task.max_turn_tokens == 1
         self._state = task.make_state(num_rows)
         self._random = CounterRandom(num_rows)
 
@@ -121,13 +117,13 @@ class Engine:
         self._random.seed_rows(where, values)
         reply = self.task.start(self._state, where, self._random)
         most = int(reply.counts.max()) if len(reply.counts) else 0
-        if 1 + most >= self._limit:
+        if 1 + most >= self.task.max_length:
             row = int(np.argmax(reply.counts))
             raise TokenGymError(
                 f"the prompt of start {int(values[row])} has {most} tokens, which with bos and at least one token of "
-                f"the agent's do not fit a context of {self._limit}: shorten the prompt or raise max_length"
+                f"the agent's do not fit a context of {self.task.max_length}: shorten the prompt or raise max_length"
             )
-        self._show(where, reply)
+        self._buffer.show(where, reply)
         self.over[where] = False
         self._num_over = int(np.count_nonzero(self.over))
 
@@ -236,117 +232,42 @@ class Engine:
         if missing:
             raise TokenGymError(f"this is not a state from get_state: it lacks {', '.join(sorted(missing))}")
         tokens = state["tokens"]
-        if not 1 <= len(tokens) <= self._limit:
+        if not 1 <= len(tokens) <= self.task.max_length:
             raise TokenGymError(f"the state has {len(tokens)} tokens: it belongs to a task with another context")
         self.task.restore(self._state, row, state["task"])
-        self.tokens[row] = self._pad
-        self.tokens[row, : len(tokens)] = tokens
-        self.lengths[row] = len(tokens)
-        self._longest = max(self._longest, len(tokens))
+        self._buffer.put(row, tokens)
         self.over[row] = state["over"]
         self._num_over = int(np.count_nonzero(self.over))
         self._random.set_row(row, state["random"])
 
     def _step(self, rows: Rows, actions: npt.NDArray[np.integer]) -> StepResult:
         """Steps checked rows, in increasing order, with checked actions."""
-        m = len(rows)
-        everything = m == self.num_rows
-        if everything:
-            self._flat[self._first + self.lengths] = actions
-            self.lengths += 1
+        self._buffer.say(rows, actions)
+        rewards, terminated, turn_ended, reply, token_rewards, truncated = self.task.advance(
+            self._state, rows, actions, self._random
+        )
+        if self._replaces:
+            if self._turns_of_one or turn_ended.all():
+                self._buffer.show(rows, reply)
+            elif turn_ended.any():
+                if reply is not None:
+                    reply = Reply(reply.tokens[turn_ended], reply.counts[turn_ended], reply.padded)
+                self._buffer.show(rows[turn_ended], reply)
+        elif reply is not None:
+            self._buffer.extend(rows, reply)
+        full = self._buffer.full(rows)
+        if full is not None:
+            truncated = full if truncated is None else truncated | full
+        if truncated is None:
+            truncated = np.zeros(len(rows), np.bool_)
+            over = terminated
         else:
-            lengths = self.lengths[rows]
-            self._flat[self._first[rows] + lengths] = actions
-            lengths += 1
-            self.lengths[rows] = lengths
-        self._longest += 1
-        outcome = self.task.advance(self._state, rows, actions, self._random)
-        terminated = outcome.terminated
-        if self._whole_episode:
-            cut = outcome.reply is not None and self._extend(rows, outcome.reply)
-        else:
-            cut = self._replace(rows, outcome.turn_ended, outcome.reply)
-        truncated = np.zeros(m, np.bool_) if outcome.truncated is None else outcome.truncated & ~terminated
-        if self._longest >= self._limit or cut:
-            self._longest = int(self.lengths.max())
-            if self._longest >= self._limit:
-                truncated |= self.lengths[rows] >= self._limit
-                truncated &= ~terminated
-        over = terminated | truncated
+            truncated = truncated & ~terminated
+            over = terminated | truncated
         if over.any():
             self.over[rows] = over
             self._num_over = int(np.count_nonzero(self.over))
-        return StepResult(outcome.rewards, terminated, truncated, outcome.turn_ended, outcome.token_rewards)
-
-    def _show(self, rows: Rows, reply: Reply | None) -> bool:
-        """Replaces the observations of `rows` by `bos` and the reply. Returns whether a reply had to be cut."""
-        everything = len(rows) == self.num_rows
-        if reply is None:
-            width, said, counts = 0, None, np.zeros(len(rows), np.int32)
-        else:
-            width = min(reply.tokens.shape[1], self._limit - 1)
-            said, counts = self._padded(reply)[:, :width], reply.counts
-        columns = 1 + width
-        # Columns beyond the longest observation hold nothing but padding already.
-        dirty = max(self._longest, columns)
-        if everything:
-            if width:
-                self.tokens[:, 1:columns] = said
-            self.tokens[:, columns:dirty] = self._pad
-            np.add(counts, 1, out=self.lengths, casting="same_kind")
-            self._longest = columns
-        else:
-            block = np.full((len(rows), dirty - 1), self._pad, np.int32)
-            if width:
-                block[:, :width] = said
-            self.tokens[rows, 1:dirty] = block
-            self.lengths[rows] = counts + 1
-            self._longest = dirty
-        cut = reply is not None and width < reply.tokens.shape[1] and bool((counts > width).any())
-        if cut:
-            np.minimum(self.lengths, self._limit, out=self.lengths)
-        return cut
-
-    def _replace(self, rows: Rows, turn_ended: npt.NDArray[np.bool_], reply: Reply | None) -> bool:
-        """In context `"turn"`, shows the replies to the turns that ended. Returns whether one had to be cut."""
-        if turn_ended.all():
-            return self._show(rows, reply)
-        if not turn_ended.any():
-            return False
-        if reply is not None:
-            reply = Reply(reply.tokens[turn_ended], reply.counts[turn_ended], reply.padded)
-        return self._show(rows[turn_ended], reply)
-
-    def _extend(self, rows: Rows, reply: Reply) -> bool:
-        """In context `"episode"`, appends the replies. Returns whether one had to be cut."""
-        answered = np.flatnonzero(reply.counts)
-        if not len(answered):
-            return False
-        if len(answered) < len(rows):
-            rows = rows[answered]
-            reply = Reply(reply.tokens[answered], reply.counts[answered], reply.padded)
-        lengths = self.lengths[rows]
-        width = reply.tokens.shape[1]
-        said = self._padded(reply)
-        longest = int(lengths.max())
-        if longest + width <= self._limit:
-            # What is written past a row's count is padding, over padding.
-            self._flat[(self._first[rows] + lengths)[:, None] + np.arange(width)] = said
-            self.lengths[rows] = lengths + reply.counts
-            self._longest = max(self._longest, longest + width)
-            return False
-        columns = lengths[:, None] + np.arange(width)
-        fits = columns < self._limit
-        self._flat[(self._first[rows][:, None] + columns)[fits]] = said[fits]
-        self.lengths[rows] = np.minimum(lengths + reply.counts, self._limit)
-        self._longest = self._limit
-        return True
-
-    def _padded(self, reply: Reply) -> npt.NDArray[np.int32]:
-        """Returns the reply's tokens with padding past the counts."""
-        if reply.padded:
-            return reply.tokens
-        return np.where(np.arange(reply.tokens.shape[1]) < reply.counts[:, None], reply.tokens, self._pad)
+        return StepResult(rewards, terminated, truncated, turn_ended, token_rewards)
 
     def _rows(self, rows: npt.ArrayLike | None) -> tuple[Rows, npt.NDArray[np.intp] | None]:
         """Returns the rows in increasing order, and the order that sorts them where they were not sorted."""

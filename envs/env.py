@@ -73,7 +73,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         self.engine = Engine(task, 1)
         self.render_mode = render_mode
         self.action_masks = action_masks
-        self.observation_space, self.action_space = make_spaces(task)
+        self.observation_space, self.action_space = make_spaces(task)  # pyright: ignore[reportAttributeAccessIssue]
         self._seed: int | None = None
         self._episode = 0
         self._reward: float | None = None

@@ -41,7 +41,7 @@ def _mix_int(x: int) -> int:
 
 
 @overload
-def derive_start(seed: int, episode: int) -> int: ...
+def derive_start(seed: int, episode: int) -> int: ...  # pyright: ignore[reportOverlappingOverload]
 @overload
 def derive_start(seed: npt.ArrayLike, episode: npt.ArrayLike) -> npt.NDArray[np.uint64]: ...
 def derive_start(seed: npt.ArrayLike, episode: npt.ArrayLike) -> int | npt.NDArray[np.uint64]:
@@ -99,7 +99,7 @@ class CounterRandom:
 
     def uniform(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.float64]:
         """Draws k numbers, uniform on [0, 1), for each row: float64 of shape (m, k)."""
-        return (self.bits(rows, k) >> _SHIFT_TO_DOUBLE) * _TO_UNIT
+        return (self.bits(rows, k) >> _SHIFT_TO_DOUBLE).astype(np.float64) * _TO_UNIT
 
     def integers(self, rows: npt.NDArray[np.intp], high: int | npt.ArrayLike, k: int = 1) -> npt.NDArray[np.int64]:
         """Draws k integers, uniform on 0 … high − 1, for each row: int64 of shape (m, k).

@@ -70,7 +70,11 @@ def make_task(name: str, *, transforms: Iterable[Mapping[str, Any]] = (), **argu
     module, _, attribute = TASKS[short].partition(":")
     maker = getattr(importlib.import_module(module), attribute)
     check_arguments(f"environment {short!r}", maker, (), arguments)
-    return apply_transforms(maker(**arguments), transforms)
+    transforms = list(transforms)
+    task = apply_transforms(maker(**arguments), transforms)
+    given = {"transforms": transforms} if transforms else {}
+    task.spec = {"id": f"{NAMESPACE}/{short}-v0", "kwargs": arguments | given}
+    return task
 
 
 def make_env(

@@ -100,6 +100,7 @@ class Task(ABC):
         has_action_mask: Whether `action_mask` ever forbids anything.
         random_return: Mean return of uniformly random actions, where known without solving.
         optimal_return: Highest mean return, where known without solving.
+        spec: What makes the task again, `make_task(spec["id"], **spec["kwargs"])`, where `make_task` made it; else None.
     """
 
     vocabulary: Vocabulary
@@ -116,6 +117,7 @@ class Task(ABC):
     has_action_mask: bool = False
     random_return: float | None = None
     optimal_return: float | None = None
+    spec: dict[str, Any] | None = None
 
     @abstractmethod
     def make_state(self, num_rows: int) -> State:

@@ -6,7 +6,8 @@ Importing it registers every environment with Gymnasium:
     env = gymnasium.make("tokengym/Lattice-v0")
 """
 
-from tokengym.envs.registration import list_ids, make_task, register_all
+# The folders of the sub-packages stand elsewhere in the source tree, where pyright does not look for this one.
+from .envs.registration import list_ids, make_task, register_all  # pyright: ignore[reportMissingImports]
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "list_ids", "make_task"]

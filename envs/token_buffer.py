@@ -1,0 +1,115 @@
+"""The observations of a batch of rows: what was said so far, in one array that is padded on the right."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .task import Reply, Rows
+
+
+class TokenBuffer:
+    """The tokens of n rows, and how many each row has.
+
+    Everywhere `rows` are strictly increasing indices, so that n of them are all the rows: that case is the fast one.
+
+    Attributes:
+        tokens: int32 of shape (n, L); the columns past a row's length hold `pad`.
+        lengths: int32 of shape (n,).
+    """
+
+    def __init__(self, num_rows: int, max_length: int, bos: int, pad: int) -> None:
+        self.tokens = np.full((num_rows, max_length), pad, np.int32)
+        self.tokens[:, 0] = bos
+        self.lengths = np.ones(num_rows, np.int32)
+        self._num_rows = num_rows
+        self._limit = max_length
+        self._pad = pad
+        self._flat = self.tokens.reshape(-1)
+        self._first = np.arange(num_rows) * max_length  # where each row begins in the flat buffer
+        # No length exceeds this bound; it saves looking at the lengths in every step.
+        self._longest = 1
+
+    def full(self, rows: Rows) -> npt.NDArray[np.bool_] | None:
+        """Returns which of `rows` have no room for another token, bool of shape (m,), or None where none has."""
+        if self._longest < self._limit:
+            return None
+        self._longest = int(self.lengths.max())
+        return self.lengths[rows] >= self._limit if self._longest >= self._limit else None
+
+    def say(self, rows: Rows, actions: npt.NDArray[np.integer]) -> None:
+        """Puts one token after those of each of `rows`, which must have room for it."""
+        if len(rows) == self._num_rows:
+            self._flat[self._first + self.lengths] = actions
+            self.lengths += 1
+        else:
+            lengths = self.lengths[rows]
+            self._flat[self._first[rows] + lengths] = actions
+            lengths += 1
+            self.lengths[rows] = lengths
+        self._longest += 1
+
+    def show(self, rows: Rows, reply: Reply | None) -> None:
+        """Replaces the observations of `rows` by `bos` and as much of the reply as fits; None is the empty reply."""
+        if reply is None:
+            width, said, lengths = 0, None, np.ones(len(rows), np.int32)
+        else:
+            width = min(reply.tokens.shape[1], self._limit - 1)
+            said, lengths = self._padded(reply)[:, :width], reply.counts + 1
+            if width < reply.tokens.shape[1]:
+                lengths = np.minimum(lengths, self._limit)
+        columns = 1 + width
+        # Columns past the longest observation hold nothing but padding already.
+        dirty = max(self._longest, columns)
+        if len(rows) == self._num_rows:
+            if said is not None:
+                self.tokens[:, 1:columns] = said
+            if dirty > columns:
+                self.tokens[:, columns:dirty] = self._pad
+            self.lengths[:] = lengths
+            self._longest = columns
+        else:
+            block = np.full((len(rows), dirty - 1), self._pad, np.int32)
+            if said is not None:
+                block[:, :width] = said
+            self.tokens[rows, 1:dirty] = block
+            self.lengths[rows] = lengths
+            self._longest = dirty
+
+    def extend(self, rows: Rows, reply: Reply) -> None:
+        """Puts as much of the reply as fits after the tokens of each of `rows`."""
+        answered = np.flatnonzero(reply.counts)
+        if not len(answered):
+            return
+        if len(answered) < len(rows):
+            rows = rows[answered]
+            reply = Reply(reply.tokens[answered], reply.counts[answered], reply.padded)
+        lengths = self.lengths[rows]
+        width = reply.tokens.shape[1]
+        said = self._padded(reply)
+        columns = lengths[:, None] + np.arange(width)
+        places = self._first[rows][:, None] + columns
+        longest = int(lengths.max()) + width
+        if longest <= self._limit:
+            # What is written past a row's count is padding, over padding.
+            self._flat[places] = said
+            self.lengths[rows] = lengths + reply.counts
+            self._longest = max(self._longest, longest)
+        else:
+            fits = columns < self._limit
+            self._flat[places[fits]] = said[fits]
+            self.lengths[rows] = np.minimum(lengths + reply.counts, self._limit)
+            self._longest = self._limit
+
+    def put(self, row: int, tokens: list[int]) -> None:
+        """Replaces all of one row's observation, `bos` included."""
+        self.tokens[row] = self._pad
+        self.tokens[row, : len(tokens)] = tokens
+        self.lengths[row] = len(tokens)
+        self._longest = max(self._longest, len(tokens))
+
+    def _padded(self, reply: Reply) -> npt.NDArray[np.int32]:
+        """Returns the reply's tokens with padding past the counts."""
+        if reply.padded:
+            return reply.tokens
+        return np.where(np.arange(reply.tokens.shape[1]) < reply.counts[:, None], reply.tokens, self._pad)
