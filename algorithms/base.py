@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from ..agents.agent import Agent
-from ..agents.build import build_agent
+from ..agents.agent import Agent, build_agent
+from ..agents.sampling import Sampler
+from ..agents.session import StepOutput
 from ..envs.errors import TokenGymError
-from ..envs.task import Task
+from ..envs.registration import make_task
 from . import checkpoint
-from .batch import Batch
+from .advantages import returns_to_go
 from .callbacks import Callback, as_callback
 from .config import AlgorithmConfig
 from .doors import check_agent, check_task, resolve_task
-from .episodes import Episodes
+from .episodes import Episodes, episode_metrics
+from .finite import DivergedError, first_nonfinite
 from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
 from .loggers import RunLogger
 from .normalise import RunningStd
-from .rewards import learning_rewards
 from .rollout import Collector
 from .schedules import linear
 
@@ -88,7 +90,7 @@ class Algorithm(ABC):
             group_size=self.config.group_size,
             action_masks=self.config.action_masks,
             token_rewards=self.config.token_rewards,
-            generator=torch.Generator(self.device).manual_seed(derive_seed(seed, "rollout")),
+            sampler=Sampler(derive_seed(seed, "rollout"), self.device),
         )
         self.num_timesteps = 0
         self.num_episodes = 0
@@ -101,21 +103,25 @@ class Algorithm(ABC):
     def setup(self) -> None:
         """Build what the update needs beyond the shared parts; called once, at the end of construction."""
 
-    def behaviour(self, output: Any, masks: np.ndarray | None) -> tuple[Tensor, Tensor]:
-        """Choose a token for each row while collecting.
+    def agent_options(self) -> dict[str, Any]:
+        """Return further arguments for `build_agent`, such as ``separate_critic``."""
+        return {}
+
+    def behaviour(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Choose a token for each row while collecting; by default drawn from the agent's own distribution.
 
         Args:
-            output: what `Session.step` gave for the m rows (logits, values, Qs).
+            output: what `Session.step` gave for the m rows: logits, or Qs where there is no policy.
             masks: bool (m, A) of what may be said, or None.
 
         Returns:
             int64 (m,) tokens and float32 (m,) log-probabilities under the distribution that they were drawn from.
         """
-        return self.collector.sample(self.agent, output, masks)
+        return self.collector.sampler.sample(self.agent.acting_logits(output), masks)
 
     def collect(self) -> Episodes:
         """Play whole episodes, about ``config.rollout_tokens`` agent tokens in all."""
-        return self.collector.collect(self.agent, self.config.rollout_tokens, self.behaviour)
+        return self.collector.collect(self.agent, self.behaviour, num_tokens=self.config.rollout_tokens)
 
     @abstractmethod
     def update(self, episodes: Episodes) -> dict[str, float]:
@@ -192,6 +198,11 @@ class Algorithm(ABC):
     def make_agent(self, agent: Any) -> Agent:
         """Build the agent from its specification; an `Agent` is taken as it is."""
         if isinstance(agent, Agent):
+            if self.config.temperature not in (1.0, agent.temperature):
+                raise TokenGymError(
+                    f"temperature is {self.config.temperature} in the config and {agent.temperature} in the agent; "
+                    "set it in one place, the agent."
+                )
             return agent.to(self.device)
         return build_agent(
             agent,
@@ -201,6 +212,7 @@ class Algorithm(ABC):
             seed=derive_seed(self.seed, "agent"),
             device=self.device,
             temperature=self.config.temperature,
+            **self.agent_options(),
         )
 
     def make_reference(self, reference: Agent | None) -> Reference | None:
@@ -263,7 +275,8 @@ class Algorithm(ABC):
                 callbacks.on_episodes(self, episodes)
                 metrics = {**episode_metrics(episodes), **self.update(episodes)}
                 self.num_updates += 1
-                logger.log(self, metrics, rollout=collected - started, update=time.perf_counter() - collected)
+                updated = time.perf_counter()
+                logger.log(self, metrics, episodes.num_tokens, rollout=collected - started, update=updated - collected)
                 if callbacks.on_update(self, metrics) is False:
                     break
             callbacks.on_end(self)
@@ -274,3 +287,109 @@ class Algorithm(ABC):
     ) -> tuple[Any, Any]:
         """Choose actions for one observation or a batch of them, as Stable-Baselines3 has it; see `Agent.predict`."""
         return self.agent.predict(observation, state, episode_start, deterministic)
+
+    # Saving ----------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write everything that going on needs to a sealed checkpoint folder; see `algorithms.checkpoint`.
+
+        Call it between updates: before or after `learn`, or from a callback.
+
+        Raises:
+            TokenGymError: something that is not a checkpoint is already at ``path``.
+        """
+        tensors = {f"agent/{name}": value for name, value in self.agent.state_dict().items()}
+        tensors["agent_sampler"] = self.agent.sampler.get_state()
+        tensors["generator"] = self.generator.get_state()
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+        data: dict[str, Any] = {
+            "algorithm": self.name,
+            "config": self.config.to_dict(),
+            "env": self.env_spec,
+            "seed": self.seed,
+            "agent": self.agent.config(),
+            "counters": {name: getattr(self, name) for name in COUNTERS},
+            "return_scale": self.return_scale.state(),
+            "kl_coef": self.kl_controller.coef,
+        }
+        if isinstance(self.reference, AgentReference):
+            tensors |= {f"reference/{name}": value for name, value in self.reference.agent.state_dict().items()}
+            data["reference"] = self.reference.agent.config()
+        for part, (part_tensors, part_data) in {
+            "collector": self.collector.state(),
+            "extra": self.extra_state(),
+        }.items():
+            tensors |= {f"{part}/{name}": value for name, value in part_tensors.items()}
+            data[part] = part_data
+        checkpoint.write(path, tensors, data)
+
+    @classmethod
+    def load(cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu") -> Self:
+        """Read an algorithm back, ready to go on exactly as if it had not been interrupted.
+
+        Args:
+            path: a checkpoint, or a folder of checkpoints, of which the newest whole one is taken.
+            env: where to learn on; None makes the environment that it was saved with, if that had an id.
+            device: where to put it.
+
+        Raises:
+            BrokenCheckpointError: the checkpoint is cut short or altered; names the file.
+            TokenGymError: nothing there, another algorithm's checkpoint, or no environment to be had.
+        """
+        return cls.from_state(*checkpoint.read(path), env=env, device=device)
+
+    @classmethod
+    def from_state(
+        cls, tensors: dict[str, Tensor], data: dict[str, Any], env: Any = None, device: str | torch.device = "cpu"
+    ) -> Self:
+        """Rebuild an algorithm from what a checkpoint held; see `load`."""
+        if data["algorithm"] != cls.name:
+            raise TokenGymError(f"The checkpoint is of {data['algorithm']!r}; {cls.__name__} loads {cls.name!r}.")
+        if env is None:
+            if data["env"] is None:
+                raise TokenGymError("The checkpoint was saved from a task without an id; give load() the env.")
+            env = make_task(data["env"]["id"], **data["env"]["kwargs"])
+        reference = None
+        if "reference" in data:
+            reference = Agent.from_config(data["reference"], device=device)
+            reference.load_state_dict(_part(tensors, "reference"))
+            reference = reference.clone_frozen()
+        agent = Agent.from_config(data["agent"], device=device)
+        agent.load_state_dict(_part(tensors, "agent"))
+        config = cls.Config().replace(**data["config"])
+        algorithm = cls(env, agent, config, seed=data["seed"], device=device, reference=reference)
+        algorithm.env_spec = data["env"]
+        algorithm.agent.sampler.set_state(tensors["agent_sampler"])
+        algorithm.generator.set_state(tensors["generator"])
+        algorithm._load_optimizer(_part(tensors, "optimizer"))
+        for name in COUNTERS:
+            setattr(algorithm, name, data["counters"][name])
+        algorithm.return_scale.load_state(data["return_scale"])
+        algorithm.kl_controller.coef = data["kl_coef"]
+        algorithm.collector.load_state(_part(tensors, "collector"), data["collector"])
+        algorithm.load_extra_state(_part(tensors, "extra"), data["extra"])
+        return algorithm
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            index, key = name.split("/", 1)
+            state.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+COUNTERS = ("num_timesteps", "num_episodes", "num_updates", "total_timesteps")
+"""The counts that a checkpoint holds."""
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """Derive from a run's seed the seed of one of its generators, so that no two of them share a stream."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = f"{name}/"
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}

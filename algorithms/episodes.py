@@ -249,3 +249,25 @@ def ragged_arange(offsets: np.ndarray, index: np.ndarray) -> np.ndarray:
     counts = offsets[index + 1] - offsets[index]
     ends = np.cumsum(counts)
     return np.repeat(offsets[index] - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+
+
+def episode_metrics(episodes: Episodes) -> dict[str, float]:
+    """Return what every algorithm logs about a collection: mean return and length, and how its episodes ended.
+
+    Where starts are shared, also the spread of returns within groups: groups whose returns are all equal teach nothing
+    to methods that compare within them.
+    """
+    returns = episodes.returns
+    metrics = {
+        "episode/return": float(returns.mean()),
+        "episode/return_std": float(returns.std()),
+        "episode/length": float(episodes.episode_lengths.mean()),
+        "episode/terminated_fraction": float(episodes.flat.terminated.mean()),
+    }
+    groups, group, sizes = np.unique(episodes.starts, return_inverse=True, return_counts=True)
+    if len(groups) < len(returns):
+        means = np.bincount(group, weights=returns) / sizes
+        variances = np.bincount(group, weights=(returns - means[group]) ** 2) / sizes
+        metrics["group/reward_std"] = float(np.sqrt(variances).mean())
+        metrics["group/zero_std_fraction"] = float((variances < 1e-12).mean())
+    return metrics

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..agents.agent import Agent
+from ..agents.sampling import log_softmax
 from ..envs.errors import TokenGymError
 from .batch import Batch
 
@@ -73,11 +74,8 @@ class UniformReference:
         self.num_actions = num_actions
 
     def log_probabilities(self, batch: Batch) -> Tensor:
-        """Return float32 (N, A): −log of the number of legal tokens; −inf where a token is illegal."""
-        logits = torch.zeros(len(batch), self.num_actions, device=batch.tokens.device)
-        if batch.masks is not None:
-            logits = logits.masked_fill(~batch.masks, -torch.inf)
-        return torch.log_softmax(logits, -1)
+        """Return float32 (N, A): −log of the number of legal tokens, hugely negative where a token is illegal."""
+        return log_softmax(torch.zeros(len(batch), self.num_actions, device=batch.tokens.device), batch.masks)
 
 
 class AgentReference:
@@ -91,4 +89,4 @@ class AgentReference:
         """Return float32 (N, A), at the agent's own temperature."""
         logits = batch.evaluate(self.agent, heads=("policy",)).logits
         assert logits is not None
-        return self.agent.all_log_probs(logits, batch.masks)
+        return log_softmax(logits, batch.masks)

@@ -1,0 +1,160 @@
+"""Loggers: metrics to JSON lines and TensorBoard, and a progress bar with the numbers that matter."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from .base import Algorithm
+
+
+class JsonLines:
+    """An append-only file of JSON objects, one a line, flushed line by line.
+
+    Opened at a count of timesteps, it drops what an interrupted run wrote beyond it (and a last line that was cut
+    short), so that a resumed run's file equals an uninterrupted one's. A run that starts anew beside the file of
+    another one loses nothing: that file is renamed.
+
+    Args:
+        path: the file; made where it is missing.
+        timesteps: where the run stands.
+    """
+
+    def __init__(self, path: str | Path, timesteps: int = 0) -> None:
+        self.path = Path(path)
+        if self.path.exists():
+            self._rewind(timesteps)
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one object. Numbers that are not finite become null, which every JSON reader takes."""
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        self._file.write(json.dumps(finite) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _rewind(self, timesteps: int) -> None:
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _timesteps(line) <= timesteps]
+        if not kept and lines:
+            taken = len(list(self.path.parent.glob(f"{self.path.name}.*")))
+            self.path.rename(self.path.with_name(f"{self.path.name}.{taken + 1}"))
+        elif kept != lines:
+            temporary = self.path.with_name(f".{self.path.name}.writing")
+            temporary.write_text("".join(kept), encoding="utf-8")
+            os.replace(temporary, self.path)
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Read a file that `JsonLines` wrote; a last line that was cut short is left out."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if _timesteps(line) < math.inf]
+
+
+def _timesteps(line: str) -> float:
+    """The timesteps of a line; infinity where the line is not whole."""
+    if not line.endswith("\n"):
+        return math.inf
+    try:
+        return float(json.loads(line)["timesteps"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+class RunLogger:
+    """What `Algorithm.learn` reports to; a context manager.
+
+    Writes ``metrics.jsonl`` (results only: the same seed gives the same bytes), ``timings.jsonl`` (seconds and
+    tokens per second, kept apart because they never repeat) and TensorBoard events in ``tensorboard/``.
+
+    Args:
+        log_dir: the folder of the run; None writes nothing.
+        algorithm: the run.
+        progress_bar: show a bar on the terminal.
+    """
+
+    def __init__(self, log_dir: str | Path | None, algorithm: Algorithm, progress_bar: bool = False) -> None:
+        self._metrics: JsonLines | None = None
+        self._timings: JsonLines | None = None
+        self._tensorboard: Any = None
+        if log_dir is not None:
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            folder = Path(log_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._metrics = JsonLines(folder / "metrics.jsonl", algorithm.num_timesteps)
+            self._timings = JsonLines(folder / "timings.jsonl", algorithm.num_timesteps)
+            self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=algorithm.num_timesteps + 1)
+        self._bar = ProgressBar(algorithm) if progress_bar else None
+
+    def __enter__(self) -> RunLogger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        for file in (self._metrics, self._timings, self._tensorboard):
+            if file is not None:
+                file.close()
+
+    def log(self, algorithm: Algorithm, metrics: dict[str, float], tokens: int, rollout: float, update: float) -> None:
+        """Report one collection and update.
+
+        Args:
+            algorithm: the run.
+            metrics: by name; see the page of the algorithm.
+            tokens: agent tokens collected.
+            rollout: seconds spent collecting.
+            update: seconds spent updating.
+        """
+        speed = tokens / max(rollout + update, 1e-9)
+        timings = {"time/tokens_per_second": speed, "time/rollout": rollout, "time/update": update}
+        place = {"timesteps": algorithm.num_timesteps, "updates": algorithm.num_updates}
+        if self._metrics is not None and self._timings is not None:
+            self._metrics.write({**place, "episodes": algorithm.num_episodes, **metrics})
+            self._timings.write({**place, **timings})
+            for name, value in {**metrics, **timings}.items():
+                self._tensorboard.add_scalar(name, value, algorithm.num_timesteps)
+        if self._bar is not None:
+            self._bar.update(algorithm, metrics, speed)
+
+
+class ProgressBar:
+    """A bar over the tokens of a run, with its return, KL, entropy and speed."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,}/{task.total:,} tokens"),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+        )
+        self._progress.start()
+        description = f"{algorithm.name} · {algorithm.task.name}"
+        self._task: TaskID = self._progress.add_task(
+            description, total=algorithm.total_timesteps, completed=algorithm.num_timesteps, numbers=""
+        )
+
+    def update(self, algorithm: Algorithm, metrics: dict[str, float], tokens_per_second: float) -> None:
+        """Show where the run stands."""
+        shown = [("return", "episode/return"), ("KL", "objective/kl"), ("entropy", "objective/entropy")]
+        numbers = [f"{label} {metrics[name]:.3g}" for label, name in shown if name in metrics]
+        numbers.append(f"{tokens_per_second:,.0f} tokens/s")
+        self._progress.update(self._task, completed=algorithm.num_timesteps, numbers=" · ".join(numbers))
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()

@@ -1,0 +1,70 @@
+"""Losses: the pure parts that on-policy objectives are made of, one value a token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """PPO's clipped surrogate loss (Schulman et al. 2017, equation 7): −min(ρA, clip(ρ, 1 − ε, 1 + ε)A).
+
+    Args:
+        log_ratio: log ρ = log π − log π_old, (N,).
+        advantages: A, (N,).
+        clip: ε; infinity turns clipping off.
+
+    Returns:
+        The losses, (N,).
+    """
+    ratio = log_ratio.exp()
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: float | None = None) -> Tensor:
+    """Half squared errors ½(V − R)²; with ``clip`` the larger of that and the error of V clipped around the old V.
+
+    Args:
+        values: V, (N,).
+        targets: R, (N,).
+        old_values: V when the tokens were said, (N,).
+        clip: how far V may move from there before its gradient stops; None does not clip.
+
+    Returns:
+        The losses, (N,).
+    """
+    errors = (values - targets) ** 2
+    if clip is not None:
+        clipped = old_values + (values - old_values).clamp(-clip, clip)
+        errors = torch.maximum(errors, (clipped - targets) ** 2)
+    return errors / 2
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """Entropy of distributions given as log-probabilities (N, A), hugely negative but finite where masked; (N,)."""
+    return -(log_probs.exp() * log_probs).sum(-1)
+
+
+def divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """Exact KL(π ‖ π_ref) of distributions given as finite log-probabilities (N, A), in each state; (N,)."""
+    return (log_probs.exp() * (log_probs - reference)).sum(-1)
+
+
+def token_weights(kind: str, lengths: Tensor, episode: Tensor, max_tokens: int) -> Tensor:
+    """Weight of each token in a loss, so that the loss of a batch is Σ weight·loss over its tokens.
+
+    Args:
+        kind: "token" weighs all tokens alike (1/N); "sequence" weighs all episodes alike, which favours the tokens of
+            short ones (1/(E·length)); "constant" divides the sum of each episode by the longest that an episode can
+            be, which favours none (1/(E·max_tokens)).
+        lengths: the number of agent tokens an episode, (E,).
+        episode: the episode of each token, (N,).
+        max_tokens: the most agent tokens that an episode can have.
+
+    Returns:
+        float32 (N,).
+    """
+    if kind == "sequence":
+        return 1.0 / (lengths[episode].float() * len(lengths))
+    divisor = len(episode) if kind == "token" else max_tokens * len(lengths)
+    return torch.full((len(episode),), 1.0 / divisor, device=lengths.device)

@@ -1,0 +1,177 @@
+"""OnPolicy: what algorithms that learn from fresh episodes with a critic share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..agents.agent import Evaluation
+from ..agents.sampling import log_softmax
+from ..envs.errors import TokenGymError
+from .advantages import gae, whiten
+from .base import Algorithm
+from .batch import Batch
+from .config import AlgorithmConfig
+from .episodes import Episodes
+from .kl import kl_estimate
+from .losses import divergence, entropy, token_weights
+from .schedules import linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyConfig(AlgorithmConfig):
+    """What actor-critic algorithms on fresh episodes have."""
+
+    gae_lambda: float = 0.95
+    """λ of generalised advantage estimation. Larger trusts the critic less: less bias, more variance; 0.9 to 1."""
+    value_coef: float = 0.5
+    """Weight of the value loss. Matters where critic and policy share a trunk; 0.1 to 1."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus at the start. Larger explores longer; 0 to 0.05."""
+    final_entropy_fraction: float = 0.0
+    """The entropy bonus falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
+    whiten_advantages: bool = False
+    """Scale advantages to mean 0 and variance 1 over the agent's tokens. Steadies the size of steps, and amplifies
+    noise where all advantages are near 0, as at a KL-regularised optimum."""
+    whiten_rewards: bool = False
+    """Scale what is learnt from to variance 1 over the tokens of a collection, keeping its mean (Ziegler et al.)."""
+    loss_aggregation: Literal["token", "sequence", "constant"] = "token"
+    """How tokens are weighed: all alike, all episodes alike (favours short ones), or by a constant divisor."""
+    separate_critic: bool = False
+    """Give the critic a trunk of its own, so that its loss cannot disturb the policy. Costs a second model."""
+    ratio_tolerance: float = 1e-4
+    """The ratio π/π_old before the first step must be 1 to within this; 1e-4 in float32, about 0.1 in bfloat16."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.gae_lambda <= 1, "gae_lambda", "within 0 … 1")
+        self.require(self.value_coef >= 0, "value_coef", "a number of at least 0")
+        self.require(self.entropy_coef >= 0, "entropy_coef", "a number of at least 0")
+        self.require(self.final_entropy_fraction >= 0, "final_entropy_fraction", "a number of at least 0")
+        self.require(self.ratio_tolerance > 0, "ratio_tolerance", "a number above 0")
+        kinds = ("token", "sequence", "constant")
+        self.require(self.loss_aggregation in kinds, "loss_aggregation", "'token', 'sequence' or 'constant'")
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the tokens of a collection are to be learnt towards; tensors over its N agent tokens.
+
+    Attributes:
+        advantages: float32 (N,).
+        returns: float32 (N,), the targets of the critic.
+        values: float32 (N,), the critic before each token when the collection was assessed.
+        weights: float32 (N,), see `token_weights`.
+        reference: float32 (N,), log-probability of each token under the reference, or None.
+        metrics: what was seen on the way.
+    """
+
+    advantages: Tensor
+    returns: Tensor
+    values: Tensor
+    weights: Tensor
+    reference: Tensor | None
+    metrics: dict[str, float]
+
+
+class OnPolicy(Algorithm):
+    """An actor and a critic that learn from fresh episodes: see `PPO` and `A2C`."""
+
+    Config: ClassVar[type[AlgorithmConfig]] = OnPolicyConfig
+    heads: ClassVar[tuple[str, ...]] = ("policy", "value")
+
+    config: OnPolicyConfig
+
+    def agent_options(self) -> dict[str, Any]:
+        """A critic with a trunk of its own, where the config asks for it."""
+        return {"separate_critic": self.config.separate_critic}
+
+    @property
+    def entropy_coef(self) -> float:
+        """The weight of the entropy bonus at the present `progress`."""
+        coef = self.config.entropy_coef
+        return linear(coef, coef * self.config.final_entropy_fraction, self.progress)
+
+    def assess(self, episodes: Episodes, batch: Batch, evaluation: Evaluation) -> Targets:
+        """Turn one evaluation of a collection, final states included, into advantages and targets.
+
+        Nothing of the result carries a gradient.
+
+        Raises:
+            TokenGymError: the policy is not the one that said the tokens (the ratio is not 1).
+        """
+        assert evaluation.logits is not None and evaluation.values is not None and evaluation.final is not None
+        assert evaluation.final.values is not None
+        config, flat = self.config, episodes.flat
+        log_probs = log_softmax(evaluation.logits.detach(), batch.masks)
+        chosen = log_probs.gather(-1, batch.actions[:, None]).squeeze(-1)
+        metrics = {
+            "objective/score": float(episodes.returns.mean()),
+            "objective/entropy": float(entropy(log_probs).mean()),
+            "policy/initial_ratio_error": self.check_ratio(chosen - batch.log_probs),
+        }
+        reference, log_ratio = None, None
+        if self.reference is not None:
+            reference_log_probs = self.reference.log_probabilities(batch)
+            kl = float(divergence(log_probs, reference_log_probs).sum()) / len(episodes)
+            reference = reference_log_probs.gather(-1, batch.actions[:, None]).squeeze(-1)
+            log_ratio = (chosen - reference).cpu().numpy()
+            metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
+        self.observe_returns(episodes)
+        rewards = self.learning_rewards(episodes, log_ratio)
+        metrics["objective/reward"] = float(rewards.sum()) * self.reward_scale / len(episodes)
+        metrics["objective/reward_scale"] = self.reward_scale
+        if "objective/kl" in metrics:
+            self.kl_controller.update(metrics["objective/kl"], len(episodes))
+        if config.whiten_rewards:
+            rewards = whiten(rewards, keep_mean=True)
+        values = evaluation.values.detach().float()
+        final_values = evaluation.final.values.detach().float().cpu().numpy()
+        advantages, returns = gae(flat, rewards, values.cpu().numpy(), final_values, config.gamma, config.gae_lambda)
+        metrics["value/explained_variance"] = explained_variance(values.cpu().numpy(), returns)
+        if config.whiten_advantages:
+            advantages = whiten(advantages)
+
+        lengths = torch.as_tensor(episodes.episode_lengths, device=self.device)
+        episode = torch.as_tensor(flat.episode, device=self.device)
+        max_tokens = self.task.max_episode_tokens
+        return Targets(
+            advantages=torch.as_tensor(advantages, device=self.device),
+            returns=torch.as_tensor(returns, device=self.device),
+            values=values,
+            weights=token_weights(config.loss_aggregation, lengths, episode, max_tokens),
+            reference=reference,
+            metrics=metrics,
+        )
+
+    def check_ratio(self, log_ratio: Tensor) -> float:
+        """Return max |π/π_old − 1| before the first step.
+
+        Raises:
+            TokenGymError: it is above the tolerance.
+        """
+        error = float((log_ratio.exp() - 1).abs().max())
+        if not error <= self.config.ratio_tolerance:
+            raise TokenGymError(
+                f"Before the first step the ratio of new to old probability is off by {error:.3g}; expected 1 within "
+                f"{self.config.ratio_tolerance:g}. Decoding and the teacher-forced pass disagree: look for dropout, "
+                "half precision or masks, or raise ratio_tolerance if the precision explains it."
+            )
+        return error
+
+    def kl_loss(self, log_probs: Tensor, reference: Tensor | None, weights: Tensor) -> Tensor | float:
+        """β times the KL estimate as a term of the loss, in units of scaled rewards; 0 where β acts in the reward."""
+        if reference is None or self.config.kl_in != "loss":
+            return 0.0
+        estimates = kl_estimate(log_probs - reference, self.config.kl_estimator)
+        return self.kl_controller.coef / self.reward_scale * (weights * estimates).sum()
+
+
+def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """1 − Var(targets − predictions)/Var(targets): 1 is a perfect critic, 0 a constant one; NaN for equal targets."""
+    variance = float(np.var(targets))
+    return float("nan") if variance == 0 else 1 - float(np.var(targets - predictions)) / variance

@@ -1,0 +1,128 @@
+"""PPO: proximal policy optimisation on tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from ..agents.sampling import log_softmax
+from .batch import Batch
+from .config import AlgorithmConfig
+from .episodes import Episodes
+from .losses import clipped_surrogate, entropy, value_errors
+from .on_policy import OnPolicy, OnPolicyConfig, Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(OnPolicyConfig):
+    """Configuration of PPO."""
+
+    epochs: int = 4
+    """Passes over each collection. More learns more from each token and drifts further from what said it; 1 to 10."""
+    minibatches: int = 2
+    """Steps of the optimiser a pass, each on a random share of the sequences; 1 to 8."""
+    clip: float = 0.2
+    """ε: a token's probability ratio earns nothing beyond 1 ± ε. Smaller is more careful; 0.1 to 0.3."""
+    value_clip: float | None = None
+    """How far a value may move in one update, in units of scaled rewards; None does not clip. Typical: 0.2."""
+    target_kl: float | None = None
+    """Stop the passes of an update once the KL from the old policy (a token) exceeds this; None never stops early.
+    Typical: 0.01 to 0.05."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.epochs >= 1, "epochs", "at least 1")
+        self.require(self.minibatches >= 1, "minibatches", "at least 1")
+        self.require(self.clip > 0, "clip", "a number above 0")
+        self.require(self.value_clip is None or self.value_clip > 0, "value_clip", "None or a number above 0")
+        self.require(self.target_kl is None or self.target_kl > 0, "target_kl", "None or a number above 0")
+
+
+class PPO(OnPolicy):
+    """Proximal policy optimisation (Schulman et al. 2017) on whole episodes of tokens.
+
+    Loss of a minibatch: Σ w·[−min(ρA, clip(ρ)A) + c_v·½(V − R)² − c_H·H(π)], plus the KL term where the config asks
+    for it. One teacher-forced pass a collection gives the old values; minibatches are whole sequences, so each is one
+    pass too.
+    """
+
+    name: ClassVar[str] = "ppo"
+    Config: ClassVar[type[AlgorithmConfig]] = PPOConfig
+
+    config: PPOConfig
+
+    def update(self, episodes: Episodes) -> dict[str, float]:
+        """Run the epochs over the collection; metrics as documented on the page of PPO."""
+        batch = Batch.from_episodes(episodes, self.device)
+        with torch.no_grad():
+            evaluation = batch.evaluate(self.agent, ("policy", "value"), final=True)
+        targets = self.assess(episodes, batch, evaluation)
+
+        steps: list[dict[str, float]] = []
+        for _ in range(self.config.epochs):
+            parts = list(batch.minibatches(self.config.minibatches, self.generator))
+            for part in parts:
+                steps.append(self.step(part, targets, scale=len(parts)))
+                if self.config.target_kl is not None and steps[-1]["policy/approx_kl"] > self.config.target_kl:
+                    break
+            else:
+                continue
+            break
+        means = {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
+        means["policy/ratio_max"] = max(step["policy/ratio_max"] for step in steps)
+        return targets.metrics | means | {
+            "optim/steps": float(len(steps)),
+            "optim/learning_rate": self.learning_rate,
+            "optim/entropy_coef": self.entropy_coef,
+        }
+
+    def step(self, batch: Batch, targets: Targets, scale: int) -> dict[str, float]:
+        """Take one step on a minibatch.
+
+        Args:
+            batch: some sequences of the collection.
+            targets: of the whole collection.
+            scale: the number of minibatches; makes the loss an unbiased estimate of the collection's.
+        """
+        evaluation = batch.evaluate(self.agent, ("policy", "value"))
+        assert evaluation.logits is not None and evaluation.values is not None
+        index = batch.index
+        weights = targets.weights[index] * scale
+        old_values = targets.values[index]
+        reference = None if targets.reference is None else targets.reference[index]
+        distribution = log_softmax(evaluation.logits, batch.masks)
+        log_probs = distribution.gather(-1, batch.actions[:, None]).squeeze(-1)
+        log_ratio = log_probs - batch.log_probs
+
+        surrogate = clipped_surrogate(log_ratio, targets.advantages[index], self.config.clip)
+        errors = value_errors(evaluation.values, targets.returns[index], old_values, self.config.value_clip)
+        policy_loss = (weights * surrogate).sum()
+        value_loss = (weights * errors).sum()
+        mean_entropy = (weights * entropy(distribution)).sum()
+        kl_loss = self.kl_loss(log_probs, reference, weights)
+        loss = policy_loss + self.config.value_coef * value_loss - self.entropy_coef * mean_entropy + kl_loss
+        norm = self.optimise(
+            loss,
+            advantages=targets.advantages,
+            returns=targets.returns,
+            log_ratio=log_ratio,
+            values=evaluation.values,
+        )
+
+        with torch.no_grad():
+            ratio = log_ratio.exp()
+            clip = self.config.value_clip
+            clipped_values = 0.0 if clip is None else (evaluation.values - old_values).abs().gt(clip).float().mean()
+            return {
+                "policy/loss": float(policy_loss),
+                "policy/entropy": float(mean_entropy),
+                "policy/approx_kl": float((ratio - 1 - log_ratio).mean()),
+                "policy/clip_fraction": float((ratio - 1).abs().gt(self.config.clip).float().mean()),
+                "policy/ratio_mean": float(ratio.mean()),
+                "policy/ratio_max": float(ratio.max()),
+                "value/loss": float(value_loss),
+                "value/clip_fraction": float(clipped_values),
+                "optim/grad_norm": norm,
+            }
