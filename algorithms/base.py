@@ -17,8 +17,7 @@ from ..agents.agent import Agent, build_agent
 from ..agents.sampling import Sampler
 from ..agents.session import StepOutput
 from ..envs.errors import TokenGymError
-from ..envs.registration import make_task
-from . import checkpoint
+from . import checkpoint, saving
 from .advantages import returns_to_go
 from .callbacks import Callback, as_callback
 from .config import AlgorithmConfig
@@ -102,6 +101,7 @@ class Algorithm(ABC):
 
     def setup(self) -> None:
         """Build what the update needs beyond the shared parts; called once, at the end of construction."""
+        return None
 
     def agent_options(self) -> dict[str, Any]:
         """Return further arguments for `build_agent`, such as ``separate_critic``."""
@@ -133,6 +133,7 @@ class Algorithm(ABC):
 
     def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `extra_state` returned."""
+        return None
 
     # Shared parts of updates -----------------------------------------------------------------------------------------
 
@@ -298,31 +299,7 @@ class Algorithm(ABC):
         Raises:
             TokenGymError: something that is not a checkpoint is already at ``path``.
         """
-        tensors = {f"agent/{name}": value for name, value in self.agent.state_dict().items()}
-        tensors["agent_sampler"] = self.agent.sampler.get_state()
-        tensors["generator"] = self.generator.get_state()
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
-        data: dict[str, Any] = {
-            "algorithm": self.name,
-            "config": self.config.to_dict(),
-            "env": self.env_spec,
-            "seed": self.seed,
-            "agent": self.agent.config(),
-            "counters": {name: getattr(self, name) for name in COUNTERS},
-            "return_scale": self.return_scale.state(),
-            "kl_coef": self.kl_controller.coef,
-        }
-        if isinstance(self.reference, AgentReference):
-            tensors |= {f"reference/{name}": value for name, value in self.reference.agent.state_dict().items()}
-            data["reference"] = self.reference.agent.config()
-        for part, (part_tensors, part_data) in {
-            "collector": self.collector.state(),
-            "extra": self.extra_state(),
-        }.items():
-            tensors |= {f"{part}/{name}": value for name, value in part_tensors.items()}
-            data[part] = part_data
-        checkpoint.write(path, tensors, data)
+        checkpoint.write(path, *saving.state_of(self))
 
     @classmethod
     def load(cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu") -> Self:
@@ -337,59 +314,11 @@ class Algorithm(ABC):
             BrokenCheckpointError: the checkpoint is cut short or altered; names the file.
             TokenGymError: nothing there, another algorithm's checkpoint, or no environment to be had.
         """
-        return cls.from_state(*checkpoint.read(path), env=env, device=device)
-
-    @classmethod
-    def from_state(
-        cls, tensors: dict[str, Tensor], data: dict[str, Any], env: Any = None, device: str | torch.device = "cpu"
-    ) -> Self:
-        """Rebuild an algorithm from what a checkpoint held; see `load`."""
-        if data["algorithm"] != cls.name:
-            raise TokenGymError(f"The checkpoint is of {data['algorithm']!r}; {cls.__name__} loads {cls.name!r}.")
-        if env is None:
-            if data["env"] is None:
-                raise TokenGymError("The checkpoint was saved from a task without an id; give load() the env.")
-            env = make_task(data["env"]["id"], **data["env"]["kwargs"])
-        reference = None
-        if "reference" in data:
-            reference = Agent.from_config(data["reference"], device=device)
-            reference.load_state_dict(_part(tensors, "reference"))
-            reference = reference.clone_frozen()
-        agent = Agent.from_config(data["agent"], device=device)
-        agent.load_state_dict(_part(tensors, "agent"))
-        config = cls.Config().replace(**data["config"])
-        algorithm = cls(env, agent, config, seed=data["seed"], device=device, reference=reference)
-        algorithm.env_spec = data["env"]
-        algorithm.agent.sampler.set_state(tensors["agent_sampler"])
-        algorithm.generator.set_state(tensors["generator"])
-        algorithm._load_optimizer(_part(tensors, "optimizer"))
-        for name in COUNTERS:
-            setattr(algorithm, name, data["counters"][name])
-        algorithm.return_scale.load_state(data["return_scale"])
-        algorithm.kl_controller.coef = data["kl_coef"]
-        algorithm.collector.load_state(_part(tensors, "collector"), data["collector"])
-        algorithm.load_extra_state(_part(tensors, "extra"), data["extra"])
-        return algorithm
-
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            index, key = name.split("/", 1)
-            state.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-COUNTERS = ("num_timesteps", "num_episodes", "num_updates", "total_timesteps")
-"""The counts that a checkpoint holds."""
+        tensors, data = checkpoint.read(path)
+        return saving.rebuild(cls, tensors, data, env, device)
 
 
 def derive_seed(seed: int, purpose: str) -> int:
     """Derive from a run's seed the seed of one of its generators, so that no two of them share a stream."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
-
-
-def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}/"
-    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}

@@ -122,8 +122,8 @@ def as_callback(callback: Callback | Iterable[Callback] | None) -> Callback:
         return callback
     if any(base.__module__.startswith("stable_baselines3.") for base in type(callback).__mro__):
         raise TokenGymError(
-            f"{type(callback).__name__} is a callback of Stable-Baselines3, which steps an environment and this library "
-            "does not; write a tokengym.algorithms.callbacks.Callback (on_start, on_episodes, on_update, on_end), or "
+            f"{type(callback).__name__} is a callback of Stable-Baselines3, made for its own loop of steps; "
+            "write a tokengym.algorithms.callbacks.Callback (on_start, on_episodes, on_update, on_end), or "
             "use it with the algorithms 'sb3-ppo', 'sb3-a2c' and 'sb3-dqn'."
         )
     if isinstance(callback, (list, tuple)):

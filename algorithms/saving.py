@@ -1,0 +1,110 @@
+"""Saving: the whole state of an algorithm as named tensors and JSON data, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..agents.agent import Agent
+from ..envs.errors import TokenGymError
+from ..envs.registration import make_task
+from .kl import AgentReference
+
+if TYPE_CHECKING:
+    from .base import Algorithm
+
+AnyAlgorithm = TypeVar("AnyAlgorithm", bound="Algorithm")
+
+COUNTERS = ("num_timesteps", "num_episodes", "num_updates", "total_timesteps")
+"""The counts that a checkpoint holds."""
+
+
+def state_of(algorithm: Algorithm) -> tuple[dict[str, Tensor | np.ndarray], dict[str, Any]]:
+    """Return everything that going on needs: tensors or arrays by name, and JSON-able data.
+
+    That is: agent, reference, optimiser, generators, the queue of starts, the scale of returns, the KL coefficient,
+    counters, config, and what `Algorithm.extra_state` adds.
+    """
+    tensors: dict[str, Tensor | np.ndarray] = {
+        "agent_sampler": algorithm.agent.sampler.get_state(),
+        "generator": algorithm.generator.get_state(),
+    }
+    data: dict[str, Any] = {
+        "algorithm": algorithm.name,
+        "config": algorithm.config.to_dict(),
+        "env": algorithm.env_spec,
+        "seed": algorithm.seed,
+        "agent": algorithm.agent.config(),
+        "counters": {name: getattr(algorithm, name) for name in COUNTERS},
+        "return_scale": algorithm.return_scale.state(),
+        "kl_coef": algorithm.kl_controller.coef,
+    }
+    _put(tensors, "agent", algorithm.agent.state_dict())
+    for index, state in algorithm.optimizer.state_dict()["state"].items():
+        _put(tensors, f"optimizer/{index}", state)
+    if isinstance(algorithm.reference, AgentReference):
+        _put(tensors, "reference", algorithm.reference.agent.state_dict())
+        data["reference"] = algorithm.reference.agent.config()
+    for part, (part_tensors, part_data) in (
+        ("collector", algorithm.collector.state()),
+        ("extra", algorithm.extra_state()),
+    ):
+        _put(tensors, part, part_tensors)
+        data[part] = part_data
+    return tensors, data
+
+
+def rebuild(
+    kind: type[AnyAlgorithm],
+    tensors: dict[str, Tensor],
+    data: dict[str, Any],
+    env: Any = None,
+    device: str | torch.device = "cpu",
+) -> AnyAlgorithm:
+    """Rebuild an algorithm of class ``kind`` from what `state_of` returned; see `Algorithm.load`."""
+    if data["algorithm"] != kind.name:
+        raise TokenGymError(f"The checkpoint is of {data['algorithm']!r}; {kind.__name__} loads {kind.name!r}.")
+    if env is None:
+        if data["env"] is None:
+            raise TokenGymError("The checkpoint was saved from a task without an id; give load() the env.")
+        env = make_task(data["env"]["id"], **data["env"]["kwargs"])
+    reference = None
+    if "reference" in data:
+        reference = Agent.from_config(data["reference"], device=device)
+        reference.load_state_dict(_take(tensors, "reference"))
+        reference = reference.clone_frozen()
+    agent = Agent.from_config(data["agent"], device=device)
+    agent.load_state_dict(_take(tensors, "agent"))
+    config = kind.Config().replace(**data["config"])
+    algorithm = kind(env, agent, config, seed=data["seed"], device=device, reference=reference)
+    algorithm.env_spec = data["env"]
+    algorithm.agent.sampler.set_state(tensors["agent_sampler"])
+    algorithm.generator.set_state(tensors["generator"])
+    _load_optimizer(algorithm.optimizer, _take(tensors, "optimizer"))
+    for name in COUNTERS:
+        setattr(algorithm, name, data["counters"][name])
+    algorithm.return_scale.load_state(data["return_scale"])
+    algorithm.kl_controller.coef = data["kl_coef"]
+    algorithm.collector.load_state(_take(tensors, "collector"), data["collector"])
+    algorithm.load_extra_state(_take(tensors, "extra"), data["extra"])
+    return algorithm
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split("/", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _put(tensors: dict[str, Tensor | np.ndarray], prefix: str, part: dict[str, Any]) -> None:
+    tensors.update({f"{prefix}/{name}": value for name, value in part.items()})
+
+
+def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
