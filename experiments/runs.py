@@ -51,8 +51,12 @@ class RunFolder:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
-    def state(self, spec: RunSpec) -> RunState:
+    def state(self, spec: RunSpec, *, changed_counts_as_missing: bool = False) -> RunState:
         """Return what the folder holds of the run.
+
+        Args:
+            spec: The run that is asked for.
+            changed_counts_as_missing: Take the finished run of another configuration for a missing one.
 
         Raises:
             TokenGymError: If the folder is corrupt, or holds the finished run of another configuration.
@@ -63,6 +67,8 @@ class RunFolder:
         if (self.path / "done.json").exists():
             self.verify()
             if recorded.hash != spec.hash:
+                if changed_counts_as_missing:
+                    return "missing"
                 raise TokenGymError(
                     f"{self.path} holds a finished run with another configuration ({_differences(recorded, spec)}); "
                     "choose another --out, or pass --replace-changed to run it again"

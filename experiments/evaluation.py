@@ -1,0 +1,359 @@
+"""The one evaluation protocol: what a player is worth on a task, exactly where that is possible.
+
+Evaluation starts come from a seed of their own and never from training. On a finite task with few enough observation
+prefixes the expected return is computed exactly; otherwise episodes are played in a batch through the engine, with a
+cached session. Greedy and sampled play are separate evaluations. Nothing here touches a generator of training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from ..envs.engine import Engine
+from ..envs.errors import TokenGymError
+from ..envs.exact import evaluate_policy, solve
+from ..envs.finite import FiniteTask
+from ..envs.random import derive_start
+from ..envs.registration import make_task
+from ..envs.task import Task
+
+Choice = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None"], tuple[np.ndarray, "np.ndarray | None"]]
+"""Rows (m,), their tokens (m, L), lengths (m,) and masks (m, A) or None to actions (m,) and entropies (m,) or None."""
+
+_ROWS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a player is worth on a task."""
+
+    value: float
+    """What is scored: the expected return, less beta times the KL where a beta was given."""
+    expected_return: float
+    """Expected undiscounted sum of rewards."""
+    standard_error: float
+    """Standard error of `expected_return`; 0 where it is exact."""
+    standard_deviation: float
+    """Standard deviation of an episode's return."""
+    length: float
+    """Mean number of agent tokens in an episode."""
+    entropy: float | None
+    """Expected sum over an episode of the policy's entropy, in nats; None for a player that gives no probabilities."""
+    kl: float | None
+    """Expected sum over an episode of the KL to the uniform policy, in nats."""
+    exact: bool
+    """Whether the numbers are exact."""
+    episodes: int
+    """Episodes that were played; 0 where the numbers are exact."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class References:
+    """The two returns between which a score is normalised."""
+
+    random: float
+    """Return of uniform random play; with a beta also its regularised value, for its KL is 0."""
+    optimal: float
+    """Largest return; with a beta the largest regularised value."""
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the fields as a dictionary."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """One episode as text."""
+
+    start: int
+    """The start that it was played from."""
+    total_reward: float
+    """Sum of its rewards."""
+    segments: tuple[tuple[str, str], ...]
+    """What was said in order, as pairs of the speaker (``"task"`` or ``"agent"``) and the text."""
+
+    def text(self) -> str:
+        """Return the episode in one line, the agent's words in brackets."""
+        return " ".join(f"[{words}]" if speaker == "agent" else words for speaker, words in self.segments if words)
+
+
+def evaluate_agent(
+    player: Any,
+    task: Task | str,
+    *,
+    episodes: int = 1000,
+    seed: int = 1_000_003,
+    deterministic: bool = True,
+    beta: float | None = None,
+    action_masks: bool = False,
+    exact_limit: int = 20_000,
+) -> Evaluation:
+    """Evaluate a player on a task.
+
+    Args:
+        player: An `Agent`, an algorithm that has one, or anything with `predict`; exact evaluation also needs
+            `probabilities`.
+        task: A task, or the id of a registered environment.
+        episodes: Episodes to play where the exact value is out of reach.
+        seed: Seed of the evaluation starts and, for sampled play, of the draws.
+        deterministic: Say the most probable token always (greedy), instead of drawing.
+        beta: Coefficient of the KL to the uniform policy that is taken off the return in `Evaluation.value`.
+        action_masks: Choose among legal tokens only.
+        exact_limit: Most observation prefixes for which the exact value is computed; 0 always plays episodes.
+
+    Raises:
+        TokenGymError: If `episodes` is not positive, or `beta` is given for a player without probabilities.
+    """
+    task = make_task(task) if isinstance(task, str) else task
+    if episodes <= 0:
+        raise TokenGymError(f"episodes must be greater than 0, got {episodes}")
+    player = _acting(player)
+    if exact_limit > 0 and task.finite and hasattr(player, "probabilities"):
+        evaluation = _evaluate_exactly(player, task, deterministic, beta, action_masks, exact_limit)
+        if evaluation is not None:
+            return evaluation
+    return _evaluate_by_playing(player, task, episodes, seed, deterministic, beta, action_masks)
+
+
+def references(
+    task: Task,
+    *,
+    beta: float | None = None,
+    random_return: float | None = None,
+    optimal_return: float | None = None,
+    action_masks: bool = False,
+) -> References:
+    """Return random and optimal return of a task: as given, else as the task declares, else solved exactly.
+
+    Args:
+        task: The task.
+        beta: Coefficient of the KL to the uniform policy; the optimum is then the KL-regularised one.
+        random_return: Overrides what the task declares.
+        optimal_return: Overrides what the task declares.
+        action_masks: Whether random play and the optimum are those among legal tokens.
+
+    Raises:
+        TokenGymError: If a return is neither given nor declared and the task cannot be solved.
+    """
+    if beta is None and not action_masks:
+        random_return = task.random_return if random_return is None else random_return
+        optimal_return = task.optimal_return if optimal_return is None else optimal_return
+    if random_return is None or optimal_return is None:
+        if not task.finite:
+            raise TokenGymError(
+                f"task {task.name!r} declares no random and optimal return and is not finite, so scores cannot be "
+                "normalised; give random_return and optimal_return for it in the study"
+            )
+        solution = solve(cast(FiniteTask, task), beta=beta, masked=action_masks)
+        best = solution.optimal_return if beta is None else cast(float, solution.kl_optimal_return)
+        random_return = solution.random_return if random_return is None else random_return
+        optimal_return = best if optimal_return is None else optimal_return
+    return References(random=float(random_return), optimal=float(optimal_return))
+
+
+def transcripts(
+    player: Any,
+    task: Task,
+    count: int,
+    *,
+    seed: int = 1_000_003,
+    deterministic: bool = True,
+    action_masks: bool = False,
+    max_tokens: int = 200,
+) -> list[Transcript]:
+    """Play the first few evaluation starts and return them as text; very long episodes are cut after `max_tokens`."""
+    if count <= 0:
+        return []
+    engine, choose = Engine(task, count), _chooser(_acting(player), count, seed, deterministic)
+    starts = derive_start(seed, np.arange(count))
+    engine.reset(None, starts)
+    segments: list[list[tuple[str, list[int]]]] = [
+        [("task", engine.tokens[row, 1 : engine.lengths[row]].tolist())] for row in range(count)
+    ]
+    rewards, live = np.zeros(count), np.arange(count)
+    for _ in range(max_tokens):
+        if not len(live):
+            break
+        masks = engine.action_mask(live) if action_masks else None
+        actions, _ = choose(live, engine.tokens[live], engine.lengths[live], masks)
+        before = engine.lengths[live].copy()
+        result = engine.step(live, actions)
+        rewards[live] += result.rewards
+        for index, row in enumerate(live.tolist()):
+            said = segments[row]
+            if said[-1][0] != "agent":
+                said.append(("agent", []))
+            said[-1][1].append(int(actions[index]))
+            shown = before[index] + 1 if task.context == "episode" else 1
+            if task.context == "episode" or (result.turn_ended[index] and not result.terminated[index]):
+                reply = engine.tokens[row, shown : engine.lengths[row]].tolist()
+                if reply:
+                    said.append(("task", reply))
+        live = live[~(result.terminated | result.truncated)]
+    cut = set(live.tolist())
+    return [
+        Transcript(
+            start=int(starts[row]),
+            total_reward=float(rewards[row]),
+            segments=(
+                *((speaker, task.render_tokens(np.array(ids, np.int32))) for speaker, ids in segments[row]),
+                *([("task", f"… (cut after {max_tokens} tokens)")] if row in cut else []),
+            ),
+        )
+        for row in range(count)
+    ]
+
+
+def _evaluate_exactly(
+    player: Any, task: Task, deterministic: bool, beta: float | None, action_masks: bool, limit: int
+) -> Evaluation | None:
+    """Return the exact evaluation, or None where there are more than `limit` prefixes."""
+
+    def policy(tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        given = player.probabilities(tokens, lengths) if masks is None else player.probabilities(tokens, lengths, masks)
+        return np.eye(given.shape[1])[given.argmax(axis=1)] if deterministic else given
+
+    try:
+        result = evaluate_policy(cast(FiniteTask, task), policy, masked=action_masks, max_nodes=limit)
+    except TokenGymError as error:
+        if "max_nodes" in str(error):
+            return None
+        raise
+    return Evaluation(
+        value=result.expected_return if beta is None else result.kl_regularised(beta),
+        expected_return=result.expected_return,
+        standard_error=0.0,
+        standard_deviation=math.sqrt(max(result.variance, 0.0)),
+        length=result.expected_length,
+        entropy=result.entropy,
+        kl=result.kl,
+        exact=True,
+        episodes=0,
+    )
+
+
+def _evaluate_by_playing(
+    player: Any, task: Task, episodes: int, seed: int, deterministic: bool, beta: float | None, action_masks: bool
+) -> Evaluation:
+    rows = min(_ROWS, episodes)
+    engine, choose = Engine(task, rows), _chooser(player, rows, seed, deterministic)
+    starts = derive_start(seed, np.arange(episodes))
+    returns, lengths, entropies, divergences = np.zeros((4, episodes))
+    episode = np.arange(rows)  # which episode each row plays
+    engine.reset(None, starts[:rows])
+    waiting, live, known = rows, np.arange(rows), True
+    while len(live):
+        masks = engine.action_mask(live) if action_masks else None
+        actions, entropy = choose(live, engine.tokens[live], engine.lengths[live], masks)
+        result = engine.step(live, actions)
+        playing = episode[live]
+        returns[playing] += result.rewards
+        lengths[playing] += 1
+        if entropy is None:
+            known = False
+        else:
+            legal = task.vocabulary.num_actions if masks is None else masks.sum(axis=1)
+            entropies[playing] += entropy
+            divergences[playing] += np.log(legal) - entropy
+        over = result.terminated | result.truncated
+        if over.any():
+            # A queue of starts worked off by the rows as they come free: every start is played, long ones too.
+            free = live[over]
+            again = free[: max(0, min(len(free), episodes - waiting))]
+            if len(again):
+                episode[again] = np.arange(waiting, waiting + len(again))
+                engine.reset(again, starts[episode[again]])
+                waiting += len(again)
+            live = np.sort(np.concatenate([live[~over], again]))
+    value, kl = float(returns.mean()), float(divergences.mean()) if known else None
+    if beta is not None:
+        if kl is None:
+            raise TokenGymError(
+                f"a KL-regularised value needs a player that gives probabilities, got {type(player).__name__}; "
+                "leave beta out for it"
+            )
+        value -= beta * kl
+    deviation = float(returns.std(ddof=1)) if episodes > 1 else 0.0
+    return Evaluation(
+        value=value,
+        expected_return=float(returns.mean()),
+        standard_error=deviation / math.sqrt(episodes),
+        standard_deviation=deviation,
+        length=float(lengths.mean()),
+        entropy=float(entropies.mean()) if known else None,
+        kl=kl,
+        exact=False,
+        episodes=episodes,
+    )
+
+
+def _acting(player: Any) -> Any:
+    """Return what acts: an algorithm's agent where it has one that gives probabilities, else the player itself."""
+    agent = getattr(player, "agent", None)
+    return agent if hasattr(agent, "probabilities") else player
+
+
+def _chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Choice:
+    if hasattr(player, "session") and hasattr(player, "acting_logits"):
+        return _session_chooser(player, num_rows, seed, deterministic)
+    if hasattr(player, "probabilities"):
+        return _probability_chooser(player, seed, deterministic)
+    return _predict_chooser(player, seed, deterministic)
+
+
+def _session_chooser(agent: Any, num_rows: int, seed: int, deterministic: bool) -> Choice:
+    import torch
+
+    from ..agents.sampling import Sampler, log_softmax
+
+    session, sampler = agent.session(num_rows), Sampler(derive_start(seed, 0) >> 1, device=agent.device)
+
+    def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
+        logits = agent.acting_logits(session.step(tokens, lengths, rows))
+        allowed = None if masks is None else torch.from_numpy(masks).to(logits.device)
+        actions, _ = sampler.sample(logits, allowed, deterministic)
+        if deterministic:
+            return actions.cpu().numpy(), np.zeros(len(rows))
+        log_probs = log_softmax(logits.double(), allowed)
+        return actions.cpu().numpy(), -(log_probs.exp() * log_probs).sum(-1).cpu().numpy()
+
+    return choose
+
+
+def _probability_chooser(player: Any, seed: int, deterministic: bool) -> Choice:
+    generator = np.random.default_rng(seed)
+
+    def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
+        given = player.probabilities(tokens, lengths) if masks is None else player.probabilities(tokens, lengths, masks)
+        if deterministic:
+            return given.argmax(axis=1), np.zeros(len(rows))
+        reached = given.cumsum(axis=1) > generator.random((len(given), 1)) * given.sum(axis=1, keepdims=True)
+        return reached.argmax(axis=1), -(given * np.log(np.where(given > 0, given, 1.0))).sum(axis=1)
+
+    return choose
+
+
+def _predict_chooser(player: Any, seed: int, deterministic: bool) -> Choice:
+    import torch
+
+    state = {"random": torch.Generator().manual_seed(derive_start(seed, 0) >> 1).get_state()}
+
+    def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
+        observation = {"tokens": tokens, "length": lengths[:, None]}
+        # Such a player may draw from torch's global generator; it gets one of ours, and training's is left alone.
+        with torch.random.fork_rng(devices=[]):
+            torch.random.set_rng_state(state["random"])
+            actions, _ = player.predict(observation, deterministic=deterministic)
+            state["random"] = torch.random.get_rng_state()
+        return np.asarray(actions), None
+
+    return choose
