@@ -120,8 +120,8 @@ def solve(
         max_nodes: the largest number of information states to build.
 
     Raises:
-        TokenGymError: the task is not finite or too large, has no legal tokens to mask by, `beta` is not positive,
-            or the reference's answer is not a table of probabilities.
+        TokenGymError: the task is not finite, too large or without end, its legal tokens depend on what is hidden,
+            `beta` is not positive, or the reference's answer is not a table of probabilities.
     """
     require_finite(task)
     if beta is not None and not (np.isfinite(beta) and beta > 0):

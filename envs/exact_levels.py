@@ -148,7 +148,12 @@ def unfold(
     count = level.num_nodes
     while True:
         _check_size(task, count, len(levels), max_nodes)
-        following, child = _expand(arrays, level, len(levels) - 1, None if follow is None else follow(level), observer)
+        possible = _possible(arrays, level, None if follow is None else follow(level))
+        if observer is not None and not observer.replaces:
+            # No two of these histories will merge: better to stop before building them than after.
+            said = np.logical_or.reduceat(possible.any(axis=2), level.starts[:-1])
+            _check_size(task, count + int(said.sum()), len(levels), max_nodes)
+        following, child = _expand(arrays, level, len(levels) - 1, possible, observer)
         children.append(child)
         if following is None:
             return Graph(arrays, levels, children, mass, root_reply)
@@ -160,8 +165,8 @@ def unfold(
 def _check_size(task: FiniteTask, count: int, depth: int, max_nodes: int | None) -> None:
     if max_nodes is not None and count > max_nodes:
         raise TokenGymError(
-            f"{task.name} has more than max_nodes={max_nodes} observation prefixes under this policy ({count} within "
-            f"{depth} tokens): raise max_nodes, use a greedy policy, or estimate by sampled episodes."
+            f"{task.name} has more than max_nodes={max_nodes} information states within {depth} tokens: raise "
+            "max_nodes, evaluate a greedy policy instead of a stochastic one, or estimate by sampled episodes."
         )
     if depth > task.arrays.num_states:
         raise TokenGymError(
@@ -170,17 +175,20 @@ def _check_size(task: FiniteTask, count: int, depth: int, max_nodes: int | None)
         )
 
 
-def _expand(
-    arrays: FiniteArrays, level: Level, depth: int, follow: np.ndarray | None, observer: Observer | None
-) -> tuple[Level | None, np.ndarray]:
-    """Return the next level (None if every episode has ended) and the pair of it that each outcome leads to."""
-    num_states, num_actions, num_outcomes = arrays.probability.shape
-    probability = arrays.probability[level.state]  # (P, A, K)
-    next_state = arrays.next[level.state]
-    possible = (probability > 0) & (next_state < num_states)
+def _possible(arrays: FiniteArrays, level: Level, follow: np.ndarray | None) -> np.ndarray:
+    """Return which outcomes (P, A, K) of the followed tokens can happen and let the episode go on."""
+    possible = (arrays.probability[level.state] > 0) & (arrays.next[level.state] < arrays.num_states)
     if follow is not None:
         possible &= follow[level.node][:, :, None]
-    child = np.full(probability.shape, -1, dtype=np.int32)
+    return possible
+
+
+def _expand(
+    arrays: FiniteArrays, level: Level, depth: int, possible: np.ndarray, observer: Observer | None
+) -> tuple[Level | None, np.ndarray]:
+    """Return the next level (None if every episode has ended) and the pair of it that each outcome leads to."""
+    _, num_actions, num_outcomes = possible.shape
+    child = np.full(possible.shape, -1, dtype=np.int32)
     flat = np.flatnonzero(possible)
     if len(flat) == 0:
         return None, child
@@ -189,9 +197,9 @@ def _expand(
     history = (level.node[pair] * num_actions + action) * len(arrays.reply_counts) + reply
     following, child.ravel()[flat], _, _ = _assemble(
         history,
-        next_state.ravel()[flat].astype(np.int64),
-        level.weight[pair] * probability.ravel()[flat],
-        num_states,
+        arrays.next[level.state].ravel()[flat].astype(np.int64),
+        level.weight[pair] * arrays.probability[level.state].ravel()[flat],
+        arrays.num_states,
         None
         if observer is None
         else lambda rows: observer.after(level, depth, level.node[pair[rows]], action[rows], reply[rows]),
