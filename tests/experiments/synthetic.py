@@ -69,7 +69,16 @@ def write_run(out: Path, spec: RunSpec, *, final: float | None = None) -> RunFol
                 "episode/length": 5 + generator.random(),
             },
         )
-    folder.append("episodes.jsonl", {"text": "a b | a b <b>&", "return": 1.0, "mode": "greedy", "start": 7})
+    folder.append(
+        "episodes.jsonl",
+        {
+            "text": "a b &",
+            "segments": [["task", "a b | "], ["agent", "a b <b>&"]],
+            "return": 1.0,
+            "mode": "greedy",
+            "start": 7,
+        },
+    )
     evaluation = {
         "return": low + score * (high - low),
         "value": low + score * (high - low),

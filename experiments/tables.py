@@ -1,0 +1,147 @@
+"""The results of a study as tables: cells of text, rendered as markdown, by rich, or by the report's template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from .results import StudyResults, aggregates, cell_interval
+
+CellKind = Literal["plain", "name", "best", "failed", "quiet"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell."""
+
+    text: str
+    """What it says."""
+    kind: CellKind = "plain"
+    """How it is shown: a row's name, the best of its row, a failure, or something that is not there."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text."""
+
+    title: str
+    """What it shows."""
+    header: list[str]
+    """Names of the columns."""
+    rows: list[list[Cell]]
+    """Cells, as many in each row as there are columns."""
+    note: str = ""
+    """What a reader must know to read it."""
+
+
+def score_table(results: StudyResults) -> Table:
+    """Return environment × algorithm: interquartile mean of the normalised score with its interval, and failures.
+
+    A cell says how many of its runs failed or are missing; the number beside it is of the others only.
+    """
+    rows = []
+    for environment in results.environments:
+        intervals = {name: cell_interval(results, environment, name) for name in results.algorithms}
+        best = max((interval.estimate for interval in intervals.values() if interval is not None), default=None)
+        row = [Cell(environment, "name")]
+        for name in results.algorithms:
+            runs, interval = results.cell(environment, name), intervals[name]
+            failed = sum(run.status == "failed" for run in runs)
+            missing = sum(run.status == "missing" for run in runs)
+            text = "not in the study" if not runs else "" if interval is None else interval.text()
+            kind: CellKind = "quiet" if not runs else "plain"
+            if interval is not None and interval.estimate == best:
+                kind = "best"
+            if missing:
+                text, kind = _joined(text, f"{missing} of {len(runs)} not run"), "quiet"
+            if failed:
+                text, kind = _joined(text, f"{failed} of {len(runs)} failed"), "failed"
+            row.append(Cell(text, kind))
+        rows.append(row)
+    runs = len(results.study.seeds)
+    note = (
+        "Normalised score: 0 is uniform random play, 1 the optimum. Interquartile mean over "
+        f"{runs} seed{'s' * (runs != 1)} with a 95% bootstrap interval, after the same number of agent tokens."
+    )
+    return Table("Normalised scores", ["environment", *results.algorithms], rows, note)
+
+
+def aggregate_table(results: StudyResults) -> Table:
+    """Return the aggregates of every algorithm over all environments."""
+    rows = []
+    for row in aggregates(results):
+        name, done = Cell(row.algorithm, "name"), f"{row.finished} of {row.expected}"
+        count = Cell(_joined(done, f"{row.failed} failed") if row.failed else done, "failed" if row.failed else "plain")
+        intervals = (row.iqm, row.mean, row.gap)
+        cells = [Cell("–", "quiet") if interval is None else Cell(interval.text()) for interval in intervals]
+        rows.append([name, *cells, count])
+    header = ["algorithm", "interquartile mean", "mean", "optimality gap", "finished runs"]
+    note = (
+        "Over all environments and seeds, 95% stratified bootstrap intervals. An algorithm without a finished run on "
+        "every environment has no aggregate: an average over fewer would not compare."
+    )
+    return Table("Aggregates", header, rows, note)
+
+
+def reference_table(results: StudyResults) -> Table:
+    """Return budget, agent, random and optimal return of every environment."""
+    rows = []
+    for environment in results.study.environments:
+        found = results.references(environment.name)
+        returns = ["–", "–"] if found is None else [f"{found['random']:.4g}", f"{found['optimal']:.4g}"]
+        score = f"return − {environment.beta:g}·KL" if environment.beta is not None else "return"
+        cells = [
+            environment.id or f"tokengym/{environment.name}-v0",
+            ", ".join(f"{key}={value}" for key, value in environment.kwargs.items()) or "–",
+            str(environment.agent),
+            f"{results.study.budget(environment):,}",
+            f"{score}, {environment.score_by}",
+            *returns,
+        ]
+        rows.append([Cell(environment.name, "name"), *map(Cell, cells)])
+    header = ["environment", "id", "arguments", "agent", "tokens a run", "scored by", "random", "optimal"]
+    return Table("Environments", header, rows)
+
+
+def configuration_table(results: StudyResults) -> Table:
+    """Return the one configuration of every algorithm and what differs on single environments."""
+    rows = []
+    for algorithm in results.study.algorithms:
+        overrides = "; ".join(f"{name}: {_settings(values)}" for name, values in algorithm.overrides.items())
+        cells = [algorithm.algorithm or algorithm.name, _settings(algorithm.config), overrides or "–"]
+        cells.append("each environment's" if algorithm.agent is None else str(algorithm.agent))
+        rows.append([Cell(algorithm.name, "name"), *map(Cell, cells)])
+    header = ["algorithm", "registered as", "configuration everywhere", "changes on single environments", "agent"]
+    return Table("Configurations", header, rows, "What is not named has the algorithm's default.")
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table as GitHub-flavoured markdown with its title and note."""
+    lines = [f"## {table.title}", "", "| " + " | ".join(table.header) + " |", "|---" * len(table.header) + "|"]
+    for row in table.rows:
+        texts = [cell.text.replace("|", "\\|") or "–" for cell in row]
+        texts = [f"**{text}**" if cell.kind == "best" else text for text, cell in zip(texts, row, strict=True)]
+        lines.append("| " + " | ".join(texts) + " |")
+    return "\n".join(lines + (["", table.note] if table.note else [])) + "\n"
+
+
+def to_rich(table: Table) -> RichTable:
+    """Return the table for a rich console."""
+    shown = RichTable(title=table.title, caption=table.note or None, title_justify="left", caption_justify="left")
+    styles = {"plain": "", "name": "bold", "best": "bold green", "failed": "bold red", "quiet": "dim"}
+    for index, name in enumerate(table.header):
+        shown.add_column(name, no_wrap=index == 0)
+    for row in table.rows:
+        shown.add_row(*(Text(cell.text or "–", style=styles[cell.kind]) for cell in row))
+    return shown
+
+
+def _settings(values: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items()) or "defaults"
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)
