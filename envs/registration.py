@@ -31,7 +31,7 @@ TASKS: dict[str, str] = {
     "WordleMini": "tokengym.envs.tasks.wordle:WordleMini",
     "Lattice": "tokengym.envs.tasks.lattice:Lattice",
     "Gym": "tokengym.envs.tasks.gym_task:Gym",
-    "CartPole": "tokengym.envs.tasks.gym_task:CartPole",
+    "CartPole": "tokengym.envs.tasks.cartpole:CartPole",
 }
 """Where the task of every environment lives, loaded when it is first made."""
 

@@ -70,12 +70,14 @@ class TurnResult(NamedTuple):
         rewards: Reward for the turn, float64 of shape (m,), paid at its last token.
         terminated: Whether the episode ended, bool of shape (m,).
         token_rewards: None, or one array (or None) a row with the rewards of the turn's tokens, which sum to `rewards`.
+        truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
     """
 
     reply: Reply | None
     rewards: npt.NDArray[np.float64]
     terminated: npt.NDArray[np.bool_]
     token_rewards: list[npt.NDArray[np.float64] | None] | None = None
+    truncated: npt.NDArray[np.bool_] | None = None
 
 
 class Task(ABC):
@@ -250,11 +252,17 @@ class TokenTask(Task):
         result = self.respond(state, ending, state["turn_tokens"][ending], counts[where], random)
         state["turn_counts"][ending] = 0
         if len(where) == m:
-            return Outcome(result.rewards, result.terminated, ended, result.reply, result.token_rewards)
+            return Outcome(
+                result.rewards, result.terminated, ended, result.reply, result.token_rewards, result.truncated
+            )
         rewards = np.zeros(m)
         rewards[where] = result.rewards
         terminated = np.zeros(m, np.bool_)
         terminated[where] = result.terminated
+        truncated = None
+        if result.truncated is not None:
+            truncated = np.zeros(m, np.bool_)
+            truncated[where] = result.truncated
         reply = None
         if result.reply is not None:
             tokens = np.full((m, result.reply.tokens.shape[1]), self.vocabulary.pad, np.int32)
@@ -262,4 +270,4 @@ class TokenTask(Task):
             reply_counts = np.zeros(m, np.int64)
             reply_counts[where] = result.reply.counts
             reply = Reply(tokens, reply_counts, result.reply.padded)
-        return Outcome(rewards, terminated, ended, reply, result.token_rewards)
+        return Outcome(rewards, terminated, ended, reply, result.token_rewards, truncated)
