@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from transformers import (
 
 from ..envs.errors import TokenGymError, unknown_name
 from ..envs.vocabulary import Vocabulary
+from . import generic_decoder, gpt2_decoder, llama_decoder
 from .gru import GRUTrunk
 from .heads import OwnHead
 from .table import TableTrunk
@@ -45,6 +46,9 @@ class TransformerTrunk(Trunk):
         body: the base model (`GPT2Model`, `LlamaModel`, …).
         max_length: longest sequence.
         pretrained: whether `another` copies the weights instead of drawing new ones.
+
+    Attributes:
+        family: `"gpt2"` or `"llama"` where the model runs through this package's own code, else None.
     """
 
     def __init__(self, body: PreTrainedModel, max_length: int, pretrained: bool):
@@ -54,14 +58,27 @@ class TransformerTrunk(Trunk):
         self.feature_size = int(body.config.get_text_config().hidden_size)
         self._pretrained = pretrained
         remove_dropout(body)
+        lean = {"gpt2": gpt2_decoder.supports, "llama": llama_decoder.supports}
+        self.family = next((name for name, supports in lean.items() if supports(body)), None)
+        self._cacheable: bool | None = None
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, L, D)."""
+        if self.family == "gpt2":
+            return gpt2_decoder.forward(cast(GPT2Model, self.body), tokens)
+        if self.family == "llama":
+            return llama_decoder.forward(cast(LlamaModel, self.body), tokens)
         return self.body(input_ids=tokens, use_cache=False).last_hidden_state
 
     def make_decoder(self, num_rows: int) -> Decoder:
         """The fastest decoder that this model has."""
-        return ReencodeDecoder(self)
+        if self.family == "gpt2":
+            return gpt2_decoder.GPT2Decoder(cast(GPT2Model, self.body), num_rows, self.max_length)
+        if self.family == "llama":
+            return llama_decoder.LlamaDecoder(cast(LlamaModel, self.body), num_rows, self.max_length)
+        if self._cacheable is None:
+            self._cacheable = generic_decoder.is_exact(self)
+        return generic_decoder.CacheDecoder(self, num_rows) if self._cacheable else ReencodeDecoder(self)
 
     def another(self) -> TransformerTrunk:
         """A second trunk: a copy of pretrained weights, or the same shape with initial weights of its own."""

@@ -1,0 +1,132 @@
+"""Llama written plainly: the teacher-forced pass and the cached step, over the weights of a transformers model."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from transformers import LlamaModel
+
+from .lean_decoder import LeanDecoder
+
+
+def supports(body: torch.nn.Module) -> bool:
+    """Whether a model is a Llama in the form written here: default rotary embedding, SiLU, no adapters."""
+    return (
+        type(body) is LlamaModel
+        and body.config.hidden_act == "silu"
+        and getattr(body.rotary_emb, "rope_type", None) == "default"
+        and all(
+            type(layer) is torch.nn.Linear
+            for block in body.layers
+            for layer in (*_attention_layers(block), block.mlp.gate_proj, block.mlp.up_proj, block.mlp.down_proj)
+        )
+    )
+
+
+def _attention_layers(block: torch.nn.Module) -> tuple:
+    attention = block.self_attn
+    return attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
+
+
+def rms_norm(x: torch.Tensor, norm: torch.nn.Module) -> torch.Tensor:
+    """Root-mean-square normalisation over the last dimension, with the weight and epsilon of a Llama norm."""
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon) * norm.weight
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864) in Llama's half-split layout."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def rotations(body: LlamaModel, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines (L, d) of positions 0…L-1."""
+    frequencies = body.rotary_emb.inv_freq
+    angles = torch.arange(length, device=frequencies.device)[:, None].float() * frequencies
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def forward(body: LlamaModel, tokens: torch.Tensor) -> torch.Tensor:
+    """Hidden states (B, L, D) of tokens (B, L), equal to the model's own forward pass without its overhead."""
+    rows, length = tokens.shape
+    cos, sin = rotations(body, length)
+    x = F.embedding(tokens, body.embed_tokens.weight)
+    for block in body.layers:
+        attention, mlp = block.self_attn, block.mlp
+        h = rms_norm(x, block.input_layernorm)
+        queries, keys, values = (
+            F.linear(h, p.weight, p.bias).view(rows, length, -1, attention.head_dim).transpose(1, 2)
+            for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)
+        if attention.num_key_value_groups > 1:
+            keys = keys.repeat_interleave(attention.num_key_value_groups, dim=1)
+            values = values.repeat_interleave(attention.num_key_value_groups, dim=1)
+        h = (
+            F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+            .transpose(1, 2)
+            .reshape(rows, length, -1)
+        )
+        x = x + attention.o_proj(h)
+        h = rms_norm(x, block.post_attention_layernorm)
+        x = x + mlp.down_proj(F.silu(mlp.gate_proj(h)) * mlp.up_proj(h))
+    return rms_norm(x, body.norm)
+
+
+class LlamaDecoder(LeanDecoder):
+    """Cached decoding of a Llama. Made anew when weights change, since it fuses copies of the projections."""
+
+    def __init__(self, body: LlamaModel, num_rows: int, max_length: int):
+        config = body.config
+        attention = body.layers[0].self_attn
+        super().__init__(
+            num_rows,
+            len(body.layers),
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            attention.head_dim,
+            max_length,
+            body.embed_tokens.weight,
+        )
+        self._body = body
+        self._blocks = list(body.layers)
+        cos, sin = rotations(body, max_length + 1)
+        self._cos, self._sin = cos[:, None], sin[:, None]
+        self._fused = [self._fuse(block) for block in body.layers]
+
+    def _fuse(self, block: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Weights of query (scaled), key and value as one matrix, their bias, and gate and up as one matrix."""
+        attention, mlp = block.self_attn, block.mlp
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        scale = self._head_dim**-0.5
+        weight = torch.cat([projections[0].weight * scale, *(p.weight for p in projections[1:])]).detach()
+        bias = None
+        if projections[0].bias is not None:
+            bias = torch.cat([projections[0].bias * scale, *(p.bias for p in projections[1:])]).detach()
+        return weight, bias, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach()
+
+    def _embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return self._body.embed_tokens.weight.index_select(0, ids)
+
+    def _project(self, layer: int, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, bias, _ = self._fused[layer]
+        heads, cached = self._num_heads, self._num_cached_heads
+        h = F.linear(rms_norm(x, self._blocks[layer].input_layernorm), weight, bias)
+        h = h.view(len(x), heads + 2 * cached, self._head_dim)
+        turning = h[:, : heads + cached]
+        turning = rotate(turning, self._cos.index_select(0, positions), self._sin.index_select(0, positions))
+        return turning[:, :heads], torch.stack((turning[:, heads:], h[:, heads + cached :]), dim=1)
+
+    def _finish(self, layer: int, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        block = self._blocks[layer]
+        x = x + block.self_attn.o_proj(attended)
+        h = rms_norm(x, block.post_attention_layernorm)
+        if block.mlp.gate_proj.bias is None:
+            gate, up = F.linear(h, self._fused[layer][2]).chunk(2, dim=-1)
+        else:
+            gate, up = block.mlp.gate_proj(h), block.mlp.up_proj(h)
+        return x + block.mlp.down_proj(F.silu(gate) * up)
+
+    def _normalise(self, x: torch.Tensor) -> torch.Tensor:
+        return rms_norm(x, self._body.norm)
