@@ -81,7 +81,7 @@ class Algorithm(ABC):
         self.kl_controller = KLController(self.config.kl_coef, self.config.kl_target, self.config.kl_horizon)
         self.return_scale = RunningStd()
         self.optimizer = self.make_optimizer(self.agent.parameters())
-        self.generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "update"))
+        self.generator = torch.Generator().manual_seed(derive_seed(seed, "update"))
         self.collector = Collector(
             self.task,
             num_rows=self.config.num_rows,
@@ -89,7 +89,7 @@ class Algorithm(ABC):
             group_size=self.config.group_size,
             action_masks=self.config.action_masks,
             token_rewards=self.config.token_rewards,
-            sampler=Sampler(derive_seed(seed, "rollout"), self.device),
+            sampler=Sampler(derive_seed(seed, "rollout")),
         )
         self.num_timesteps = 0
         self.num_episodes = 0

@@ -97,7 +97,7 @@ class Batch:
             yield self
             return
         spoken = torch.unique(self.rows)
-        order = spoken[torch.randperm(len(spoken), generator=generator, device=generator.device).to(spoken.device)]
+        order = spoken[torch.randperm(len(spoken), generator=generator).to(spoken.device)]
         for part in torch.tensor_split(order, min(count, len(spoken))):
             yield self.sequences(torch.sort(part).values)
 

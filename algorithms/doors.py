@@ -76,10 +76,10 @@ def check_task(name: str, requires: tuple[str, ...], task: Task, config: Algorit
 
 def check_agent(name: str, heads: tuple[str, ...], agent: Agent, task: Task) -> None:
     """Raise a `TokenGymError` unless ``agent`` has the heads of the algorithm ``name`` and the task's vocabulary."""
-    missing = [head for head in heads if head not in agent.head_names]
+    missing = [head for head in heads if head not in agent.heads]
     if missing:
         raise TokenGymError(
-            f"{name} needs the heads {list(heads)}; the agent has {list(agent.head_names)}. "
+            f"{name} needs the heads {list(heads)}; the agent has {list(agent.heads)}. "
             f"Build it with heads={tuple(heads)!r}, or give a specification and let {name} build it."
         )
     if (agent.vocabulary.size, agent.vocabulary.num_actions) != (task.vocabulary.size, task.vocabulary.num_actions):

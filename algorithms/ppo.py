@@ -72,11 +72,15 @@ class PPO(OnPolicy):
             break
         means = {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
         means["policy/ratio_max"] = max(step["policy/ratio_max"] for step in steps)
-        return targets.metrics | means | {
-            "optim/steps": float(len(steps)),
-            "optim/learning_rate": self.learning_rate,
-            "optim/entropy_coef": self.entropy_coef,
-        }
+        return (
+            targets.metrics
+            | means
+            | {
+                "optim/steps": float(len(steps)),
+                "optim/learning_rate": self.learning_rate,
+                "optim/entropy_coef": self.entropy_coef,
+            }
+        )
 
     def step(self, batch: Batch, targets: Targets, scale: int) -> dict[str, float]:
         """Take one step on a minibatch.

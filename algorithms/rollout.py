@@ -40,7 +40,7 @@ class Collector:
         group_size: episodes that share a start.
         action_masks: ask the task for legal tokens, and record them.
         token_rewards: credit rewards that a task gives a token at the end of a turn to those tokens.
-        sampler: draws the tokens; on the agent's device.
+        sampler: draws the tokens.
     """
 
     def __init__(
@@ -119,6 +119,11 @@ class Collector:
             recording.after(rows, self.engine.step(chosen, said))
         self.expected_length = recording.tokens_finished / recording.episodes_finished
         return recording.episodes()
+
+    @property
+    def generator(self) -> torch.Generator:
+        """The generator behind every draw of a token."""
+        return self.sampler.generator
 
     def _refill(
         self, recording: Recording, waiting: list[int], num_tokens: int | None, num_episodes: int | None
