@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from .agent import Agent, Evaluation, build_agent
+from .agent import Agent, Evaluation
+from .build import build_agent
 from .sampling import Sampler
 from .session import Session, StepOutput
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ..agents.agent import Agent, build_agent
+from ..agents.agent import Agent
+from ..agents.build import build_agent
 from ..agents.sampling import Sampler
 from ..agents.session import StepOutput
 from ..envs.errors import TokenGymError

@@ -1,0 +1,104 @@
+"""Building agents: from a specification, or again from what an agent says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..envs.errors import TokenGymError
+from ..envs.vocabulary import Vocabulary
+from .agent import Agent
+from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
+from .models import build_trunk
+from .seeding import seeded_initialisation
+from .table import TableTrunk
+from .trunk import Trunk
+
+
+def build_agent(
+    spec: Any,
+    vocabulary: Vocabulary,
+    max_length: int,
+    heads: tuple[str, ...] = ("policy",),
+    seed: int = 0,
+    separate_critic: bool = False,
+    device: str | torch.device = "cpu",
+    temperature: float = 1.0,
+    head_dim: int | None = None,
+) -> Agent:
+    """Build an agent.
+
+    Args:
+        spec: `"gpt2-tiny"`, `"llama-tiny"`, `"gru-tiny"`, `"table"`; a dict such as
+            `{"kind": "gpt2", "hidden_size": 64, "num_layers": 2, "num_heads": 4}`; a checkpoint folder; or a
+            transformers causal LM instance (used as it is, not copied).
+        vocabulary: the ids that it reads (V) and says (A).
+        max_length: longest sequence that it will read, the task's context window.
+        heads: any of `policy`, `value`, `q`, `twin_q`.
+        seed: starts the initialisation and the generator that `predict` draws from.
+        separate_critic: give the value and Q heads a trunk of their own, initially different for a model from
+            scratch, a copy for a pretrained one.
+        device: where to put it.
+        temperature: divides the policy's logits, positive.
+        head_dim: width of a hidden layer in the value and Q heads; None for linear heads (twin heads always have
+            one, as wide as the trunk's features unless this says otherwise).
+
+    Raises:
+        TokenGymError: unknown spec or head (with the nearest names), sizes that are not positive, a context longer
+            than the model's positions, a vocabulary larger than the checkpoint's embeddings.
+    """
+    heads = check_heads(heads)
+    if max_length < 1:
+        raise TokenGymError(f"max_length {max_length} must be at least 1")
+    if not temperature > 0:
+        raise TokenGymError(f"temperature {temperature} must be positive; use deterministic=True for greedy actions")
+    if head_dim is not None and head_dim < 1:
+        raise TokenGymError(f"head_dim {head_dim} must be positive, or None for linear heads")
+    critic = separate_critic and any(head in CRITIC_HEADS for head in heads)
+    with seeded_initialisation(seed):
+        trunk, own_head, spec_config = build_trunk(spec, vocabulary, max_length)
+        critic_trunk = trunk.another() if critic else None
+        modules = _make_heads(trunk, own_head, heads, vocabulary.num_actions, head_dim)
+    settings = {
+        "spec": spec_config,
+        "vocabulary": asdict(vocabulary),
+        "max_length": max_length,
+        "heads": list(heads),
+        "seed": seed,
+        "separate_critic": separate_critic,
+        "head_dim": head_dim,
+    }
+    agent = Agent(trunk, critic_trunk, modules, heads, vocabulary, max_length, temperature, seed, settings)
+    return agent.eval().to(device)
+
+
+def rebuild_agent(config: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
+    """Build an agent of the shapes that `Agent.config` described; load its weights with `load_state_dict`."""
+    config = dict(config)
+    names = dict(config.pop("vocabulary"))
+    names["tokens"] = tuple(names["tokens"])
+    config["heads"] = tuple(config["heads"])
+    return build_agent(vocabulary=Vocabulary(**names), device=device, **config)
+
+
+def _make_heads(
+    trunk: Trunk, own_head: OwnHead | None, heads: tuple[str, ...], num_actions: int, head_dim: int | None
+) -> nn.ModuleDict:
+    """Modules named `policy`, `value`, `q`, `q2`, as the heads need them."""
+    modules = nn.ModuleDict()
+    size = trunk.feature_size
+    for head in heads:
+        outputs = {"policy": ["policy"], "value": ["value"], "q": ["q"], "twin_q": ["q", "q2"]}[head]
+        width = 1 if head == "value" else num_actions
+        for output in outputs:
+            if isinstance(trunk, TableTrunk):
+                modules[output] = TableHead(trunk.capacity, width)
+            elif head == "policy":
+                modules[output] = own_head if own_head is not None else make_head(size, width, std=POLICY_STD)
+            else:
+                hidden = (head_dim or size) if head == "twin_q" else head_dim
+                modules[output] = make_head(size, width, hidden)
+    return modules
