@@ -57,7 +57,7 @@ ALGORITHMS: Mapping[str, type[Algorithm]] = AlgorithmRegistry(
 
 def load_algorithm(path: str | Path, env: Any = None, device: str = "cpu") -> Algorithm:
     """Read an algorithm of any kind back from a checkpoint; see `Algorithm.load`."""
-    from . import checkpoint, saving
+    from . import checkpoint
 
-    tensors, data = checkpoint.read(path)
-    return saving.rebuild(ALGORITHMS[data["algorithm"]], tensors, data, env, device)
+    _, data = checkpoint.read(path)
+    return ALGORITHMS[data["algorithm"]].load(path, env, device)

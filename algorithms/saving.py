@@ -65,12 +65,8 @@ def rebuild(
     device: str | torch.device = "cpu",
 ) -> AnyAlgorithm:
     """Rebuild an algorithm of class ``kind`` from what `state_of` returned; see `Algorithm.load`."""
-    if data["algorithm"] != kind.name:
-        raise TokenGymError(f"The checkpoint is of {data['algorithm']!r}; {kind.__name__} loads {kind.name!r}.")
-    if env is None:
-        if data["env"] is None:
-            raise TokenGymError("The checkpoint was saved from a task without an id; give load() the env.")
-        env = make_task(data["env"]["id"], **data["env"]["kwargs"])
+    check_kind(kind, data)
+    env = saved_task(data, env)
     reference = None
     if "reference" in data:
         reference = Agent.from_config(data["reference"], device=device)
@@ -91,6 +87,21 @@ def rebuild(
     algorithm.collector.load_state(_take(tensors, "collector"), data["collector"])
     algorithm.load_extra_state(_take(tensors, "extra"), data["extra"])
     return algorithm
+
+
+def check_kind(kind: Any, data: dict[str, Any]) -> None:
+    """Raise a `TokenGymError` unless the checkpoint's ``data`` are of the algorithm class ``kind``."""
+    if data["algorithm"] != kind.name:
+        raise TokenGymError(f"The checkpoint is of {data['algorithm']!r}; {kind.__name__} loads {kind.name!r}.")
+
+
+def saved_task(data: dict[str, Any], env: Any) -> Any:
+    """Return ``env``, or the task that the checkpoint's ``data`` name where it is None."""
+    if env is not None:
+        return env
+    if data["env"] is None:
+        raise TokenGymError("The checkpoint was saved from a task without an id; give load() the env.")
+    return make_task(data["env"]["id"], **data["env"]["kwargs"])
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

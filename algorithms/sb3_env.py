@@ -8,16 +8,14 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from ..envs.engine import Engine
+from ..envs.env import Observation, make_spaces
 from ..envs.errors import TokenGymError
 from ..envs.random import derive_start
 from ..envs.task import Task
-
-Observation = dict[str, np.ndarray]
 
 
 class SB3VecEnv(VecEnv):
@@ -42,14 +40,7 @@ class SB3VecEnv(VecEnv):
     def __init__(self, task: Task, num_envs: int, seed: int = 0) -> None:
         self.engine = Engine(task, num_envs)
         self.task = task
-        vocabulary, length = task.vocabulary, task.max_length
-        observation_space = spaces.Dict(
-            {
-                "tokens": spaces.Box(0, vocabulary.size - 1, (length,), np.int32),
-                "length": spaces.Box(1, length, (1,), np.int32),
-            }
-        )
-        super().__init__(num_envs, observation_space, spaces.Discrete(vocabulary.num_actions))
+        super().__init__(num_envs, *make_spaces(task))
         self._row_seeds = seed + np.arange(num_envs)
         self._row_episodes = np.zeros(num_envs, np.int64)
         self._returns = np.zeros(num_envs)
