@@ -132,10 +132,10 @@ def solve(
     follow = (lambda level: legal_actions(task, level)) if masked else None
     graph = unfold(task, observe=observe, follow=follow, max_nodes=max_nodes)
 
-    num_levels = len(graph.levels)
+    num_levels, num_actions = len(graph.levels), task.vocabulary.num_actions
     allowed = [
-        legal_actions(task, lvl) if masked else np.ones((lvl.num_nodes, task.vocabulary.num_actions), bool)
-        for lvl in graph.levels
+        legal_actions(task, level) if masked else np.ones((level.num_nodes, num_actions), bool)
+        for level in graph.levels
     ]
     uniform = [mask / mask.sum(axis=1, keepdims=True) for mask in allowed]
     q, v = [np.empty(0)] * num_levels, [np.empty(0)] * num_levels
@@ -143,7 +143,7 @@ def solve(
         values = action_values(graph, depth, v[depth + 1] if depth + 1 < num_levels else None)
         q[depth] = np.where(allowed[depth], values, -np.inf)
         v[depth] = q[depth].max(axis=1)
-    best = [np.eye(values.shape[1])[values.argmax(axis=1)] for values in q]
+    best = [np.eye(num_actions)[values.argmax(axis=1)] for values in q]
     random_return, random_variance = moments(graph, uniform)
     _, optimal_variance = moments(graph, best)
 

@@ -124,6 +124,10 @@ class FiniteTask(Task):
         """Returns the tokens that may be said in `state`, or None for all (the default)."""
         return None
 
+    def expert_action(self, state: Any) -> int | None:
+        """Returns a good token to say in `state`, or None where the task knows none (the default)."""
+        return None
+
     @cached_property
     def arrays(self) -> FiniteArrays:
         """The task as arrays, compiled at the first use."""
@@ -237,6 +241,16 @@ class FiniteTask(Task):
         if legal is None:
             return super().action_mask(state, rows)
         return legal[state["state"][rows]]
+
+    @cached_property
+    def _expert_actions(self) -> npt.NDArray[np.int64] | None:
+        actions = [self.expert_action(state) for state in self.arrays.states]
+        # The entry past the last state stands for the end.
+        return None if None in actions else np.array([*actions, 0], np.int64)
+
+    def expert(self, state: State, rows: Rows) -> npt.NDArray[np.integer] | None:
+        """Returns `expert_action` of each row's state, shape (m,), or None where some state has none."""
+        return None if self._expert_actions is None else self._expert_actions[state["state"][rows]]
 
     def state_of(self, state: State, row: int) -> Any:
         """Returns the author's state object that one row is in, or None after the end."""

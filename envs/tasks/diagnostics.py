@@ -86,6 +86,10 @@ class TokenBandit(FiniteTask):
         """Pay the arm and end."""
         return [Transition(1.0, None, self.arm_rewards[action], noise=self.noise)]
 
+    def expert_action(self, state: Any) -> int | None:
+        """Return the best arm."""
+        return int(np.argmax(self.arm_rewards))
+
 
 class Probe1(FiniteTask):
     """Probe 1: a constant reward. Isolates the value estimate.
@@ -382,3 +386,7 @@ class Copy(FiniteTask):
         if len(remaining) == 1:
             return [Transition(1.0, None, right / self.k)]
         return [Transition(1.0, (remaining[1:], right))]
+
+    def expert_action(self, state: Any) -> int | None:
+        """Return the next token of the prompt."""
+        return state[0][0]

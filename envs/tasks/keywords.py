@@ -92,3 +92,8 @@ class KeywordCover(FiniteTask):
         if said + 1 == self.length:
             return [Transition(1.0, None, used.bit_count() / self.num_keywords)]
         return [Transition(1.0, (said + 1, used))]
+
+    def expert_action(self, state: Any) -> int | None:
+        """Return the first required word that was not used yet, or any word when all were."""
+        unused = (word for index, word in enumerate(self.keywords) if not state[1] >> index & 1)
+        return next(unused, 0)

@@ -83,7 +83,7 @@ class Lattice(FiniteTask):
         v = max(-self.max_speed, min(self.max_speed, v + push))
         x = max(-self.max_position, min(self.max_position, x + v))
         following = None if said + 1 == self.num_steps else (said + 1, x, v)
-        return [Transition(1.0, following, -(x**2 + 0.1 * push**2) / 64, self._shown(x, v))]
+        return [Transition(1.0, following, 0.0 - (x**2 + 0.1 * push**2) / 64, self._shown(x, v))]
 
     def _shown(self, x: int, v: int) -> tuple[int, int]:
         first_position = 3

@@ -87,3 +87,10 @@ class KLTree(FiniteTask):
         if said == self.depth:
             return [Transition(1.0, None, float(self.leaf_rewards[text]))]
         return [Transition(1.0, (said, text))]
+
+    def expert_action(self, state: Any) -> int | None:
+        """Return the branch to the best leaf below."""
+        said, text = state
+        below = self.num_tokens ** (self.depth - said)
+        best = int(np.argmax(self.leaf_rewards[text * below : (text + 1) * below]))
+        return best // (below // self.num_tokens)
