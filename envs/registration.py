@@ -38,11 +38,14 @@ TASKS: dict[str, str] = {
 _REWARD_THRESHOLDS = {
     "TokenBandit": 0.95,
     "Probe1": 1.0,
-    "Probe2": 0.99,
     "Probe3": 1.0,
     "Probe4": 0.99,
     "Probe5": 0.99,
     "Copy": 0.95,
+    "KLTree": 0.95,
+    "KeywordCover": 0.95,
+    "WordleMini": -1.5,
+    "Lattice": -0.5,
     "CartPole": 475.0,
 }
 
