@@ -23,7 +23,7 @@ class A2CConfig(OnPolicyConfig):
     """Agent tokens a collection aims at, and so a step of the optimiser; larger is steadier and slower."""
 
 
-class A2C(OnPolicy):
+class A2C(OnPolicy[A2CConfig]):
     """Advantage actor-critic (Mnih et al. 2016) on whole episodes.
 
     Loss: −Σ w·A·log π(a|s) + c_v·Σ w·½(V − R)² − c_H·Σ w·H(π), plus the KL term where the config asks for it, with
@@ -32,8 +32,6 @@ class A2C(OnPolicy):
 
     name: ClassVar[str] = "a2c"
     Config: ClassVar[type[AlgorithmConfig]] = A2CConfig
-
-    config: A2CConfig
 
     def update(self, episodes: Episodes) -> dict[str, float]:
         """Take one step on the collection; metrics as documented on the page of A2C."""

@@ -6,7 +6,7 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,8 +31,10 @@ from .normalise import RunningStd
 from .rollout import Collector
 from .schedules import linear
 
+ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 
-class Algorithm(ABC):
+
+class Algorithm(ABC, Generic[ConfigT]):
     """Learns to say tokens: collects whole episodes, updates the agent, repeats.
 
     A subclass is data and one method: its `Config`, the `heads` that its agent needs, what it `requires` of a task,
@@ -58,13 +60,13 @@ class Algorithm(ABC):
     heads: ClassVar[tuple[str, ...]] = ("policy",)
     requires: ClassVar[tuple[str, ...]] = ()
 
-    config: AlgorithmConfig
+    config: ConfigT
 
     def __init__(
         self,
         env: Any,
         agent: Any = "gpt2-tiny",
-        config: AlgorithmConfig | None = None,
+        config: ConfigT | None = None,
         *,
         seed: int = 0,
         device: str | torch.device = "cpu",
@@ -72,7 +74,7 @@ class Algorithm(ABC):
         **overrides: Any,
     ) -> None:
         self.task, self.env_spec = resolve_task(env)
-        self.config = (self.Config() if config is None else config).replace(**overrides)
+        self.config = cast(ConfigT, self.Config() if config is None else config).replace(**overrides)
         self.seed = seed
         self.device = torch.device(device)
         check_task(self.name, self.requires, self.task, self.config)
@@ -195,6 +197,8 @@ class Algorithm(ABC):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.optimizer.step()
+        # The fused step writes parameters without counting it; sessions drop their cached keys by that count.
+        torch.autograd.graph.increment_version(list(self.agent.parameters()))
         return float(norm)
 
     def make_agent(self, agent: Any) -> Agent:

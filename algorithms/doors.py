@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
+
 from ..agents.agent import Agent
 from ..envs.errors import TokenGymError
 from ..envs.registration import make_task
 from ..envs.task import Task
+from ..envs.transforms import apply_transforms
 from .config import AlgorithmConfig
 
 Requirement = tuple[Callable[[Task], bool], str, str]
@@ -38,6 +41,14 @@ REQUIREMENTS: dict[str, Requirement] = {
 """What an algorithm may name in `requires`: a test of the task, what it says, and how to mend it."""
 
 
+_NEUTRAL_WRAPPERS = (
+    gymnasium.wrappers.OrderEnforcing,
+    gymnasium.wrappers.PassiveEnvChecker,
+    gymnasium.wrappers.TimeLimit,
+    gymnasium.wrappers.RecordEpisodeStatistics,
+)
+
+
 def resolve_task(env: Any) -> tuple[Task, dict[str, Any] | None]:
     """Return the task of ``env`` and, where there is one, the id and arguments to make it again.
 
@@ -60,7 +71,27 @@ def resolve_task(env: Any) -> tuple[Task, dict[str, Any] | None]:
             f"Cannot learn in {env!r}; expected an environment id, a TokenEnv, a TokenVectorEnv or a Task. "
             "Other Gymnasium environments come in through 'tokengym/Gym-v0' with their id as env_id."
         )
-    return task, task.spec
+    _check_wrappers(env)
+    limit = getattr(base, "max_episode_steps", None) or getattr(getattr(env, "spec", None), "max_episode_steps", None)
+    if limit is None:
+        return task, task.spec
+    transforms = [{"name": "time_limit", "max_tokens": limit}]
+    spec = task.spec
+    if spec is not None:
+        kwargs = spec["kwargs"]
+        spec = {**spec, "kwargs": {**kwargs, "transforms": [*kwargs.get("transforms", ()), *transforms]}}
+    return apply_transforms(task, transforms), spec
+
+
+def _check_wrappers(env: Any) -> None:
+    """Refuse wrappers that change what happens: learning runs on the engine underneath and would not see them."""
+    while isinstance(env, gymnasium.Wrapper):
+        if not isinstance(env, _NEUTRAL_WRAPPERS):
+            raise TokenGymError(
+                f"The environment is wrapped in {type(env).__name__}, which learning would not see: it runs on the "
+                "batched engine inside. Say the same as a task transform (see envs/transforms.py), or unwrap it."
+            )
+        env = env.env
 
 
 def check_task(name: str, requires: tuple[str, ...], task: Task, config: AlgorithmConfig) -> None:

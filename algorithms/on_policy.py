@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -78,13 +78,14 @@ class Targets:
     metrics: dict[str, float]
 
 
-class OnPolicy(Algorithm):
+OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
+
+
+class OnPolicy(Algorithm[OnPolicyConfigT]):
     """An actor and a critic that learn from fresh episodes: see `PPO` and `A2C`."""
 
     Config: ClassVar[type[AlgorithmConfig]] = OnPolicyConfig
     heads: ClassVar[tuple[str, ...]] = ("policy", "value")
-
-    config: OnPolicyConfig
 
     def agent_options(self) -> dict[str, Any]:
         """A critic with a trunk of its own, where the config asks for it."""

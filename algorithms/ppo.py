@@ -40,7 +40,7 @@ class PPOConfig(OnPolicyConfig):
         self.require(self.target_kl is None or self.target_kl > 0, "target_kl", "None or a number above 0")
 
 
-class PPO(OnPolicy):
+class PPO(OnPolicy[PPOConfig]):
     """Proximal policy optimisation (Schulman et al. 2017) on whole episodes of tokens.
 
     Loss of a minibatch: Σ w·[−min(ρA, clip(ρ)A) + c_v·½(V − R)² − c_H·H(π)], plus the KL term where the config asks
@@ -50,8 +50,6 @@ class PPO(OnPolicy):
 
     name: ClassVar[str] = "ppo"
     Config: ClassVar[type[AlgorithmConfig]] = PPOConfig
-
-    config: PPOConfig
 
     def update(self, episodes: Episodes) -> dict[str, float]:
         """Run the epochs over the collection; metrics as documented on the page of PPO."""
