@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -30,6 +29,7 @@ from .loggers import RunLogger
 from .normalise import RunningStd
 from .rollout import Collector
 from .schedules import linear
+from .seeds import derive_seed
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 
@@ -321,9 +321,3 @@ class Algorithm(ABC, Generic[ConfigT]):
         """
         tensors, data = checkpoint.read(path)
         return saving.rebuild(cls, tensors, data, env, device)
-
-
-def derive_seed(seed: int, purpose: str) -> int:
-    """Derive from a run's seed the seed of one of its generators, so that no two of them share a stream."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1

@@ -14,11 +14,11 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from ..agents.agent import build_agent
+from ..agents.build import build_agent
 from ..agents.trunk import Trunk
 from ..envs.errors import TokenGymError
 from . import checkpoint, saving
-from .base import derive_seed
+from .seeds import derive_seed
 from .callbacks import Callback, as_callback
 from .doors import resolve_task
 from .loggers import RunLogger
