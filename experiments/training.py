@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium
-
 from ..algorithms.callbacks import Callback
 from ..algorithms.registry import ALGORITHMS
 from ..envs.errors import TokenGymError, unknown_name
-from ..envs.registration import list_ids
+from ..envs.registration import make_task
 from ..envs.task import Task
 from .evaluation import Evaluation, References, evaluate_agent, references, transcripts
 from .runs import RunFolder
@@ -24,20 +22,6 @@ SignOfLife = Callable[[int, "float | None"], None]
 _METRIC_RECORDS = 200
 
 
-def make_environment(env_id: str, kwargs: dict[str, Any]) -> Any:
-    """Make a registered environment.
-
-    Raises:
-        TokenGymError: If the id is unknown, or an argument is none of the task's.
-    """
-    if env_id not in list_ids():
-        raise unknown_name("environment", env_id, list_ids())
-    try:
-        return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
-    except TypeError as error:
-        raise TokenGymError(f"{env_id} cannot be made with {kwargs!r}: {error}") from error
-
-
 def make_algorithm(spec: RunSpec) -> Any:
     """Build the algorithm of a run, ready to learn.
 
@@ -47,8 +31,8 @@ def make_algorithm(spec: RunSpec) -> Any:
     """
     if spec.algorithm not in ALGORITHMS:
         raise unknown_name("algorithm", spec.algorithm, list(ALGORITHMS))
-    environment = make_environment(spec.env_id, spec.env_kwargs)
-    return ALGORITHMS[spec.algorithm](environment, agent=spec.agent, seed=spec.seed, **spec.config)
+    task = make_task(spec.env_id, **spec.env_kwargs)
+    return ALGORITHMS[spec.algorithm](task, agent=spec.agent, seed=spec.seed, **spec.config)
 
 
 def train_run(spec: RunSpec, folder: RunFolder, sign_of_life: SignOfLife = lambda tokens, score: None) -> float:
