@@ -315,7 +315,7 @@ def _session_chooser(agent: Any, num_rows: int, seed: int, deterministic: bool) 
 
     from ..agents.sampling import Sampler, log_softmax
 
-    session, sampler = agent.session(num_rows), Sampler(derive_start(seed, 0) >> 1, device=agent.device)
+    session, sampler = agent.session(num_rows), Sampler(derive_start(seed, 0) >> 1)
 
     def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
         logits = agent.acting_logits(session.step(tokens, lengths, rows))

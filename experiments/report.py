@@ -80,7 +80,7 @@ def write_report(results: StudyResults, out: str | Path, *, command: str) -> Rep
     out = Path(out)
     plots = save_plots(results, out / "plots")
     files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots)
-    made_by = {"command": command, "commit": commit(), "version": _version()}
+    made_by = {"command": command, "commit": commit(), "version": installed_version()}
     files.html.write_text(_html(results, plots, made_by), encoding="utf-8")
     shown = (tables.score_table(results), tables.aggregate_table(results))
     footer = f"Regenerate with `{command}` at commit `{made_by['commit']}`, tokengym {made_by['version']}.\n"
@@ -106,7 +106,8 @@ def commit() -> str:
     return told.stdout.strip() or "unknown"
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the installed version of tokengym, or ``unknown``."""
     try:
         return version("tokengym")
     except PackageNotFoundError:

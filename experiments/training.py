@@ -8,7 +8,7 @@ from typing import Any
 
 from ..algorithms.callbacks import Callback
 from ..algorithms.registry import ALGORITHMS
-from ..envs.errors import TokenGymError, unknown_name
+from ..envs.errors import unknown_name
 from ..envs.registration import make_task
 from ..envs.task import Task
 from .evaluation import Evaluation, References, evaluate_agent, references, transcripts

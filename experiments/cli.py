@@ -1,0 +1,263 @@
+"""The command line: ``tokengym list | train | evaluate | compare | play | report``.
+
+Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
+line and exit code 2; a run that failed is exit code 1; an interruption is 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from ..envs.errors import TokenGymError, unknown_name
+
+_USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one action is one token
+
+  [bold]tokengym list[/]                       environments and algorithms
+  [bold]tokengym train[/] ALGORITHM ENV        train one agent
+  [bold]tokengym evaluate[/] CHECKPOINT        exact or sampled value of a trained agent
+  [bold]tokengym compare[/] STUDY.yaml         run a study, or what is missing of it, and write its report
+  [bold]tokengym report[/] STUDY.yaml          write the report again, without running anything
+  [bold]tokengym play[/] ENV                   play an environment yourself
+
+[dim]--help after a command lists its options.[/]"""
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """List the registered environments and algorithms."""
+
+    exact: bool = False
+    """Also solve the finite environments, to show random and optimal returns that are not declared (slower)."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Evaluate a trained agent, greedy and sampled, from starts that training never sees."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """A checkpoint folder that `train` or `compare` wrote."""
+    env: str | None = None
+    """Environment id; by default the one it was trained on."""
+    episodes: int = 1000
+    """Episodes, where the exact value is out of reach."""
+    seed: int = 1_000_003
+    """Seed of the evaluation starts."""
+    beta: float | None = None
+    """Take beta times the KL to the uniform policy off the return."""
+    samples: int = 2
+    """Episodes to show."""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Run a study, or what is missing of it, and write its report."""
+
+    study: Annotated[Path, tyro.conf.Positional]
+    """The study's YAML file."""
+    out: Path | None = None
+    """Folder of the results; by default results/<study>."""
+    workers: int | None = None
+    """Processes; by default one for each core."""
+    seeds: tuple[int, ...] | None = None
+    """Training seeds, instead of the study's."""
+    budget: int | None = None
+    """Agent tokens of every run, instead of the study's."""
+    replace_changed: bool = False
+    """Run again what was finished under another configuration, instead of stopping."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write the report of a study again from its run folders, without running anything."""
+
+    study: Annotated[Path, tyro.conf.Positional]
+    """The study's YAML file."""
+    out: Path | None = None
+    """Folder of the results; by default results/<study>."""
+    seeds: tuple[int, ...] | None = None
+    """Training seeds, instead of the study's."""
+    budget: int | None = None
+    """Agent tokens of every run, instead of the study's."""
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """Play an environment in the terminal, and see at the end what random and optimal play get."""
+
+    env: Annotated[str, tyro.conf.Positional]
+    """Environment id or name."""
+    seed: int = 0
+    """Seed of the episodes."""
+    episodes: int = 1
+    """Episodes to play."""
+    kwargs: tuple[str, ...] = ()
+    """Arguments of the environment as name=value, the value in YAML."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train one agent on one environment and write a run folder."""
+
+    env: Annotated[str, tyro.conf.Positional]
+    """Environment id or name."""
+    agent: str = "gpt2-tiny"
+    """Agent: gpt2-tiny, llama-tiny, gru-tiny, table, a checkpoint folder, or a mapping in YAML."""
+    total_tokens: int = 20_000
+    """Agent tokens to train for."""
+    seed: int = 0
+    """Seed of the run."""
+    out: Path | None = None
+    """Folder for metrics and checkpoints; by default results/train/<environment>/<algorithm>/seed-<seed>."""
+    resume: bool = False
+    """Go on from the newest whole checkpoint in the folder; the total is then over both parts."""
+    save_every: int | None = None
+    """Agent tokens between two checkpoints; by default only one at the end."""
+    episodes: int = 1000
+    """Episodes of the evaluation after training, where the exact value is out of reach."""
+    kwargs: tuple[str, ...] = ()
+    """Arguments of the environment as name=value, the value in YAML."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: What stands after ``tokengym``; by default that of the process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console()
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        console.print(_USAGE)
+        return 0
+    if arguments[0] == "--version":
+        from .report import installed_version
+
+        console.print(f"tokengym {installed_version()}", highlight=False)
+        return 0
+    try:
+        if arguments[0] not in _COMMANDS:
+            raise unknown_name("command", arguments[0], _COMMANDS)
+        return _COMMANDS[arguments[0]](arguments[1:], console)
+    except TokenGymError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_one_line(error)}", highlight=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        message = "interrupted; what was written stays, the same command goes on from there"
+        Console(stderr=True).print(f"[yellow]{message}[/]", highlight=False)
+        return 130
+    except SystemExit as leaving:  # tyro has printed help or what is wrong with a flag
+        return leaving.code if isinstance(leaving.code, int) else 2
+
+
+def _list(arguments: list[str], console: Console) -> int:
+    options = tyro.cli(ListOptions, prog="tokengym list", args=arguments)
+    from ..algorithms.registry import ALGORITHMS
+    from .listing import algorithm_table, environment_table
+
+    console.print(environment_table(exact=options.exact))
+    console.print(algorithm_table(list(ALGORITHMS)))
+    return 0
+
+
+def _train(arguments: list[str], console: Console) -> int:
+    from ..algorithms.registry import ALGORITHMS
+
+    if not arguments or arguments[0].startswith("-"):
+        names = ", ".join(ALGORITHMS)
+        console.print("tokengym train ALGORITHM ENV [options]", highlight=False, markup=False)
+        console.print(f"algorithms: {names}\n`tokengym train ppo --help` lists the options of one.", highlight=False)
+        return 0 if arguments else 2
+    name = arguments[0]
+    if name not in ALGORITHMS:
+        raise unknown_name("algorithm", name, list(ALGORITHMS))
+    from .train import train
+
+    def both(options: Any, config: Any) -> tuple[Any, Any]:
+        return options, config
+
+    # The type of the configuration is known only now, so the flags' types are written here and not above.
+    both.__annotations__ = {
+        "options": tyro.conf.OmitArgPrefixes[TrainOptions],
+        "config": tyro.conf.OmitArgPrefixes[ALGORITHMS[name].Config],
+    }
+    options, config = tyro.cli(
+        both,
+        prog=f"tokengym train {name}",
+        description=f"Train {name} on one environment and write a run folder.",
+        args=arguments[1:],
+    )
+    return train(name, options, config, console)
+
+
+def _evaluate(arguments: list[str], console: Console) -> int:
+    options = tyro.cli(EvaluateOptions, prog="tokengym evaluate", args=arguments)
+    from .train import evaluate
+
+    return evaluate(options, console)
+
+
+def _compare(arguments: list[str], console: Console) -> int:
+    options = tyro.cli(CompareOptions, prog="tokengym compare", args=arguments)
+    from .compare import compare
+
+    return compare(options, console)
+
+
+def _report(arguments: list[str], console: Console) -> int:
+    options = tyro.cli(ReportOptions, prog="tokengym report", args=arguments)
+    from .compare import report
+
+    return report(options, console)
+
+
+def _play(arguments: list[str], console: Console) -> int:
+    options = tyro.cli(PlayOptions, prog="tokengym play", args=arguments)
+    from ..envs.registration import make_task
+    from .play import play
+
+    task = make_task(options.env, **parse_arguments(options.kwargs))
+    play(task, seed=options.seed, episodes=options.episodes, console=console)
+    return 0
+
+
+def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return ``{"length": 3}`` for ``["length=3"]``; values are YAML.
+
+    Raises:
+        TokenGymError: If a pair has no ``=`` or its value is no YAML.
+    """
+    import yaml
+
+    found = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise TokenGymError(f"an argument of the environment is name=value, got {pair!r}")
+        try:
+            found[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise TokenGymError(f"the value of {pair!r} is not valid YAML") from error
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(" ".join(str(error).split()))
+
+
+_COMMANDS: dict[str, Callable[[list[str], Console], int]] = {
+    "list": _list,
+    "train": _train,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "report": _report,
+    "play": _play,
+}

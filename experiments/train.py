@@ -1,0 +1,120 @@
+"""The commands ``train`` and ``evaluate``: one agent, one environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..algorithms.callbacks import SaveEvery
+from ..algorithms.registry import ALGORITHMS, load_algorithm
+from ..envs.errors import TokenGymError
+from ..envs.registration import make_task
+from ..envs.task import Task
+from .cli import parse_arguments
+from .evaluation import References, evaluate_agent, references, transcripts
+from .statistics import normalised_score
+
+if TYPE_CHECKING:
+    from .cli import EvaluateOptions, TrainOptions
+
+
+def train(name: str, options: TrainOptions, config: Any, console: Console) -> int:
+    """Train one agent, save it, evaluate it, and return the exit code.
+
+    Args:
+        name: Registered name of the algorithm.
+        options: What the command line gave.
+        config: The algorithm's configuration.
+        console: Where to print.
+
+    Raises:
+        TokenGymError: If something is unknown or out of range, or the folder already holds a run.
+    """
+    task = make_task(options.env, **parse_arguments(options.kwargs))
+    out = options.out or Path("results") / "train" / task.name / name / f"seed-{options.seed}"
+    checkpoints = out / "checkpoints"
+    if options.resume:
+        algorithm: Any = load_algorithm(checkpoints, env=task)
+        console.print(f"going on from {algorithm.num_timesteps:,} tokens in {out}", highlight=False)
+    elif out.exists() and any(out.iterdir()):
+        raise TokenGymError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
+    else:
+        algorithm = ALGORITHMS[name](task, agent=agent_specification(options.agent), config=config, seed=options.seed)
+    callback = SaveEvery(checkpoints, options.save_every or options.total_tokens)
+    algorithm.learn(options.total_tokens, callback=callback, progress_bar=console.is_terminal, log_dir=out)
+    console.print(
+        f"trained {name} on {task.name} for {algorithm.num_timesteps:,} tokens; saved in {out}", highlight=False
+    )
+    show_evaluation(algorithm, task, console, episodes=options.episodes)
+    return 0
+
+
+def evaluate(options: EvaluateOptions, console: Console) -> int:
+    """Evaluate a saved agent, greedy and sampled, and return the exit code.
+
+    Raises:
+        TokenGymError: If the checkpoint is missing or broken, or the environment does not fit it.
+    """
+    algorithm: Any = load_algorithm(options.checkpoint, env=options.env)
+    show_evaluation(algorithm, algorithm.task, console, episodes=options.episodes, seed=options.seed, beta=options.beta)
+    for one in transcripts(algorithm, algorithm.task, options.samples, seed=options.seed):
+        console.print(f"[dim]return {one.total_reward:.3g}[/] {escape(one.text())}", highlight=False)
+    return 0
+
+
+def show_evaluation(
+    player: Any,
+    task: Task,
+    console: Console,
+    *,
+    episodes: int = 1000,
+    seed: int = 1_000_003,
+    beta: float | None = None,
+) -> None:
+    """Print a table of the greedy and the sampled evaluation of a player."""
+    try:
+        between: References | None = references(task, beta=beta)
+    except TokenGymError:
+        between = None  # a task of the user's own need not know its optimum
+    masks = bool(getattr(getattr(player, "config", None), "action_masks", False))
+    table = Table(title=f"{task.name}", title_justify="left")
+    for column in ("play", "return", "score", "length", "entropy", "KL to uniform", "how"):
+        table.add_column(column, justify="left" if column in ("play", "how") else "right")
+    for mode in ("greedy", "sampled"):
+        found = evaluate_agent(
+            player, task, episodes=episodes, seed=seed, deterministic=mode == "greedy", beta=beta, action_masks=masks
+        )
+        score = "–" if between is None else f"{normalised_score(found.value, between.random, between.optimal):.3f}"
+        spread = "" if found.exact else f" ± {1.96 * found.standard_error:.2g}"
+        table.add_row(
+            mode,
+            f"{found.expected_return:.4g}{spread}",
+            score,
+            f"{found.length:.1f}",
+            "–" if found.entropy is None else f"{found.entropy:.3f}",
+            "–" if found.kl is None else f"{found.kl:.3f}",
+            "exact" if found.exact else f"{found.episodes:,} episodes",
+        )
+    if between is not None:
+        table.caption = f"random {between.random:.4g}, optimal {between.optimal:.4g}"
+        table.caption_justify = "left"
+    console.print(table)
+
+
+def agent_specification(text: str) -> Any:
+    """Return what ``--agent`` names: a text as it is, a mapping in YAML as a dictionary.
+
+    Raises:
+        TokenGymError: If a text that begins with ``{`` is no YAML mapping.
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TokenGymError(f"the agent {text!r} is not a valid YAML mapping") from error
