@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import transformers
+
 from tokengym.agents import Agent, build_agent
 from tokengym.envs.vocabulary import Vocabulary
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, random_tokens, tiny_neox
+
 from tokengym.agents import generic_decoder, gpt2_decoder, llama_decoder
 from tokengym.agents.gru import GRUDecoder
 from tokengym.agents.models import TransformerTrunk

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tokengym.algorithms.episodes import Episodes
 from tokengym.algorithms.replay import EpisodeReplay
 from tokengym.envs.errors import TokenGymError

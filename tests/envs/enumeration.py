@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
+
 from tokengym.envs.finite import FiniteTask, Initial, Transition
 from tokengym.envs.vocabulary import Vocabulary
 

@@ -5,6 +5,7 @@ import pytest
 from enumeration import History, RandomTask, batched, drawn_policy, plan, play, soft_choice
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import evaluate_policy, optimal_policy, solve

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.prompts import read_prompts
 

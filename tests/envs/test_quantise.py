@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.quantise import MU, MU_LIMIT, Grid, digits_needed, from_digits, to_digits
 

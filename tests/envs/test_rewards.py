@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.rewards import REWARDS, RewardFunction, Scorer, build_reward
 

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.tokenizers import CORPUS, build_tokenizer
 from tokengym.envs.vocabulary import Vocabulary

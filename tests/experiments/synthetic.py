@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from tokengym.experiments.runs import RunFolder
 from tokengym.experiments.study import RunSpec, Study, study_from_mapping
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import evaluate_policy, solve
