@@ -102,7 +102,7 @@ class Task(ABC):
         has_action_mask: Whether `action_mask` ever forbids anything.
         random_return: Mean return of uniformly random actions, where known without solving.
         optimal_return: Highest mean return, where known without solving.
-        spec: What makes the task again, `make_task(spec["id"], **spec["kwargs"])`, where `make_task` made it; else None.
+        spec: What makes the task again, `make_task(spec["id"], **spec["kwargs"])`; None if `make_task` did not make it.
     """
 
     vocabulary: Vocabulary

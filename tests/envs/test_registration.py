@@ -1,0 +1,75 @@
+"""Names: every environment can be made by its id, and a wrong name gets a useful answer."""
+
+import subprocess
+import sys
+
+import gymnasium
+import pytest
+import tokengym
+from tokengym.envs import TASKS, Task, TokenGymError, make_task
+from tokengym.envs.registration import register_all
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_name_makes_its_task(name):
+    task = make_task(name)
+    assert isinstance(task, Task)
+    task.check()
+    assert task.name == name
+    assert task.family != Task.family
+    assert task.spec == {"id": f"tokengym/{name}-v0", "kwargs": {}}
+
+
+def test_ids_and_names_make_the_same_task():
+    assert tokengym.list_ids() == [f"tokengym/{name}-v0" for name in TASKS]
+    for name in ("Lattice", "tokengym/Lattice-v0", "tokengym:tokengym/Lattice-v0"):
+        assert make_task(name).name == "Lattice"
+
+
+def test_a_tasks_specification_makes_it_again():
+    task = make_task("Lattice", num_steps=4, transforms=[{"name": "time_limit", "max_tokens": 3}])
+    assert task.spec is not None
+    again = make_task(task.spec["id"], **task.spec["kwargs"])
+    assert again.spec == task.spec
+    assert again.max_episode_tokens == task.max_episode_tokens == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: make_task("Latice"), "unknown environment 'Latice': did you mean 'Lattice'"),
+        (lambda: make_task("tokengym/lattice-v0"), "did you mean 'Lattice'"),
+        (lambda: make_task("zzzz"), "known: CartPole, Copy, "),
+        (lambda: make_task("Lattice", num_step=3), "argument of environment 'Lattice'.*'num_step'.*'num_steps'"),
+        (lambda: make_task("Lattice", transforms="time_limit"), "give a list of mappings"),
+        (lambda: make_task("Lattice", transforms=[{"max_tokens": 3}]), "a mapping with a name"),
+        (lambda: make_task("Lattice", transforms=[{"name": "timelimit"}]), "did you mean 'time_limit'"),
+        (lambda: make_task("Lattice", transforms=[{"name": "time_limit"}]), "max_tokens"),
+        (lambda: make_task("Lattice", num_steps=0), "num_steps"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest(call, message):
+    with pytest.raises(TokenGymError, match=message):
+        call()
+
+
+def test_registering_again_changes_nothing():
+    before = dict(gymnasium.registry)
+    register_all()
+    assert dict(gymnasium.registry) == before
+
+
+def test_gymnasium_finds_the_environments_by_module_and_without_torch():
+    code = (
+        "import gymnasium, sys; gymnasium.make('tokengym:tokengym/Lattice-v0').reset(seed=0); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_thresholds_do_not_exceed_the_optimum():
+    for name in TASKS:
+        threshold = gymnasium.spec(f"tokengym/{name}-v0").reward_threshold
+        optimum = make_task(name).optimal_return
+        if threshold is not None and optimum is not None:
+            assert threshold <= optimum
