@@ -107,10 +107,12 @@ class FiniteTask(Task):
 
     Attributes:
         turn_tokens: Length of every turn. Only the last token of a turn may lead to shown tokens.
+        max_states: The most states that are compiled; a task with more of them is refused.
     """
 
     finite = True
     turn_tokens: int = 1
+    max_states: int = 1_000_000
 
     @abstractmethod
     def initial(self) -> Iterable[Initial]:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import TokenGymError
 from .finite import FiniteArrays, FiniteTask, Initial, Transition
@@ -24,11 +25,12 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
     turn_tokens = task.max_turn_tokens
     replies: dict[tuple[int, ...], int] = {(): 0}
 
-    def reply_index(shown: Sequence[int], where: str) -> int:
+    def reply_index(shown: Sequence[int], *place: Any) -> int:
         key = tuple(int(token) for token in shown)
         if key not in replies:
             wrong = [token for token in key if not 0 <= token < task.vocabulary.size]
             if wrong:
+                where = f"transitions{place!r}" if place else "initial()"
                 raise TokenGymError(
                     f"task {task.name}: {where} shows token {wrong[0]}, which is outside of the vocabulary: "
                     f"ids are 0 … {task.vocabulary.size - 1}"
@@ -38,57 +40,69 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
 
     initial = [Initial(*entry) for entry in task.initial()]
     initial = [entry for entry in initial if entry.probability != 0]
-    _check_probabilities(task, [entry.probability for entry in initial], "initial()")
+    probabilities = [entry.probability for entry in initial]
+    if not all(probability > 0 for probability in probabilities) or not abs(sum(probabilities) - 1) <= _TOLERANCE:
+        raise _wrong_probabilities(task, probabilities, "initial()")
     index: dict[Hashable, int] = {}
     states: list[Any] = []
     for entry in initial:
         _find(index, states, entry.state)
-    # One list of transitions for each (state, action), in the order of the states' discovery.
-    table: list[list[Transition]] = []
+    # One entry for each outcome of each (state, action), in the order of the states' discovery.
+    pairs: list[int] = []
+    ranks: list[int] = []
+    columns: list[tuple[int, float, float, float, int]] = []  # next state or -1, probability, reward, noise, reply
     explored = 0
     while explored < len(states):
-        state = states[explored]
-        explored += 1
-        for action in range(num_actions):
-            outcomes = [Transition(*outcome) for outcome in task.transitions(state, action)]
-            outcomes = [outcome for outcome in outcomes if outcome.probability != 0]
-            _check_probabilities(
-                task, [outcome.probability for outcome in outcomes], f"transitions({state!r}, {action})"
+        if len(states) > task.max_states:
+            raise TokenGymError(
+                f"task {task.name} has more than {task.max_states} states: make it smaller, or raise its max_states"
             )
-            table.append(outcomes)
-            for outcome in outcomes:
-                if outcome.state is not None:
-                    _find(index, states, outcome.state)
+        state = states[explored]
+        for action in range(num_actions):
+            rank = 0
+            total = 0.0
+            for outcome in task.transitions(state, action):
+                probability, following, reward, shown, noise = Transition(*outcome)
+                if probability == 0:
+                    continue
+                if not probability > 0:
+                    total = np.nan
+                total += probability
+                after = -1 if following is None else _find(index, states, following)
+                said = reply_index(shown, state, action) if shown else 0
+                pairs.append(explored * num_actions + action)
+                ranks.append(rank)
+                columns.append((after, probability, reward, noise, said))
+                rank += 1
+            if not abs(total - 1) <= _TOLERANCE:
+                outcomes = [outcome[0] for outcome in task.transitions(state, action)]
+                raise _wrong_probabilities(task, outcomes, f"transitions({state!r}, {action})")
+        explored += 1
 
-    num_states, most = len(states), max(map(len, table))
-    shape = (num_states * num_actions, most)
-    following = np.full(shape, num_states, np.int32)
-    probability, reward, noise = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    reply = np.zeros(shape, np.int32)
-    for row, outcomes in enumerate(table):
-        for k, outcome in enumerate(outcomes):
-            if outcome.state is not None:
-                following[row, k] = index[outcome.state]
-            probability[row, k] = outcome.probability
-            reward[row, k] = outcome.reward
-            noise[row, k] = outcome.noise
-            if outcome.shown:
-                where = f"transitions({states[row // num_actions]!r}, {row % num_actions})"
-                reply[row, k] = reply_index(outcome.shown, where)
+    num_states = len(states)
+    shape = (num_states * num_actions, max(ranks) + 1)
+
+    def scattered(column: int, fill: float, dtype: npt.DTypeLike) -> np.ndarray:
+        array = np.full(shape, fill, dtype)
+        array[pairs, ranks] = [entry[column] for entry in columns]
+        return array.reshape(num_states, num_actions, -1)
+
+    following = scattered(0, -1, np.int32)
+    following[following < 0] = num_states
+    reward, noise = scattered(2, 0, np.float64), scattered(3, 0, np.float64)
     if not np.isfinite(reward).all() or not np.isfinite(noise).all() or (noise < 0).any():
         raise TokenGymError(f"task {task.name}: rewards must be finite numbers, and noise finite and at least 0")
-    initial_reply = np.array([reply_index(entry.shown, "initial()") for entry in initial], np.int32)
+    initial_reply = np.array([reply_index(entry.shown) for entry in initial], np.int32)
 
     reply_tokens = np.full((len(replies), max(map(len, replies))), task.vocabulary.pad, np.int32)
     for tokens, position in replies.items():
         reply_tokens[position, : len(tokens)] = tokens
-    full = (num_states, num_actions, most)
     arrays = FiniteArrays(
-        next=following.reshape(full),
-        probability=probability.reshape(full),
-        reward=reward.reshape(full),
-        noise=noise.reshape(full),
-        reply=reply.reshape(full),
+        next=following,
+        probability=scattered(1, 0, np.float64),
+        reward=reward,
+        noise=noise,
+        reply=scattered(4, 0, np.int32),
         reply_tokens=reply_tokens,
         reply_counts=np.array([len(tokens) for tokens in replies], np.int32),
         initial_state=np.array([index[entry.state] for entry in initial], np.int32),
@@ -135,18 +149,19 @@ def longest_episode(task: FiniteTask) -> tuple[int, int]:
     return int(tokens[arrays.initial_state].max()), 1 + int((at_start + length[arrays.initial_state]).max())
 
 
-def _find(index: dict[Hashable, int], states: list[Any], state: Hashable) -> None:
-    if state not in index:
-        index[state] = len(states)
+def _find(index: dict[Hashable, int], states: list[Any], state: Hashable) -> int:
+    """Returns the index of a state, which is a new one where it was not met before."""
+    found = index.setdefault(state, len(states))
+    if found == len(states):
         states.append(state)
+    return found
 
 
-def _check_probabilities(task: FiniteTask, probabilities: Sequence[float], where: str) -> None:
-    if any(not probability > 0 for probability in probabilities) or abs(sum(probabilities) - 1) > _TOLERANCE:
-        raise TokenGymError(
-            f"task {task.name}: the probabilities of {where} are {list(probabilities)}: "
-            "they must be at least 0 and sum to 1"
-        )
+def _wrong_probabilities(task: FiniteTask, probabilities: Sequence[float], where: str) -> TokenGymError:
+    return TokenGymError(
+        f"task {task.name}: the probabilities of {where} are {list(probabilities)}: "
+        "they must be at least 0 and sum to 1"
+    )
 
 
 def _legal(task: FiniteTask, states: Sequence[Any]) -> np.ndarray | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -55,7 +55,7 @@ def list_ids() -> list[str]:
     return [f"{NAMESPACE}/{name}-v0" for name in TASKS]
 
 
-def make_task(name: str, *, transforms: Iterable[Mapping[str, Any]] = (), **arguments: Any) -> Task:
+def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **arguments: Any) -> Task:
     """Makes a task by its name.
 
     Args:
@@ -73,9 +73,8 @@ def make_task(name: str, *, transforms: Iterable[Mapping[str, Any]] = (), **argu
     module, _, attribute = TASKS[short].partition(":")
     maker = getattr(importlib.import_module(module), attribute)
     check_arguments(f"environment {short!r}", maker, (), arguments)
-    transforms = list(transforms)
     task = apply_transforms(maker(**arguments), transforms)
-    given = {"transforms": transforms} if transforms else {}
+    given = {"transforms": [dict(transform) for transform in transforms]} if transforms else {}
     task.spec = {"id": f"{NAMESPACE}/{short}-v0", "kwargs": arguments | given}
     return task
 

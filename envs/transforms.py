@@ -7,7 +7,7 @@ written down and read back.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -202,7 +202,7 @@ TRANSFORMS: dict[str, Callable[..., Task]] = {"potential_shaping": potential_sha
 """The transforms by the names that they have in JSON."""
 
 
-def apply_transforms(task: Task, transforms: Iterable[Mapping[str, Any]]) -> Task:
+def apply_transforms(task: Task, transforms: Sequence[Mapping[str, Any]]) -> Task:
     """Puts transforms around a task, the first one innermost.
 
     Args:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import numpy as np
-
 from tokengym.envs import FiniteTask, Initial, Reply, TokenTask, Transition, TurnResult, Vocabulary
 
 

@@ -187,7 +187,7 @@ def test_a_full_context_truncates_and_keeps_what_fits_of_the_reply():
     assert result.truncated[0] and result.turn_ended[0] and not result.terminated[0]
     assert engine.lengths[0] == 8
     reply = [3, 2, 1, 4, 4, 4]
-    assert engine.tokens[0].tolist()[prompt:] == ([1, 2, 3] + reply)[: 8 - prompt]
+    assert engine.tokens[0].tolist()[prompt:] == ([1, 2, 3, *reply])[: 8 - prompt]
     with pytest.raises(TokenGymError, match="no episode under way"):
         engine.step(None, [0])
 

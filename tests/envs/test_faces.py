@@ -5,12 +5,13 @@ import warnings
 import gymnasium
 import numpy as np
 import pytest
-import tokengym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from sample_tasks import SAMPLES, Echo, Weather
 from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, derive_start, make_task
+
+import tokengym
 
 IDS = tokengym.list_ids()
 TASKS = {**SAMPLES, **{name: (lambda name=name: make_task(name)) for name in IDS}}
