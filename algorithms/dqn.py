@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss, one_hot
 
 from ..agents.agent import Agent
+from ..agents.session import StepOutput
 from ..envs.errors import TokenGymError
 from .batch import Batch
 from .kl import AgentReference
@@ -66,10 +67,12 @@ class DQN(OffPolicy):
         """β in units of the scaled reward, in which Q is."""
         return self.kl_controller.coef / self.reward_scale
 
-    def policy_probabilities(self, output: Any, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def policy_probabilities(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the greedy policy of Q, or the soft one; see the base for shapes."""
         if self.soft:
+            assert output.logits is not None
             return torch.softmax(mask_illegal(output.logits, masks), -1), output.logits
+        assert output.q is not None
         return one_hot(greedy_actions(output.q, masks), output.q.shape[-1]).to(output.q.dtype), output.q
 
     def q_values(self, agent: Agent, states: Batch) -> Tensor:

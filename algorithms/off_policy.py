@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..agents.session import StepOutput
 from ..envs.errors import TokenGymError
-from .base import Algorithm
+from .base import Algorithm, derive_seed
 from .batch import Batch
 from .config import AlgorithmConfig
 from .episodes import Episodes
 from .replay import EpisodeReplay, Prioritisation, ReplaySample
 from .schedules import linear
-from .seeds import derive_seed
 from .targets import EpisodeGrid, n_step_targets, trace_targets
 
 
@@ -144,7 +144,7 @@ class OffPolicy(Algorithm):
     # Hooks -----------------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def policy_probabilities(self, output: Any, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def policy_probabilities(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the policy to explore around and the values to explore by.
 
         Args:
@@ -169,7 +169,7 @@ class OffPolicy(Algorithm):
             return 1.0
         return linear(config.epsilon, config.final_epsilon, self.progress, config.epsilon_fraction)
 
-    def behaviour_probabilities(self, output: Any, masks: Tensor | None) -> Tensor:
+    def behaviour_probabilities(self, output: StepOutput, masks: Tensor | None) -> Tensor:
         """Return float (m, A): ``(1 − ε) · policy + ε · exploration``, 0 at illegal tokens."""
         probs, values = self.policy_probabilities(output, masks)
         if self.config.exploration == "uniform":
@@ -179,12 +179,11 @@ class OffPolicy(Algorithm):
             logits = logits.masked_fill(~masks, -torch.inf)
         return torch.lerp(probs, torch.softmax(logits, -1), self.epsilon)
 
-    def behaviour(self, output: Any, masks: np.ndarray | None) -> tuple[Tensor, Tensor]:
+    def behaviour(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Draw a token for each row from `behaviour_probabilities`; see the base for shapes."""
-        legal = None if masks is None else torch.as_tensor(masks, dtype=torch.bool, device=self.device)
-        probs = self.behaviour_probabilities(output, legal)
-        actions = torch.multinomial(probs, 1, generator=self.collector.generator)
-        return actions[:, 0], torch.log(probs.gather(1, actions)[:, 0])
+        # The sampler wants logits; those of impossible tokens must be finite, as its masked ones are.
+        log_probs = torch.log(self.behaviour_probabilities(output, masks)).clamp(min=torch.finfo(torch.float32).min)
+        return self.collector.sampler.sample(log_probs, masks)
 
     # Learning --------------------------------------------------------------------------------------------------------
 

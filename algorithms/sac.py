@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from ..agents.sampling import log_softmax
+from ..agents.session import StepOutput
 from .off_policy import OffPolicy, OffPolicyConfig, Replayed, require_kl_in_values, weighted_mean
 from .schedules import linear
 from .targets import mask_illegal, retrace_traces, soft_values
@@ -85,6 +86,10 @@ class SAC(OffPolicy):
         super().setup()
         self.log_alpha = math.log(self.config.alpha) if self.config.alpha else -math.inf
 
+    def agent_options(self) -> dict[str, Any]:
+        """Give the critics a trunk of their own where the config asks for it."""
+        return {"separate_critic": self.config.separate_critic}
+
     @property
     def alpha(self) -> float:
         """The weight of the entropy at the present `progress`, or as tuned so far."""
@@ -98,8 +103,9 @@ class SAC(OffPolicy):
         """The weight of the KL, in units of the scaled reward."""
         return self.kl_controller.coef / self.reward_scale
 
-    def policy_probabilities(self, output: Any, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def policy_probabilities(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the actor's probabilities and logits; see the base for shapes."""
+        assert output.logits is not None
         return torch.softmax(mask_illegal(output.logits, masks), -1), output.logits
 
     def judge(self, q: Tensor, q2: Tensor) -> Tensor:
