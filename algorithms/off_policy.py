@@ -140,6 +140,7 @@ class OffPolicy(Algorithm):
         self.target = self.agent.clone_frozen()
         self.num_gradient_steps = 0
         self.num_replayed_tokens = 0
+        self.largest_scale = 0.0
 
     # Hooks -----------------------------------------------------------------------------------------------------------
 
@@ -186,6 +187,21 @@ class OffPolicy(Algorithm):
         return self.collector.sampler.sample(log_probs, masks)
 
     # Learning --------------------------------------------------------------------------------------------------------
+
+    @property
+    def reward_scale(self) -> float:
+        """The largest running standard deviation of the return so far.
+
+        It never falls: values learnt in units of one scale stay right, where a scale that shrinks as the policy becomes
+        sure of itself would have them rise for ever.
+        """
+        negligible = 1e-6 * max(1.0, abs(self.return_scale.mean))
+        return self.largest_scale if self.config.reward_scaling and self.largest_scale > negligible else 1.0
+
+    def observe_returns(self, episodes: Episodes) -> None:
+        """Take freshly collected episodes into the running scale, and remember the largest."""
+        super().observe_returns(episodes)
+        self.largest_scale = max(self.largest_scale, self.return_scale.std)
 
     def update(self, episodes: Episodes) -> dict[str, float]:
         """Remember the episodes; once there are enough, take the updates that a collection is worth."""
@@ -286,7 +302,11 @@ class OffPolicy(Algorithm):
         """Return the replay and the target network as arrays, and the counters."""
         arrays: dict[str, Any] = {f"replay.{name}": array for name, array in self.replay.state_arrays().items()}
         arrays.update({f"target.{name}": tensor for name, tensor in self.target.state_dict().items()})
-        counters = {"gradient_steps": self.num_gradient_steps, "replayed_tokens": self.num_replayed_tokens}
+        counters: dict[str, Any] = {
+            "gradient_steps": self.num_gradient_steps,
+            "replayed_tokens": self.num_replayed_tokens,
+        }
+        counters["largest_scale"] = self.largest_scale
         return arrays, counters
 
     def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
@@ -299,6 +319,7 @@ class OffPolicy(Algorithm):
         self.target.load_state_dict(part("target."))
         self.num_gradient_steps = int(data["gradient_steps"])
         self.num_replayed_tokens = int(data["replayed_tokens"])
+        self.largest_scale = float(data["largest_scale"])
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
