@@ -18,7 +18,6 @@ from ..agents.build import build_agent
 from ..agents.trunk import Trunk
 from ..envs.errors import TokenGymError
 from . import checkpoint, saving
-from .seeds import derive_seed
 from .callbacks import Callback, as_callback
 from .doors import resolve_task
 from .loggers import RunLogger
@@ -26,6 +25,7 @@ from .sb3_agent import SB3Agent
 from .sb3_config import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
 from .sb3_env import SB3VecEnv
 from .sb3_policy import TokenExtractor, TrunkExtractor
+from .seeds import derive_seed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
