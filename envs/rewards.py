@@ -174,8 +174,9 @@ class Scorer:
                         f"The reward function {self.name!r} gave {len(value)} values for row {row}, whose completion "
                         f"has {len(completion_ids[row])} tokens; give one number, or one number a token."
                     )
-                spread[row] = np.array([self._number(item, row, completions[row]) for item in value])
-                rewards[row] = math.fsum(spread[row])
+                parts = [self._number(item, row, completions[row]) for item in value]
+                spread[row] = np.array(parts)
+                rewards[row] = math.fsum(parts)
             else:
                 rewards[row] = self._number(value, row, completions[row])
         any_spread = any(item is not None for item in spread)

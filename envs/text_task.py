@@ -194,7 +194,10 @@ class TextTask(Task):
 
         unread = np.array([index for index in where.tolist() if index not in texts], np.intp)
         texts.update(zip(unread.tolist(), self._texts(state, rows, unread), strict=True))
-        completions = [text if (cut := self._cut(text)) is None else cut for text in map(texts.__getitem__, where)]
+        completions = []
+        for index in where.tolist():
+            cut = self._cut(texts[index])
+            completions.append(texts[index] if cut is None else cut)
         ending = rows[where]
         answers = self.respond_all(list(state["episode"][ending]), completions, self._ids(state, ending))
         answers = [self._check_answer(answer) for answer in answers]

@@ -1,0 +1,220 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env
+from tokengym.envs.engine import Engine
+from tokengym.envs.errors import TokenGymError
+from tokengym.envs.tasks.gym_task import Gym
+
+POLE = {"low": [-2.4, -3, -0.21, -3], "high": [2.4, 3, 0.21, 3]}
+
+
+class Recorder(gymnasium.Env):
+    """Any two spaces; shows a sample, keeps the actions, and pays the number of the step."""
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+        self.actions = []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.actions = []
+        self.observation_space.seed(seed)
+        self.shown = self.observation_space.sample()
+        return self.shown, {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.actions.append(action)
+        self.shown = self.observation_space.sample()
+        return self.shown, float(len(self.actions)), False, False, {}
+
+
+@pytest.fixture
+def recorder():
+    """Registers an environment with the given spaces and gives the task around it."""
+
+    def make(observation_space, action_space, **arguments):
+        gymnasium.register(
+            "Recorder-v0",
+            entry_point=lambda: Recorder(observation_space, action_space),
+            max_episode_steps=5,
+        )
+        return Gym("Recorder-v0", **arguments)
+
+    yield make
+    gymnasium.registry.pop("Recorder-v0", None)
+
+
+def inner(engine, row=0):
+    return engine._state["env"][row].unwrapped
+
+
+def test_an_episode_is_that_of_the_inner_environment():
+    task = Gym("CartPole-v1", digits=3, **POLE)
+    engine = Engine(task, 1)
+    engine.reset(None, [11])
+    other = gymnasium.make("CartPole-v1")
+    other.reset()
+    other.unwrapped.state = np.array(inner(engine).state)
+    while not engine.over[0]:
+        action = int(engine.lengths[0] + engine.tokens[0, 3]) % 2
+        result = engine.step(None, [action])
+        observation, reward, terminated, truncated, _ = other.step(action)
+        assert (result.rewards[0], result.terminated[0], result.truncated[0]) == (reward, terminated, truncated)
+        seen = task.read_observations(engine.tokens[:, 1:13])[0]
+        half_step = np.array(POLE["high"]) / 999
+        assert (np.abs(seen - np.clip(observation, POLE["low"], POLE["high"])) <= half_step * (1 + 1e-5)).all()
+
+
+def test_the_inner_time_limit_is_a_truncation_with_the_final_observation():
+    engine = Engine(Gym("FrozenLake-v1", max_episode_steps=3), 1)
+    engine.reset(None, [0])
+    for step in range(3):
+        result = engine.step(None, [0])  # up or left of the start is a wall, down is frozen
+        assert bool(result.truncated[0]) == (step == 2) and not result.terminated[0]
+    assert engine.lengths[0] == 3 and engine.task.max_episode_tokens == 3
+
+
+def test_the_inner_end_is_a_termination():
+    engine = Engine(Gym("FrozenLake-v1", {"is_slippery": False}), 1)
+    engine.reset(None, [0])
+    path = [1, 1, 2, 2, 1, 2]  # down, down, right, right, down, right: the goal of the 4x4 map
+    results = [engine.step(None, [action]) for action in path]
+    assert [result.rewards[0] for result in results] == [0, 0, 0, 0, 0, 1]
+    assert results[-1].terminated[0] and engine.task.render_tokens(engine.tokens[0]).startswith("1 5")
+
+
+def test_seeds_come_from_the_start_of_the_row():
+    task = Gym("CartPole-v1", digits=4, **POLE)
+    engine = Engine(task, 6)
+    engine.reset(None, [4, 4, 5, 6, 7, 8])
+    np.testing.assert_array_equal(engine.tokens[0], engine.tokens[1])
+    assert len(np.unique(engine.tokens, axis=0)) == 5
+    before = engine.tokens[3].copy()
+    engine.reset([0], [6])
+    np.testing.assert_array_equal(engine.tokens[0], before)
+
+
+def test_box_actions_are_digits_that_observations_share():
+    task = Gym("Pendulum-v1", base=5, digits=2)
+    assert (task.vocabulary.num_actions, task.max_turn_tokens, task.max_length) == (5, 2, 1 + 6 + 2)
+    assert task.vocabulary.tokens[:5] == ("0", "1", "2", "3", "4")
+    tokens = np.array([[0, 0], [2, 2], [4, 4], [4, 3]])
+    np.testing.assert_allclose(np.ravel(task.read_actions(tokens)), [-2, 0, 2, 2 - 4 / 24], atol=1e-6)
+    engine = Engine(task, 1)
+    engine.reset(None, [0])
+    first = engine.step(None, [2])
+    assert not first.turn_ended[0] and first.rewards[0] == 0.0 and engine.lengths[0] == 8
+    state = inner(engine).state.copy()
+    second = engine.step(None, [2])
+    assert second.turn_ended[0] and engine.lengths[0] == 7
+    angle, speed = state
+    assert second.rewards[0] == pytest.approx(-((((angle + np.pi) % (2 * np.pi)) - np.pi) ** 2 + 0.1 * speed**2))
+
+
+def test_a_component_of_a_multi_discrete_action_is_a_token_and_masks_know_its_size(recorder):
+    task = recorder(spaces.Discrete(3), spaces.MultiDiscrete([2, 4], start=[1, 0]))
+    engine = Engine(task, 1)
+    engine.reset(None, [0])
+    assert task.has_action_mask
+    assert engine.action_mask().tolist() == [[True, True, False, False]]
+    engine.step(None, [1])
+    assert engine.action_mask().tolist() == [[True] * 4]
+    engine.step(None, [3])
+    engine.append(None, [[3, 0]], [2])  # a token too high counts as the highest
+    assert [action.tolist() for action in inner(engine).actions] == [[2, 3], [2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("space", "tokens"),
+    [
+        (spaces.Discrete(11, start=-3), 2),
+        (spaces.Discrete(10), 1),
+        (spaces.MultiDiscrete([3, 200]), 4),
+        (spaces.MultiBinary(3), 3),
+        (spaces.MultiBinary((2, 2)), 4),
+    ],
+)
+def test_integers_are_shown_exactly(recorder, space, tokens):
+    task = recorder(space, spaces.Discrete(2))
+    engine = Engine(task, 5)
+    engine.reset(None, np.arange(5))
+    for _ in range(3):
+        assert (engine.lengths == 1 + tokens).all()
+        read = task.read_observations(engine.tokens[:, 1 : 1 + tokens])
+        for row in range(5):
+            np.testing.assert_array_equal(read[row], np.ravel(inner(engine, row).shown))
+        engine.step(None, np.zeros(5, int))
+
+
+def test_unbounded_values_are_shown_by_the_mu_law(recorder):
+    task = recorder(spaces.Box(-np.inf, np.inf, (2, 2)), spaces.MultiBinary(2), scale="mu_law", base=16, digits=3)
+    engine = Engine(task, 3)
+    engine.reset(None, np.arange(3))
+    read = task.read_observations(engine.tokens[:, 1:13])
+    shown = np.array([inner(engine, row).shown.ravel() for row in range(3)])
+    np.testing.assert_allclose(read, shown, rtol=0.01, atol=0.01)
+
+
+def test_action_names_name_the_actions():
+    task = Gym("CartPole-v1", action_names=["left", "right"], **POLE)
+    assert task.vocabulary.tokens[:3] == ("left", "right", "0")
+
+
+def test_a_saved_row_goes_on_as_the_original_does():
+    engine = Engine(Gym("CartPole-v1", digits=3, **POLE), 2)
+    assert engine.task.can_save_state
+    engine.reset(None, [0, 1])
+    for _ in range(4):
+        engine.step(None, [1, 0])
+    engine.set_state(1, engine.get_state(0))
+    for action in (0, 1, 1):
+        engine.step(None, [action, action])
+        np.testing.assert_array_equal(engine.tokens[0], engine.tokens[1])
+    assert inner(engine, 0) is not inner(engine, 1)
+
+
+def test_an_environment_that_cannot_be_copied_says_so(recorder):
+    class Stubborn(spaces.Discrete):
+        def __deepcopy__(self, memo):
+            raise TypeError("no copies")
+
+    task = recorder(Stubborn(3), spaces.Discrete(2))
+    assert not task.can_save_state
+    engine = Engine(task, 1)
+    engine.reset(None, [0])
+    with pytest.raises(TokenGymError, match="cannot save"):
+        engine.get_state(0)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"env_id": "Taxi-v4"}, {"env_id": "Pendulum-v1"}, {"env_id": "Acrobot-v1"}])
+def test_wrapped_environments_pass_gymnasiums_check(kwargs):
+    check_env(gymnasium.make("tokengym/Gym-v0", **kwargs).unwrapped)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"env_id": "NoSuchPole-v1"}, "cannot be made"),
+        ({"env_kwargs": {"no_such_argument": 1}}, "cannot be made"),
+        ({"env_id": "CartPole-v1", "low": -1, "high": [1, 2]}, "give one bound, or 4"),
+        ({"env_id": "CartPole-v1", "low": -np.inf, "high": np.inf}, "finite"),
+        ({"env_id": "Blackjack-v1", "max_episode_steps": 10}, r"Tuple.*cannot be written.*FlattenObservation"),
+        ({"env_id": "Blackjack-v1"}, "no time limit"),
+        ({"base": 1}, "at least 2"),
+        ({"digits": 0}, "digits"),
+        ({"action_names": ["up"]}, "1 action_names for 4 actions"),
+        ({"env_id": "Pendulum-v1", "action_names": ["up"]}, "leave out action_names"),
+        ({"env_id": "Acrobot-v1", "scale": "mulaw"}, "did you mean 'mu_law'"),
+    ],
+)
+def test_bad_arguments_stop_at_the_door(arguments, message):
+    with pytest.raises(TokenGymError, match=message):
+        Gym(**arguments)
+
+
+def test_unbounded_actions_are_refused(recorder):
+    with pytest.raises(TokenGymError, match="RescaleAction"):
+        recorder(spaces.Discrete(2), spaces.Box(-np.inf, np.inf, (1,)))
