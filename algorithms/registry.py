@@ -30,6 +30,10 @@ class AlgorithmRegistry(Mapping[str, "type[Algorithm]"]):
         module, attribute = self._entries[name].split(":")
         return getattr(import_module(module, __package__), attribute)
 
+    def target(self, name: str) -> str:
+        """Return where the class of ``name`` is, as "package.module:Class"; imports nothing."""
+        return f"{__package__}{self._entries[name]}"
+
     def __contains__(self, name: object) -> bool:
         """Whether ``name`` is known; imports nothing."""
         return name in self._entries
@@ -41,7 +45,7 @@ class AlgorithmRegistry(Mapping[str, "type[Algorithm]"]):
         return len(self._entries)
 
 
-ALGORITHMS: Mapping[str, type[Algorithm]] = AlgorithmRegistry(
+ALGORITHMS = AlgorithmRegistry(
     {
         "ppo": ".ppo:PPO",
         "a2c": ".a2c:A2C",

@@ -6,6 +6,7 @@ line and exit code 2; a run that failed is exit code 1; an interruption is 130.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,9 +33,6 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
 @dataclass(frozen=True)
 class ListOptions:
     """List the registered environments and algorithms."""
-
-    exact: bool = False
-    """Also solve the finite environments, to show random and optimal returns that are not declared (slower)."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,8 @@ class TrainOptions:
 
     env: Annotated[str, tyro.conf.Positional]
     """Environment id or name."""
-    agent: str = "gpt2-tiny"
-    """Agent: gpt2-tiny, llama-tiny, gru-tiny, table, a checkpoint folder, or a mapping in YAML."""
+    agent: str | None = None
+    """gpt2-tiny (the default of most), llama-tiny, gru-tiny, table, a checkpoint folder, or a mapping in YAML."""
     total_tokens: int = 20_000
     """Agent tokens to train for."""
     seed: int = 0
@@ -152,16 +150,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = "interrupted; what was written stays, the same command goes on from there"
         Console(stderr=True).print(f"[yellow]{message}[/]", highlight=False)
         return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return 0
     except SystemExit as leaving:  # tyro has printed help or what is wrong with a flag
         return leaving.code if isinstance(leaving.code, int) else 2
 
 
 def _list(arguments: list[str], console: Console) -> int:
-    options = tyro.cli(ListOptions, prog="tokengym list", args=arguments)
+    tyro.cli(ListOptions, prog="tokengym list", args=arguments)
     from ..algorithms.registry import ALGORITHMS
     from .listing import algorithm_table, environment_table
 
-    console.print(environment_table(exact=options.exact))
+    console.print(environment_table())
     console.print(algorithm_table(list(ALGORITHMS)))
     return 0
 

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 from typing import cast
 
+from rich.markup import escape
 from rich.table import Table
 
 from ..algorithms.registry import ALGORITHMS
@@ -15,38 +16,31 @@ from ..envs.finite import FiniteTask
 from ..envs.registration import list_ids, make_task
 
 
-def environment_table(*, exact: bool = False) -> Table:
-    """Return a table of the registered environments with their defaults.
-
-    Args:
-        exact: Solve finite environments whose random or optimal return is not declared.
-    """
+def environment_table() -> Table:
+    """Return a table of the registered environments with their defaults; finite ones are solved."""
     table = Table(title="Environments", title_justify="left")
-    for name in ("id", "family", "tokens to say", "context", "tokens an episode", "turn"):
-        table.add_column(name, no_wrap=name == "id")
-    table.add_column("random", justify="right")
-    table.add_column("optimal", justify="right")
+    table.add_column("id", no_wrap=True)
+    table.add_column("family")
+    for name in ("vocabulary", "tokens", "random", "optimal"):
+        table.add_column(name, justify="right")
     for env_id in list_ids():
         try:
             task = make_task(env_id)
         except TokenGymError as error:
-            # An environment without defaults, which needs arguments or an optional dependency.
-            table.add_row(env_id, f"[dim]{str(error).splitlines()[0]}[/]")
+            # An environment that needs arguments or an optional dependency.
+            table.add_row(env_id, f"[dim]{escape(str(error).splitlines()[0])}[/]")
             continue
         random_return, optimal_return = task.random_return, task.optimal_return
-        if exact and task.finite and (random_return is None or optimal_return is None):
+        if task.finite and (random_return is None or optimal_return is None):
             solution = solve(cast(FiniteTask, task))
             random_return, optimal_return = solution.random_return, solution.optimal_return
-        table.add_row(
-            env_id,
-            task.family,
-            str(task.vocabulary.num_actions),
-            f"{task.max_length}, by {task.context}",
-            f"up to {task.max_episode_tokens}",
-            f"{task.max_turn_tokens}",
-            _number(random_return, task.finite),
-            _number(optimal_return, task.finite),
-        )
+        counts = str(task.vocabulary.num_actions), str(task.max_episode_tokens)
+        table.add_row(env_id, task.family, *counts, _number(random_return), _number(optimal_return))
+    table.caption = (
+        "vocabulary: tokens the agent can say; tokens: most that it says in an episode; random and optimal return: "
+        "exact where the environment is finite"
+    )
+    table.caption_justify = "left"
     return table
 
 
@@ -74,7 +68,5 @@ def _first_line(name: str) -> str:
     return ""
 
 
-def _number(value: float | None, finite: bool) -> str:
-    if value is not None:
-        return f"{value:.4g}"
-    return "[dim]--exact[/]" if finite else "[dim]–[/]"
+def _number(value: float | None) -> str:
+    return "[dim]–[/]" if value is None else f"{value:.4g}"

@@ -276,12 +276,21 @@ def load_study(path: str | Path) -> Study:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise TokenGymError(f"cannot read study {str(path)!r}: {error.strerror or error}; give a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TokenGymError(f"study {str(path)!r} is not valid YAML: {' '.join(str(error).split())}") from error
     return study_from_mapping(data, default_name=path.stem)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, to which 1e-3 is a number, as in YAML 1.2 and everywhere else, and not a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"), list("-+0123456789")
+)
 
 
 def study_from_mapping(data: Any, default_name: str = "study") -> Study:

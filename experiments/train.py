@@ -44,7 +44,8 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     elif out.exists() and any(out.iterdir()):
         raise TokenGymError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
     else:
-        algorithm = ALGORITHMS[name](task, agent=agent_specification(options.agent), config=config, seed=options.seed)
+        agent = {} if options.agent is None else {"agent": agent_specification(options.agent)}
+        algorithm = ALGORITHMS[name](task, config=config, seed=options.seed, **agent)
     callback = SaveEvery(checkpoints, options.save_every or options.total_tokens)
     algorithm.learn(options.total_tokens, callback=callback, progress_bar=console.is_terminal, log_dir=out)
     console.print(
