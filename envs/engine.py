@@ -86,7 +86,7 @@ class Engine:
         self.lengths = self._buffer.lengths
         self.over = np.ones(num_rows, np.bool_)
         self._num_over = num_rows
-        self._num_actions = np.uint64(vocabulary.num_actions)
+        self._num_actions = vocabulary.num_actions
         self._all: Rows = np.arange(num_rows)
         self._replaces = task.context == "turn"
         self._turns_of_one = task.max_turn_tokens == 1
@@ -247,7 +247,7 @@ class Engine:
             self._state, rows, actions, self._random
         )
         if self._replaces:
-            if self._turns_of_one or turn_ended.all():
+            if self._turns_of_one or np.count_nonzero(turn_ended) == len(rows):
                 self._buffer.show(rows, reply)
             elif turn_ended.any():
                 if reply is not None:
@@ -264,7 +264,7 @@ class Engine:
         else:
             truncated = truncated & ~terminated
             over = terminated | truncated
-        if over.any():
+        if np.count_nonzero(over):  # several times faster than any() on a small array
             self.over[rows] = over
             self._num_over = int(np.count_nonzero(self.over))
         return StepResult(rewards, terminated, truncated, turn_ended, token_rewards)
@@ -298,10 +298,10 @@ class Engine:
         if said.dtype != np.int64 or not said.flags.c_contiguous:
             said = np.ascontiguousarray(said, np.int64)
         # Negative ids are huge as unsigned ones, so one comparison finds both kinds of wrong id.
-        if said.size and said.view(np.uint64).max() >= self._num_actions:
-            wrong = said[(said < 0) | (said >= int(self._num_actions))]
+        if said.size and np.maximum.reduce(said.view(np.uint64), axis=None) >= self._num_actions:
+            wrong = said[(said < 0) | (said >= self._num_actions)]
             raise TokenGymError(
-                f"token {int(wrong[0])} cannot be said: the agent's tokens are 0 … {int(self._num_actions) - 1}"
+                f"token {int(wrong[0])} cannot be said: the agent's tokens are 0 … {self._num_actions - 1}"
             )
         return said
 

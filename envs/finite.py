@@ -224,7 +224,8 @@ class FiniteTask(Task):
             current[rows] = following
         terminated = following == tables.end
         if self.turn_tokens == 1:
-            turn_ended = np.ones(len(rows), np.bool_)
+            turn_ended = np.empty(len(rows), np.bool_)
+            turn_ended.fill(True)
         else:
             position = state["turn_position"][rows] + 1
             turn_ended = position == self.turn_tokens
@@ -264,9 +265,9 @@ class FiniteTask(Task):
 class _Tables:
     """`FiniteArrays` laid out for stepping: flat, with what is constant left out."""
 
-    num_actions: int
+    num_actions: np.ndarray  # numbers that meet arrays are arrays, too: numpy takes them in half the time
+    end: np.ndarray
     outcomes: int
-    end: int
     next: npt.NDArray[np.int64]  # (S·A·K,)
     reward: npt.NDArray[np.float64]  # (S·A·K,)
     noise: npt.NDArray[np.float64] | None  # (S·A·K,)
@@ -291,9 +292,9 @@ class _Tables:
         if arrays.legal is not None:
             legal = np.concatenate([arrays.legal, np.ones((1, arrays.num_actions), np.bool_)])
         return cls(
-            num_actions=arrays.num_actions,
+            num_actions=np.array(arrays.num_actions),
+            end=np.array(arrays.num_states),
             outcomes=arrays.outcomes,
-            end=arrays.num_states,
             next=arrays.next.ravel().astype(np.int64),
             reward=arrays.reward.ravel(),
             noise=arrays.noise.ravel() if arrays.noise.any() else None,

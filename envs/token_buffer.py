@@ -40,11 +40,11 @@ class TokenBuffer:
     def say(self, rows: Rows, actions: npt.NDArray[np.integer]) -> None:
         """Puts one token after those of each of `rows`, which must have room for it."""
         if len(rows) == self._num_rows:
-            self._flat[self._first + self.lengths] = actions
+            self._flat.put(self._first + self.lengths, actions)
             self.lengths += 1
         else:
             lengths = self.lengths[rows]
-            self._flat[self._first[rows] + lengths] = actions
+            self._flat.put(self._first[rows] + lengths, actions)
             lengths += 1
             self.lengths[rows] = lengths
         self._longest += 1

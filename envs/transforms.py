@@ -179,12 +179,9 @@ class FinitePotentialShaping(FiniteTask):
         """Returns what the inner task allows."""
         return self.task.legal(state[0])
 
-    def expert(self, state: State, rows: Rows) -> npt.NDArray[np.integer] | None:
-        """Returns the inner task's expert tokens."""
-        position = {inner: index for index, inner in enumerate(self.task.arrays.states)}
-        end = self.task.arrays.num_states
-        inner_index = np.array([*(position[inner] for inner, _ in self.arrays.states), end])
-        return self.task.expert(state | {"state": inner_index[state["state"]]}, rows)
+    def expert_action(self, state: Any) -> int | None:
+        """Returns the inner task's expert token."""
+        return self.task.expert_action(state[0])
 
     def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
         """Renders as the inner task does."""

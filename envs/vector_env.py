@@ -132,7 +132,7 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
             truncated = truncated | (self._elapsed >= self.max_episode_steps)
         self._rewards = result.rewards
         over = terminated | truncated
-        if not over.any():
+        if not np.count_nonzero(over):
             return self._observation(), result.rewards, terminated, truncated, self._info(self._everywhere, result)
         rows = np.flatnonzero(over)
         infos = {
