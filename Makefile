@@ -41,6 +41,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: export OMP_NUM_THREADS = 1
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run
 

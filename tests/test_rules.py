@@ -79,11 +79,15 @@ SEEDING = ROOT / "agents" / "seeding.py"
 # What draws from, or seeds, a generator that the whole process shares.
 GLOBAL = ("numpy.random.", "np.random.", "torch.manual_seed", "torch.seed", "torch.random.", "set_random_seed")
 # Generators of one's own, and what hands the global ones back as they were.
-OWNED = {"random.Random", "random.getstate", "random.setstate", "torch.random.fork_rng"} | {
-    f"{module}.random.{name}"
-    for module in ("np", "numpy")
-    for name in "default_rng Generator SeedSequence PCG64 Philox BitGenerator get_state set_state".split()
-}
+OWNED = (
+    {"random.Random", "random.getstate", "random.setstate"}
+    | {f"torch.random.{name}" for name in ("fork_rng", "get_rng_state", "set_rng_state")}
+    | {
+        f"{module}.random.{name}"
+        for module in ("np", "numpy")
+        for name in "default_rng Generator SeedSequence PCG64 Philox BitGenerator get_state set_state".split()
+    }
+)
 # These draw from the global generator unless `generator=` says otherwise.
 TORCH_FUNCTIONS = set("rand randn randint randperm multinomial bernoulli normal rand_like randn_like".split())
 TORCH_METHODS = set("uniform_ normal_ exponential_ bernoulli_ random_ log_normal_ geometric_ cauchy_".split())
