@@ -58,6 +58,7 @@ class LeanDecoder(Decoder):
         self._cache = [like.new_zeros(2, num_rows, num_cached_heads, 0, head_dim) for _ in range(num_layers)]
         self._forbidden = torch.finfo(like.dtype).min
         self._columns = torch.arange(max_length + 1, device=self._device)
+        self._every_row = torch.arange(num_rows, device=self._device)
 
     @abstractmethod
     def _embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -119,9 +120,7 @@ class LeanDecoder(Decoder):
         length = int(positions.max()) + 1
         aligned = rows is None and int(positions.min()) + 1 == length
         index = None if rows is None else torch.from_numpy(rows).to(self._device)
-        written = self._columns[: self._num_rows] if index is None else index
-        if index is None and self._num_rows > len(self._columns):
-            written = torch.arange(self._num_rows, device=self._device)
+        written = self._every_row if index is None else index
         x = self._embed(torch.from_numpy(ids.astype(np.int64)).to(self._device), where.clamp(max=self._max_length - 1))
         mask = None
         if not aligned:
@@ -177,6 +176,7 @@ class LeanDecoder(Decoder):
         cache_row = torch.from_numpy(rows[row]).to(device)
         where = torch.from_numpy(column).to(device)
         index = torch.from_numpy(rows).to(device)
+        everyone = len(rows) == self._num_rows and bool((rows[1:] > rows[:-1]).all())
         at = (torch.from_numpy(row).to(device), torch.from_numpy(offset).to(device))
         length = int((starts + counts).max())
         heads, group, size = self._num_cached_heads, self._group, self._head_dim
@@ -189,7 +189,8 @@ class LeanDecoder(Decoder):
             padded = queries.new_zeros(len(rows), longest, heads, group, size)
             padded[at] = queries.view(-1, heads, group, size)
             padded = padded.permute(0, 2, 3, 1, 4).reshape(-1, group * longest, size)
-            attended = self._attend(padded, cache[:, index, :, :length], mask)
+            seen = cache[:, :, :, :length] if everyone else cache[:, index, :, :length]
+            attended = self._attend(padded, seen, mask)
             attended = attended.view(-1, heads, group, longest, size).permute(0, 3, 1, 2, 4)[at]
             x = self._finish(layer, x, attended.reshape(len(x), -1))
         last = torch.from_numpy(np.cumsum(counts) - 1).to(device)

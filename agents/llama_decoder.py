@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from transformers import LlamaModel
@@ -9,26 +11,28 @@ from transformers import LlamaModel
 from .lean_decoder import LeanDecoder
 
 
-def supports(body: torch.nn.Module) -> bool:
+def supports(body: Any) -> bool:
     """Whether a model is a Llama in the form written here: default rotary embedding, SiLU, no adapters."""
+    if type(body) is not LlamaModel:
+        return False
+    blocks = cast(Any, body.layers)
     return (
-        type(body) is LlamaModel
-        and body.config.hidden_act == "silu"
+        body.config.hidden_act == "silu"
         and getattr(body.rotary_emb, "rope_type", None) == "default"
         and all(
             type(layer) is torch.nn.Linear
-            for block in body.layers
+            for block in blocks
             for layer in (*_attention_layers(block), block.mlp.gate_proj, block.mlp.up_proj, block.mlp.down_proj)
         )
     )
 
 
-def _attention_layers(block: torch.nn.Module) -> tuple:
+def _attention_layers(block: Any) -> tuple[Any, ...]:
     attention = block.self_attn
     return attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
 
 
-def rms_norm(x: torch.Tensor, norm: torch.nn.Module) -> torch.Tensor:
+def rms_norm(x: torch.Tensor, norm: Any) -> torch.Tensor:
     """Root-mean-square normalisation over the last dimension, with the weight and epsilon of a Llama norm."""
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon) * norm.weight
 
@@ -39,7 +43,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
-def rotations(body: LlamaModel, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def rotations(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines (L, d) of positions 0…L-1."""
     frequencies = body.rotary_emb.inv_freq
     angles = torch.arange(length, device=frequencies.device)[:, None].float() * frequencies
@@ -47,8 +51,8 @@ def rotations(body: LlamaModel, length: int) -> tuple[torch.Tensor, torch.Tensor
     return angles.cos(), angles.sin()
 
 
-def forward(body: LlamaModel, tokens: torch.Tensor) -> torch.Tensor:
-    """Hidden states (B, L, D) of tokens (B, L), equal to the model's own forward pass without its overhead."""
+def forward(body: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Hidden states (B, L, D) of a `LlamaModel` on tokens (B, L): the model's own pass without its overhead."""
     rows, length = tokens.shape
     cos, sin = rotations(body, length)
     x = F.embedding(tokens, body.embed_tokens.weight)
@@ -77,7 +81,7 @@ def forward(body: LlamaModel, tokens: torch.Tensor) -> torch.Tensor:
 class LlamaDecoder(LeanDecoder):
     """Cached decoding of a Llama. Made anew when weights change, since it fuses copies of the projections."""
 
-    def __init__(self, body: LlamaModel, num_rows: int, max_length: int):
+    def __init__(self, body: Any, num_rows: int, max_length: int):
         config = body.config
         attention = body.layers[0].self_attn
         super().__init__(
@@ -90,12 +94,12 @@ class LlamaDecoder(LeanDecoder):
             body.embed_tokens.weight,
         )
         self._body = body
-        self._blocks = list(body.layers)
+        self._blocks: list[Any] = list(body.layers)
         cos, sin = rotations(body, max_length + 1)
         self._cos, self._sin = cos[:, None], sin[:, None]
         self._fused = [self._fuse(block) for block in body.layers]
 
-    def _fuse(self, block: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    def _fuse(self, block: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Weights of query (scaled), key and value as one matrix, their bias, and gate and up as one matrix."""
         attention, mlp = block.self_attn, block.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)

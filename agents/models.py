@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -65,17 +65,17 @@ class TransformerTrunk(Trunk):
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, L, D)."""
         if self.family == "gpt2":
-            return gpt2_decoder.forward(cast(GPT2Model, self.body), tokens)
+            return gpt2_decoder.forward(self.body, tokens)
         if self.family == "llama":
-            return llama_decoder.forward(cast(LlamaModel, self.body), tokens)
+            return llama_decoder.forward(self.body, tokens)
         return self.body(input_ids=tokens, use_cache=False).last_hidden_state
 
     def make_decoder(self, num_rows: int) -> Decoder:
         """The fastest decoder that this model has."""
         if self.family == "gpt2":
-            return gpt2_decoder.GPT2Decoder(cast(GPT2Model, self.body), num_rows, self.max_length)
+            return gpt2_decoder.GPT2Decoder(self.body, num_rows, self.max_length)
         if self.family == "llama":
-            return llama_decoder.LlamaDecoder(cast(LlamaModel, self.body), num_rows, self.max_length)
+            return llama_decoder.LlamaDecoder(self.body, num_rows, self.max_length)
         if self._cacheable is None:
             self._cacheable = generic_decoder.is_exact(self)
         return generic_decoder.CacheDecoder(self, num_rows) if self._cacheable else ReencodeDecoder(self)
@@ -201,8 +201,8 @@ def _llama(sizes: dict[str, Any], num_tokens: int, max_length: int) -> PreTraine
 def _from_language_model(
     model: PreTrainedModel, vocabulary: Vocabulary, max_length: int
 ) -> tuple[Trunk, OwnHead, dict[str, Any]]:
-    projection = model.get_output_embeddings()
-    embedding = model.get_input_embeddings()
+    projection: Any = model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
     body = model.base_model
     if projection is None or body is model or not isinstance(body, PreTrainedModel):
         raise TokenGymError(f"{type(model).__name__} has no language-model head; expected a causal language model")
@@ -225,7 +225,7 @@ def _from_language_model(
 
 
 @torch.no_grad()
-def _check_own_head(model: PreTrainedModel, trunk: TransformerTrunk, projection: nn.Module) -> None:
+def _check_own_head(model: PreTrainedModel, trunk: TransformerTrunk, projection: Any) -> None:
     """Refuse a model that does more between its features and its logits than one projection."""
     model.eval()
     ids = torch.arange(min(4, trunk.max_length), device=model.device)[None] % projection.weight.shape[0]
