@@ -27,7 +27,7 @@ Policy = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Observations to probabilities: tokens (m, L) int32 and lengths (m,) to float64 (m, A)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """The exact scores of a finite task, and what the best players do.
 

@@ -12,7 +12,7 @@ from .exact_levels import Graph, Level, unfold
 from .finite import FiniteTask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolicyEvaluation:
     """What a policy is worth on a finite task, exactly (undiscounted).
 

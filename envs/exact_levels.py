@@ -21,7 +21,7 @@ from .finite import FiniteArrays, FiniteTask
 _WEIGHT_GRID = float(2**46)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Level:
     """All information states after the same number of agent tokens.
 
@@ -47,7 +47,7 @@ class Level:
         return len(self.starts) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """The information states of a task, and how they follow one another.
 
