@@ -125,7 +125,9 @@ def soft_values(
         if reference is not None:
             prior = ask(reference, graph.levels[depth], prior.shape[1]) * (prior > 0)
             if (prior.sum(axis=1) == 0).any():
-                raise TokenGymError("the reference never says a legal token at some observation: solve with masked=False.")
+                raise TokenGymError(
+                    "the reference never says a legal token at some observation: solve with masked=False."
+                )
             prior = prior / prior.sum(axis=1, keepdims=True)
         scaled = action_values(graph, depth, values) / beta
         peak = np.where(prior > 0, scaled, -np.inf).max(axis=1, keepdims=True)

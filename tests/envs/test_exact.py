@@ -283,6 +283,14 @@ class Telltale(RandomTask):
         return [state[1] % 2]
 
 
+SMALL_WORDLE = WordleMini(num_letters=3, word_length=1, num_words=2, num_guesses=1, words_only=True)
+
+
+def says_illegal_letters(tokens, lengths):
+    illegal = ~np.isin(np.arange(3), SMALL_WORDLE.words).astype(bool)
+    return np.tile(illegal.astype(float), (len(tokens), 1))
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -291,6 +299,7 @@ class Telltale(RandomTask):
         (lambda: solve(KLTree(), beta=float("nan")), "beta=nan"),
         (lambda: solve(KLTree(), reference=uniform(KLTree())), "without beta"),
         (lambda: solve(Telltale(1), masked=True), "reveal its hidden state"),
+        (lambda: solve(SMALL_WORDLE, 1.0, says_illegal_letters, masked=True), "never says a legal token"),
         (lambda: solve(Endless()), "for ever"),
         (lambda: solve(WordleMini(), max_nodes=1000), "max_nodes=1000"),
         (lambda: solve(KLTree()).policy("best"), "kind='best'"),
