@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import TokenGymError, positive_int
 from ..prompts import read_prompts
-from ..rewards import Scorer, build_reward
+from ..reward_scorer import Scorer
+from ..rewards import build_reward
 from ..text_task import TextReply, TextTask
 from ..tokenizers import build_tokenizer
 

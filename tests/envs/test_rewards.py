@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tokengym.envs.errors import TokenGymError
-from tokengym.envs.rewards import REWARDS, RewardFunction, Scorer, build_reward
+from tokengym.envs.reward_scorer import Scorer
+from tokengym.envs.rewards import REWARDS, RewardFunction, build_reward
 
 IDS = [[5, 6, 2], [5, 2]]
 
