@@ -6,7 +6,10 @@ from .errors import TokenGymError
 from .finite import FiniteArrays, FiniteTask, Initial, Transition
 from .random import CounterRandom, derive_start
 from .registration import TASKS, list_ids, make_task
+from .rewards import RewardFunction, build_reward
 from .task import Outcome, Reply, Task, TokenTask, TurnResult
+from .text_task import TextReply, TextTask
+from .tokenizers import build_tokenizer
 from .transforms import PotentialShaping, TimeLimit
 from .vector_env import TokenVectorEnv
 from .vocabulary import Vocabulary
@@ -22,8 +25,11 @@ __all__ = [
     "Outcome",
     "PotentialShaping",
     "Reply",
+    "RewardFunction",
     "StepResult",
     "Task",
+    "TextReply",
+    "TextTask",
     "TimeLimit",
     "TokenEnv",
     "TokenGymError",
@@ -32,6 +38,8 @@ __all__ = [
     "Transition",
     "TurnResult",
     "Vocabulary",
+    "build_reward",
+    "build_tokenizer",
     "derive_start",
     "list_ids",
     "make_task",
