@@ -51,9 +51,9 @@ class A2C(OnPolicy[A2CConfig]):
             loss, advantages=targets.advantages, returns=targets.returns, log_probs=log_probs, values=evaluation.values
         )
         return targets.metrics | {
-            "policy/loss": float(policy_loss),
-            "policy/entropy": float(mean_entropy),
-            "value/loss": float(value_loss),
+            "policy/loss": policy_loss.item(),
+            "policy/entropy": mean_entropy.item(),
+            "value/loss": value_loss.item(),
             "optim/grad_norm": norm,
             "optim/learning_rate": self.learning_rate,
             "optim/entropy_coef": self.entropy_coef,

@@ -197,10 +197,7 @@ class Algorithm(ABC, Generic[ConfigT]):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.optimizer.step()
-        for parameter in self.agent.parameters():
-            # Fused steps do not count as writes by themselves, and sessions tell old caches by that count.
-            torch.autograd.graph.increment_version(parameter)
-        # The fused step writes parameters without counting it; sessions drop their cached keys by that count.
+        # Fused steps do not count as writes by themselves, and sessions tell old caches by that count.
         torch.autograd.graph.increment_version(list(self.agent.parameters()))
         return float(norm)
 

@@ -118,13 +118,13 @@ class PPO(OnPolicy[PPOConfig]):
             clip = self.config.value_clip
             clipped_values = 0.0 if clip is None else (evaluation.values - old_values).abs().gt(clip).float().mean()
             return {
-                "policy/loss": float(policy_loss),
-                "policy/entropy": float(mean_entropy),
+                "policy/loss": policy_loss.item(),
+                "policy/entropy": mean_entropy.item(),
                 "policy/approx_kl": float((ratio - 1 - log_ratio).mean()),
                 "policy/clip_fraction": float((ratio - 1).abs().gt(self.config.clip).float().mean()),
                 "policy/ratio_mean": float(ratio.mean()),
                 "policy/ratio_max": float(ratio.max()),
-                "value/loss": float(value_loss),
+                "value/loss": value_loss.item(),
                 "value/clip_fraction": float(clipped_values),
                 "optim/grad_norm": norm,
             }
