@@ -77,6 +77,8 @@ class Engine:
     """
 
     def __init__(self, task: Task, num_rows: int) -> None:
+        if not isinstance(task, Task):
+            raise TokenGymError(f"task={task!r} is no Task: make one, for example with make_task")
         task.check()
         self.task = task
         self.num_rows = positive_int("num_rows", num_rows)

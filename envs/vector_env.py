@@ -65,7 +65,8 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         self._seeds: npt.NDArray[np.uint64] | None = None
         self._episodes = np.zeros(num_envs, np.int64)
         self._elapsed = np.zeros(num_envs, np.int64)
-        self._rewards: npt.NDArray[np.float64] | None = None
+        self._rewards = np.zeros(num_envs)
+        self._begun = np.ones(num_envs, np.bool_)  # rows that show an episode's first observation
 
     @property
     def task(self) -> Task:
@@ -111,7 +112,7 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
                 self._seeds[row] = row_seed & _SEED_MASK
                 self._episodes[row] = 0
         self._begin(np.flatnonzero(chosen))
-        self._rewards = None
+        self._begun |= chosen
         return self._observation(), self._info(chosen, None)
 
     def step(
@@ -131,13 +132,13 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
             self._elapsed += 1
             truncated = truncated | (self._elapsed >= self.max_episode_steps)
         self._rewards = result.rewards
-        over = terminated | truncated
+        self._begun = over = terminated | truncated
         if not np.count_nonzero(over):
             return self._observation(), result.rewards, terminated, truncated, self._info(self._everywhere, result)
         rows = np.flatnonzero(over)
         infos = {
             "final_obs": self._final_observations(rows),
-            "_final_obs": over,
+            "_final_obs": over.copy(),
             "final_info": self._info(over, result),
             "_final_info": over.copy(),
         }
@@ -150,8 +151,10 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         """Returns one text for each row in render mode `"ansi"`, else None."""
         if self.render_mode is None:
             return None
-        rewards = [None] * self.num_envs if self._rewards is None else self._rewards.tolist()
-        return tuple(render_row(self.engine, row, reward) for row, reward in enumerate(rewards))
+        return tuple(
+            render_row(self.engine, row, None if begun else reward)
+            for row, (reward, begun) in enumerate(zip(self._rewards.tolist(), self._begun.tolist(), strict=True))
+        )
 
     def _begin(self, rows: npt.NDArray[np.intp]) -> None:
         """Begins the episodes that `rows` have come to."""

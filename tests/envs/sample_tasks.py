@@ -1,9 +1,21 @@
 """Small tasks that use every corner of the interfaces, for the tests of the core."""
 
 from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
-from tokengym.envs import FiniteTask, Initial, Reply, TokenTask, Transition, TurnResult, Vocabulary
+
+from tokengym.envs import (
+    FiniteTask,
+    Initial,
+    Reply,
+    TokenTask,
+    Transition,
+    TurnResult,
+    Vocabulary,
+    list_ids,
+    make_task,
+)
 
 
 class Weather(FiniteTask):
@@ -89,3 +101,11 @@ SAMPLES = {
     "echo-turn": lambda: Echo(context="turn"),
     "echo-cut": lambda: Echo(max_length=12),
 }
+
+MAKERS = {**SAMPLES, **{name: (lambda name=name: make_task(name)) for name in list_ids()}}
+
+
+@cache
+def shared_task(name):
+    """A task by its name, made once for all tests: tasks hold no episodes."""
+    return MAKERS[name]()

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from sample_tasks import SAMPLES, Echo, Weather
-from tokengym.envs import Engine, TokenGymError, derive_start, list_ids, make_task
+from sample_tasks import MAKERS, Echo, Weather, shared_task
 
-TASKS = {**SAMPLES, **{name: (lambda name=name: make_task(name)) for name in list_ids()}}
+from tokengym.envs import Engine, TokenGymError, derive_start
 
 
-@pytest.fixture(params=TASKS)
+@pytest.fixture(params=MAKERS)
 def task(request):
-    return TASKS[request.param]()
+    return shared_task(request.param)
 
 
 def starts(count, seed=0):
@@ -246,6 +245,11 @@ def test_bad_input_is_refused_and_changes_nothing(call, message):
     with pytest.raises(TokenGymError, match=message):
         call(engine)
     assert [row_of(engine, row) for row in range(3)] == before
+
+
+def test_an_engine_runs_tasks_and_nothing_else():
+    with pytest.raises(TokenGymError, match="task='Lattice' is no Task: make one, for example with make_task"):
+        Engine("Lattice", 1)  # type: ignore[arg-type]
 
 
 def test_a_row_that_was_never_reset_cannot_be_stepped():

@@ -8,18 +8,17 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from sample_tasks import SAMPLES, Echo, Weather
-from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, derive_start, make_task
+from sample_tasks import MAKERS, Echo, Weather, shared_task
 
 import tokengym
+from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, derive_start, make_task
 
 IDS = tokengym.list_ids()
-TASKS = {**SAMPLES, **{name: (lambda name=name: make_task(name)) for name in IDS}}
 
 
-@pytest.fixture(params=TASKS)
+@pytest.fixture(params=MAKERS)
 def task(request):
-    return TASKS[request.param]()
+    return shared_task(request.param)
 
 
 def same(left, right):
@@ -195,6 +194,12 @@ def test_rendering_shows_the_text_and_the_reward(capsys):
     envs.reset(seed=0)
     texts = envs.render()
     assert texts is not None and texts[0] == prompt and len(texts) == 2
+    theirs = sync(Echo(), 2, render_mode="ansi")
+    theirs.reset(seed=0)
+    for _ in range(8):
+        envs.step(np.array([1, 3]))
+        theirs.step(np.array([1, 3]))
+        assert envs.render() == theirs.render()
 
 
 @pytest.mark.parametrize(

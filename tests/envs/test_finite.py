@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from sample_tasks import Weather
+
 from tokengym.envs import Engine, FiniteTask, Initial, TokenGymError, Transition, Vocabulary, derive_start
 
 

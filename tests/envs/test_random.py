@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tokengym.envs import CounterRandom, TokenGymError, derive_start
 
 MASK = (1 << 64) - 1

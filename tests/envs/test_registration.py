@@ -5,10 +5,10 @@ import sys
 
 import gymnasium
 import pytest
-from tokengym.envs import TASKS, Task, TokenGymError, make_task
-from tokengym.envs.registration import register_all
 
 import tokengym
+from tokengym.envs import TASKS, Task, TokenGymError, make_task
+from tokengym.envs.registration import register_all
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sample_tasks import SAMPLES, Echo, Weather
+
 from tokengym.envs import Engine, PotentialShaping, TimeLimit, TokenGymError, derive_start, make_task
 from tokengym.envs.exact import solve
 from tokengym.envs.transforms import apply_transforms

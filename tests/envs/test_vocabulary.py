@@ -1,6 +1,7 @@
 """The vocabulary: names and ids both ways, and what it refuses."""
 
 import pytest
+
 from tokengym.envs import TokenGymError, Vocabulary
 from tokengym.envs.errors import positive_int, unknown_name
 
