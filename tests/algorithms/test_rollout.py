@@ -183,9 +183,7 @@ def test_rewards_known_at_the_end_of_a_turn_go_to_the_tokens_that_earned_them(cr
         np.testing.assert_allclose(flat.reward, flat.action)
     else:
         assert (flat.reward[flat.step % 3 != 2] == 0).all()
-    np.testing.assert_allclose(
-        flat.reward.reshape(-1, 3).sum(1), flat.action.reshape(-1, 3).sum(1)
-    )
+    np.testing.assert_allclose(flat.reward.reshape(-1, 3).sum(1), flat.action.reshape(-1, 3).sum(1))
 
 
 @pytest.mark.parametrize("budget", [{}, {"num_tokens": 0}, {"num_tokens": 5, "num_episodes": 5}])
