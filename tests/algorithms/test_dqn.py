@@ -9,8 +9,10 @@ from tokengym.algorithms.callbacks import Callback
 from tokengym.algorithms.dqn import DQN
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import solve
-from tokengym.envs.finite import FiniteTask
+from tokengym.envs.finite import FiniteTask, Initial, Transition
 from tokengym.envs.registration import make_task
+from tokengym.envs.transforms import TimeLimit
+from tokengym.envs.vocabulary import Vocabulary
 
 QUICK = {"learning_starts": 0, "rollout_tokens": 64, "num_rows": 16, "batch_episodes": 16}
 
@@ -60,7 +62,7 @@ def test_exact_q_leaves_no_error_on_random_episodes(name, returns, double):
         fill(agent.readouts["q"], numbers, exact)
     loss, errors, _ = algorithm.loss(replayed)
     torch.testing.assert_close(errors, torch.zeros_like(errors), atol=1e-5, rtol=0)
-    assert float(loss) < 1e-9
+    assert loss.item() < 1e-9
 
 
 def test_exact_q_leaves_no_error_in_n_steps_when_the_data_are_greedy():
@@ -77,7 +79,7 @@ def test_exact_q_leaves_no_error_in_n_steps_when_the_data_are_greedy():
     on_policy = torch.cat([following[:, 1:], torch.ones(len(following), 1, dtype=torch.bool)], 1).flatten()
     assert bool(on_policy.any()) and not bool(on_policy.all())
     torch.testing.assert_close(errors[on_policy], torch.zeros(int(on_policy.sum())), atol=1e-5, rtol=0)
-    assert float(errors.abs().max()) > 0.01
+    assert errors.abs().max().item() > 0.01
 
 
 @pytest.mark.parametrize("returns", ["trace", "n_step"])
@@ -104,7 +106,7 @@ def soft_values_of_tree(task, beta, observations, lengths):
     values = np.empty(len(lengths))
     for i, (tokens, length) in enumerate(zip(observations, lengths, strict=True)):
         left = depth - (length - 1)
-        tails = np.stack(np.meshgrid(*[np.arange(num_actions)] * (left - 1), indexing="ij"), -1).reshape(-1, left - 1)
+        tails = np.indices((num_actions,) * (left - 1)).reshape(left - 1, num_actions ** (left - 1)).T
         leaves = np.full((len(tails), task.max_length), task.vocabulary.pad, np.int32)
         leaves[:, :length] = tokens[:length]
         leaves[:, length : length + left - 1] = tails
@@ -124,23 +126,15 @@ class Maze(FiniteTask):
 
     name = "maze"
     family = "test"
-
-    def __init__(self):
-        from tokengym.envs.vocabulary import Vocabulary
-
-        super().__init__(Vocabulary(("a", "b", "c", "d", "<bos>", "<pad>"), num_actions=4, bos=4, pad=5))
+    vocabulary = Vocabulary(("a", "b", "c", "d", "<bos>", "<pad>"), num_actions=4, bos=4, pad=5)
 
     def initial(self):
-        from tokengym.envs.finite import Initial
-
-        return [Initial(1.0, 0, ())]
+        return [Initial(1.0, 0)]
 
     def legal(self, state):
         return (0, 1) if state % 2 == 0 else (2, 3)
 
     def transitions(self, state, action):
-        from tokengym.envs.finite import Transition
-
         return [Transition(1.0, state + 1 if state < 2 else None, 1.0 if action == 3 else 0.1 * action)]
 
 
@@ -221,10 +215,8 @@ def test_dueling_splits_q_into_a_value_and_advantages_of_mean_zero():
 
 
 def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
-    from tokengym.envs.transforms import TimeLimit
-
     for task, truncated in ((TimeLimit(make_task("Lattice"), 5), True), (make_task("Copy"), False)):
-        algorithm, replayed = exploring(task, returns="n_step", n_step=1)
+        _, replayed = exploring(task, returns="n_step", n_step=1)
         values = torch.full((len(replayed.states),), 3.0)
         _, final = replayed.split(values)
         assert len(replayed.truncated) == (replayed.grid.num_episodes if truncated else 0)
@@ -284,7 +276,9 @@ def test_probes_are_learnt_to_their_exact_values(name):
     ],
 )
 def test_the_bandit_is_learnt_under_every_option(config):
-    algorithm = DQN("TokenBandit", "table", learning_rate=0.05, **{**QUICK, **config}).learn(8000)
+    algorithm = DQN(
+        "TokenBandit", "table", learning_rate=0.05, epsilon=1.0, epsilon_fraction=0.8, **{**QUICK, **config}
+    ).learn(12000)
     observation = {"tokens": np.full((1, algorithm.task.max_length), algorithm.task.vocabulary.pad), "length": [[1]]}
     observation["tokens"][0, 0] = algorithm.task.vocabulary.bos
     best = solve(algorithm.task).q_values(observation["tokens"].astype(np.int32), np.array([1])).argmax()
