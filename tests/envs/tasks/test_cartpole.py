@@ -2,6 +2,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.tasks.cartpole import ANGLE_LIMIT, CartPole

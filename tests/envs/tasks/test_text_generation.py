@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
+
+import tokengym  # noqa: F401
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.tasks.text_generation import TextGeneration
-
-import tokengym  # noqa: F401
 
 BPE = {"kind": "bpe", "corpus": ["hello world, how are you?\n"] * 4, "vocab_size": 280}
 
