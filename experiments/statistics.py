@@ -37,7 +37,9 @@ class Interval:
 
     def text(self, digits: int = 2) -> str:
         """Return ``"0.93 [0.88, 0.97]"``."""
-        return f"{self.estimate:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        # Adding 0 to a rounded number turns a negative zero, which reads as a misprint, into zero.
+        estimate, low, high = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (self.estimate, self.low, self.high))
+        return f"{estimate} [{low}, {high}]"
 
 
 @dataclass(frozen=True)

@@ -128,19 +128,34 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines + (["", table.note] if table.note else [])) + "\n"
 
 
+def transposed(table: Table) -> Table:
+    """Return the table with rows and columns exchanged, which is narrower where there are more columns than rows."""
+    header = [table.header[0], *(row[0].text for row in table.rows)]
+    rows = [
+        [Cell(name, "name"), *(row[column] for row in table.rows)]
+        for column, name in enumerate(table.header)
+        if column > 0
+    ]
+    return Table(table.title, header, rows, table.note)
+
+
 def to_rich(table: Table) -> RichTable:
-    """Return the table for a rich console."""
+    """Return the table for a rich console, intervals on a line of their own."""
     shown = RichTable(title=table.title, caption=table.note or None, title_justify="left", caption_justify="left")
     styles = {"plain": "", "name": "bold", "best": "bold green", "failed": "bold red", "quiet": "dim"}
     for index, name in enumerate(table.header):
         shown.add_column(name, no_wrap=index == 0)
     for row in table.rows:
-        shown.add_row(*(Text(cell.text or "–", style=styles[cell.kind]) for cell in row))
+        shown.add_row(*(Text(_in_lines(cell.text or "–"), style=styles[cell.kind]) for cell in row))
     return shown
 
 
 def _settings(values: dict[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items()) or "defaults"
+
+
+def _in_lines(text: str) -> str:
+    return text.replace(" [", "\n[").replace("], ", "]\n")
 
 
 def _joined(*texts: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ SignOfLife = Callable[[int, "float | None"], None]
 """Called with the tokens so far and the latest score, if any."""
 
 _METRIC_RECORDS = 200
+_REFERENCES: dict[str, References] = {}
 
 
 def make_algorithm(spec: RunSpec) -> Any:
@@ -53,6 +55,16 @@ def train_run(spec: RunSpec, folder: RunFolder, sign_of_life: SignOfLife = lambd
     return recorder.conclude()
 
 
+def run_references(spec: RunSpec, task: Task) -> References:
+    """Return random and optimal return of a run's task, solved once in a process for all runs on it."""
+    key = json.dumps([spec.env_id, spec.env_kwargs, spec.beta, spec.random_return, spec.optimal_return], sort_keys=True)
+    if key not in _REFERENCES:
+        _REFERENCES[key] = references(
+            task, beta=spec.beta, random_return=spec.random_return, optimal_return=spec.optimal_return
+        )
+    return _REFERENCES[key]
+
+
 class StudyCallback(Callback):
     """Evaluates a run at fixed fractions of its tokens and records what it logs.
 
@@ -70,12 +82,7 @@ class StudyCallback(Callback):
         self.sign_of_life = sign_of_life
         self.task: Task = algorithm.task
         self.action_masks = bool(getattr(algorithm.config, "action_masks", False))
-        self.references: References = references(
-            self.task,
-            beta=spec.beta,
-            random_return=spec.random_return,
-            optimal_return=spec.optimal_return,
-        )
+        self.references = run_references(spec, self.task)
         self.latest: float | None = None
         self.evaluated = -1
         self.recorded = 0

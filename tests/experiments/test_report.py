@@ -1,0 +1,129 @@
+"""Gathered results, tables, pictures and the report, on made-up runs."""
+
+import json
+import re
+import struct
+
+import numpy as np
+import pytest
+from synthetic import make_study, write_run, write_study
+
+from tokengym.envs.errors import TokenGymError
+from tokengym.experiments import tables
+from tokengym.experiments.plots import colours, save_plots
+from tokengym.experiments.report import write_report
+from tokengym.experiments.results import aggregates, collect, improvement_matrix
+from tokengym.experiments.statistics import interquartile_mean
+
+PLOTS = [
+    "scores",
+    "learning_by_tokens",
+    "learning_by_seconds",
+    "aggregates",
+    "performance_profile",
+    "improvement",
+    "metrics",
+]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    out = tmp_path_factory.mktemp("small")
+    study = make_study(environments=("Copy", "KLTree"), algorithms=("ppo", "sac", "sb3-ppo"), seeds=3)
+    write_study(out, study, failed=("Copy/sac/seed-1",), missing=("KLTree/sb3-ppo/seed-0",))
+    return study, out
+
+
+def test_scores_are_gathered_by_cell_and_failures_and_gaps_are_kept(small):
+    results = collect(*small)
+    assert [len(results.scores("Copy", name)) for name in ("ppo", "sac", "sb3-ppo")] == [3, 2, 3]
+    assert [run.spec.name for run in results.failures()] == ["Copy/sac/seed-1"]
+    assert [run.spec.name for run in results.missing()] == ["KLTree/sb3-ppo/seed-0"]
+
+
+def test_an_aggregate_is_over_all_environments_and_counts_failures(small):
+    row = next(row for row in aggregates(collect(*small)) if row.algorithm == "sac")
+    scores = np.concatenate([collect(*small).scores(name, "sac") for name in ("Copy", "KLTree")])
+    assert row.iqm.estimate == interquartile_mean(scores)
+    assert (row.finished, row.failed, row.expected) == (5, 1, 6)
+
+
+def test_an_algorithm_without_a_run_on_an_environment_has_no_aggregate(tmp_path):
+    study = make_study(environments=("Copy", "KLTree"), algorithms=("ppo", "sac"), seeds=2)
+    write_study(tmp_path, study, failed=("Copy/sac/seed-0", "Copy/sac/seed-1"))
+    results = collect(study, tmp_path)
+    assert [row.iqm is None for row in aggregates(results)] == [False, True]
+    assert improvement_matrix(results) == (["ppo"], {})
+    assert tables.score_table(results).rows[0][2] == tables.Cell("2 of 2 failed", "failed")
+
+
+def test_a_failed_run_is_shown_beside_the_score_of_the_others(small):
+    table = tables.score_table(collect(*small))
+    cell = table.rows[0][table.header.index("sac")]
+    assert cell.kind == "failed" and re.fullmatch(r"0\.\d\d \[.*\], 1 of 3 failed", cell.text)
+    assert "1 of 3 failed" in tables.to_markdown(table)
+
+
+def test_a_transposed_table_has_the_same_cells():
+    rows = [[tables.Cell("x", "name"), tables.Cell("1"), tables.Cell("2")]]
+    turned = tables.transposed(tables.Table("t", ["e", "a", "b"], rows))
+    assert turned.header == ["e", "x"]
+    assert [[cell.text for cell in row] for row in turned.rows] == [["a", "1"], ["b", "2"]]
+
+
+def test_every_picture_is_drawn_and_drawn_the_same_again(small, tmp_path):
+    results = collect(*small)
+    first, second = save_plots(results, tmp_path / "a"), save_plots(results, tmp_path / "b")
+    assert list(first) == PLOTS
+    for name in PLOTS:
+        data = first[name].read_bytes()
+        width, height = struct.unpack(">II", data[16:24])
+        assert width > 500 and height > 200
+        assert data == second[name].read_bytes()
+
+
+def test_without_a_finished_run_nothing_is_drawn_and_the_report_still_shows_the_failures(tmp_path):
+    study = make_study(environments=("Copy",), algorithms=("ppo",), seeds=1)
+    write_study(tmp_path, study, failed=("Copy/ppo/seed-0",))
+    files = write_report(collect(study, tmp_path), tmp_path, command="tokengym compare s.yaml")
+    assert files.plots == {}
+    assert "loss is NaN" in files.html.read_text()
+
+
+def test_a_reference_has_the_colour_of_what_it_refers_to(small):
+    palette = colours(collect(*small))
+    assert palette["sb3-ppo"] == palette["ppo"] != palette["sac"]
+
+
+def test_the_report_is_one_page_that_loads_nothing(small):
+    study, out = small
+    html = write_report(collect(study, out), out, command="tokengym compare s.yaml --out 'a b'").html.read_text()
+    assert html.count("data:image/png;base64,") == len(PLOTS)
+    assert not re.search(r"""(src|href)=["'](?!data:)""", html) and "<script" not in html and "@import" not in html
+    assert "tokengym compare s.yaml --out &#39;a b&#39;" in html
+    assert "1 of 3 failed" in html and "Traceback (most recent call last)" in html
+    assert "Not run: KLTree/sb3-ppo/seed-0" in html
+
+
+def test_what_an_agent_said_is_escaped(small):
+    study, out = small
+    html = write_report(collect(study, out), out, command="x").html.read_text()
+    assert "a b &lt;b&gt;&amp;" in html and "a b <b>&" not in html
+
+
+def test_the_summary_holds_no_time_and_is_the_same_again(small):
+    study, out = small
+    first = write_report(collect(study, out), out, command="x").summary.read_text()
+    assert write_report(collect(study, out), out, command="y").summary.read_text() == first
+    content = json.loads(first)
+    assert "seconds" not in first
+    assert content["failures"] == {"Copy/sac/seed-1": "ValueError: loss is NaN"}
+    assert set(content["environments"]["Copy"]["scores"]["ppo"]) == {"0", "1", "2"}
+
+
+def test_a_seal_without_a_score_is_corrupt(tmp_path):
+    study = make_study(environments=("Copy",), algorithms=("ppo",), seeds=1)
+    folder = write_run(tmp_path, study.runs()[0])
+    folder.finish({"tokens": 1})
+    with pytest.raises(TokenGymError, match="its seal holds no score"):
+        collect(study, tmp_path)

@@ -1,0 +1,127 @@
+"""Studies: what a YAML file may say, what it becomes, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tokengym.algorithms.registry import ALGORITHMS
+from tokengym.envs.errors import TokenGymError
+from tokengym.envs.registration import list_ids
+from tokengym.experiments.study import RunSpec, load_study, study_from_mapping, study_to_mapping
+
+STUDIES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*.yaml"))
+
+
+def small(**changes):
+    return {
+        "name": "small",
+        "total_tokens": 100,
+        "seeds": [3, 4],
+        "environments": {"Copy": {}, "Lattice": {"total_tokens": 500}},
+        "algorithms": {
+            "ppo": {"config": {"learning_rate": 0.001}, "overrides": {"Lattice": {"learning_rate": 0.01}}},
+            "dqn": {"environments": ["Copy"]},
+        },
+        **changes,
+    }
+
+
+def test_a_study_is_the_product_of_environments_algorithms_and_seeds():
+    runs = study_from_mapping(small()).runs()
+    assert [run.name for run in runs] == [
+        "Copy/ppo/seed-3",
+        "Copy/dqn/seed-3",
+        "Lattice/ppo/seed-3",
+        "Copy/ppo/seed-4",
+        "Copy/dqn/seed-4",
+        "Lattice/ppo/seed-4",
+    ]
+
+
+def test_overrides_apply_on_their_environment_only():
+    by_name = {run.name: run for run in study_from_mapping(small()).runs()}
+    assert by_name["Copy/ppo/seed-3"].config == {"learning_rate": 0.001}
+    assert by_name["Lattice/ppo/seed-3"].config == {"learning_rate": 0.01}
+
+
+def test_all_algorithms_have_the_budget_of_the_environment():
+    budgets = {(run.environment, run.total_tokens) for run in study_from_mapping(small()).runs()}
+    assert budgets == {("Copy", 100), ("Lattice", 500)}
+
+
+def test_seeds_and_budget_can_be_changed_for_all():
+    study = study_from_mapping(small()).with_changes(seeds=[9], total_tokens=50)
+    assert {(run.seed, run.total_tokens) for run in study.runs()} == {(9, 50)}
+
+
+def test_a_number_of_seeds_stands_for_the_first_ones():
+    assert study_from_mapping(small(seeds=3)).seeds == (0, 1, 2)
+
+
+def test_an_environment_with_beta_is_scored_by_sampled_play_and_others_by_greedy():
+    runs = study_from_mapping(small(environments={"Copy": {}, "Lattice": {"beta": 0.2}})).runs()
+    assert {run.environment: run.score_by for run in runs} == {"Copy": "greedy", "Lattice": "sampled"}
+
+
+def test_a_run_survives_its_dictionary_and_its_hash_tells_runs_apart():
+    runs = study_from_mapping(small()).runs()
+    assert [RunSpec.from_dict(run.to_dict()) for run in runs] == runs
+    assert len({run.hash for run in runs}) == len(runs)
+
+
+def test_a_study_survives_its_mapping():
+    study = study_from_mapping(small(evaluation={"points": 4}))
+    assert study_from_mapping(yaml.safe_load(yaml.safe_dump(study_to_mapping(study), sort_keys=False))) == study
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "total_tokens: 10\nenvironments: {Copy: }\nalgorithms: {ppo: {config: {a: 1e-3, b: -2E+4, c: 1.5e3}}}\n"
+    )
+    assert load_study(path).algorithms[0].config == {"a": 0.001, "b": -20000.0, "c": 1500.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"total_token": 5}, "unknown key of study 'total_token'.*'total_tokens'"),
+        ({"evaluation": {"episode": 5}}, "unknown key of evaluation 'episode'.*'episodes'"),
+        ({"environments": {"Copy": {"arg": 1}}}, "unknown key of environment 'Copy' 'arg'"),
+        (
+            {"algorithms": {"ppo": {"overrides": {"Lattic": {}}}}},
+            "unknown environment of algorithm 'ppo' 'Lattic'.*'Lattice'",
+        ),
+        ({"total_tokens": 0}, "'Copy' has no budget"),
+        ({"environments": {"Copy": {"total_tokens": -5}}}, "must not be negative, got -5"),
+        ({"total_tokens": "many"}, "must be a whole number, got 'many'"),
+        ({"seeds": [1, 1]}, "repeats a seed"),
+        ({"seeds": []}, "at least one environment, one algorithm and one seed"),
+        ({"seeds": [-1]}, "whole numbers from 0 on"),
+        ({"evaluation": {"seed": 3}}, "3 is a training seed and the evaluation seed"),
+        ({"evaluation": {"episodes": 0}}, "episodes must be greater than 0, got 0"),
+        ({"environments": {"a/b": {}}}, "the environment name 'a/b' becomes a folder"),
+        ({"environments": {"Copy": {"beta": 0}}}, "beta is a positive number"),
+        ({"environments": {"Copy": {"score": "best"}}}, "'greedy' or 'sampled', got 'best'"),
+        ({"algorithms": []}, "algorithms must be a mapping"),
+    ],
+)
+def test_a_wrong_study_is_refused_with_the_value_and_what_was_expected(changes, message):
+    with pytest.raises(TokenGymError, match=message):
+        study_from_mapping(small(**changes))
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
+    with pytest.raises(TokenGymError, match=r"cannot read study .*none\.yaml"):
+        load_study(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(TokenGymError, match=r"bad\.yaml.*not valid YAML"):
+        load_study(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_committed_studies_ask_only_for_what_is_there(path):
+    for run in load_study(path).runs():
+        assert run.env_id in list_ids()
+        ALGORITHMS[run.algorithm].Config().replace(**run.config)
