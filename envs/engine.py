@@ -89,6 +89,7 @@ class Engine:
         self.over = np.ones(num_rows, np.bool_)
         self._num_over = num_rows
         self._num_actions = vocabulary.num_actions
+        self._too_large = np.array(vocabulary.num_actions, np.uint64)
         self._all: Rows = np.arange(num_rows)
         self._replaces = task.context == "turn"
         self._turns_of_one = task.max_turn_tokens == 1
@@ -107,10 +108,12 @@ class Engine:
         """
         where, order = self._rows(rows)
         values = np.asarray(starts)
-        if values.dtype.kind not in "iu" or (values.dtype.kind == "i" and values.size and values.min() < 0):
+        if values.size and (values.dtype.kind not in "iu" or (values.dtype.kind == "i" and values.min() < 0)):
             raise TokenGymError(f"starts={starts!r}: give integers in 0 … 2**64 - 1, for example from derive_start")
         if values.shape not in ((), (len(where),)):
             raise TokenGymError(f"{values.shape} starts for {len(where)} rows: give one for each row, or one for all")
+        if not len(where):
+            return
         values = np.broadcast_to(values.astype(np.uint64), (len(where),))
         if order is not None:
             values = values[order]
@@ -118,7 +121,7 @@ class Engine:
         self._num_over = int(np.count_nonzero(self.over))
         self._random.seed_rows(where, values)
         reply = self.task.start(self._state, where, self._random)
-        most = int(reply.counts.max()) if len(reply.counts) else 0
+        most = int(reply.counts.max())
         if 1 + most >= self.task.max_length:
             row = int(np.argmax(reply.counts))
             raise TokenGymError(
@@ -161,7 +164,7 @@ class Engine:
         m = len(where)
         amounts = np.asarray(counts)
         given = np.asarray(tokens)
-        if given.ndim != 2 or amounts.shape != (m,) or amounts.dtype.kind not in "iu" or len(given) != m:
+        if given.ndim != 2 or amounts.shape != (m,) or (m and amounts.dtype.kind not in "iu") or len(given) != m:
             raise TokenGymError(
                 f"append to {m} rows takes tokens of shape ({m}, K) and integer counts of shape ({m},), "
                 f"got {given.shape} and {amounts.dtype} {amounts.shape}"
@@ -300,7 +303,7 @@ class Engine:
         if said.dtype != np.int64 or not said.flags.c_contiguous:
             said = np.ascontiguousarray(said, np.int64)
         # Negative ids are huge as unsigned ones, so one comparison finds both kinds of wrong id.
-        if said.size and np.maximum.reduce(said.view(np.uint64), axis=None) >= self._num_actions:
+        if np.count_nonzero(said.view(np.uint64) >= self._too_large):
             wrong = said[(said < 0) | (said >= self._num_actions)]
             raise TokenGymError(
                 f"token {int(wrong[0])} cannot be said: the agent's tokens are 0 … {self._num_actions - 1}"

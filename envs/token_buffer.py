@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from .task import Reply, Rows
 
+_ONE = np.array(1, np.int32)  # NumPy adds an array of one number in half the time of a Python one
+
 
 class TokenBuffer:
     """The tokens of n rows, and how many each row has.
@@ -41,7 +43,7 @@ class TokenBuffer:
         """Puts one token after those of each of `rows`, which must have room for it."""
         if len(rows) == self._num_rows:
             self._flat.put(self._first + self.lengths, actions)
-            self.lengths += 1
+            np.add(self.lengths, _ONE, out=self.lengths)
         else:
             lengths = self.lengths[rows]
             self._flat.put(self._first[rows] + lengths, actions)
@@ -52,12 +54,12 @@ class TokenBuffer:
     def show(self, rows: Rows, reply: Reply | None) -> None:
         """Replaces the observations of `rows` by `bos` and as much of the reply as fits; None is the empty reply."""
         if reply is None:
-            width, said, lengths = 0, None, np.ones(len(rows), np.int32)
+            width, said, counts = 0, None, np.zeros(len(rows), np.int32)
         else:
-            width = min(reply.tokens.shape[1], self._limit - 1)
-            said, lengths = self._padded(reply)[:, :width], reply.counts + 1
-            if width < reply.tokens.shape[1]:
-                lengths = np.minimum(lengths, self._limit)
+            width, said, counts = reply.tokens.shape[1], self._padded(reply), reply.counts
+            if width >= self._limit:
+                width = self._limit - 1
+                said, counts = said[:, :width], np.minimum(counts, width)
         columns = 1 + width
         # Columns past the longest observation hold nothing but padding already.
         dirty = max(self._longest, columns)
@@ -66,14 +68,14 @@ class TokenBuffer:
                 self.tokens[:, 1:columns] = said
             if dirty > columns:
                 self.tokens[:, columns:dirty] = self._pad
-            self.lengths[:] = lengths
+            np.add(counts, _ONE, out=self.lengths, casting="same_kind")
             self._longest = columns
         else:
             block = np.full((len(rows), dirty - 1), self._pad, np.int32)
             if said is not None:
                 block[:, :width] = said
             self.tokens[rows, 1:dirty] = block
-            self.lengths[rows] = lengths
+            self.lengths[rows] = counts + 1
             self._longest = dirty
 
     def extend(self, rows: Rows, reply: Reply) -> None:

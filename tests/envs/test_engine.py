@@ -247,6 +247,17 @@ def test_bad_input_is_refused_and_changes_nothing(call, message):
     assert [row_of(engine, row) for row in range(3)] == before
 
 
+def test_no_rows_are_a_batch_too(task):
+    engine = Engine(task, 2)
+    engine.reset([], [])
+    assert engine.over.all()
+    engine.reset(None, 3)
+    before = [row_of(engine, row) for row in range(2)]
+    result = engine.append([], np.zeros((0, 2), int), [])
+    assert result.rewards.shape == result.terminated.shape == result.said.shape == (0,)
+    assert [row_of(engine, row) for row in range(2)] == before
+
+
 def test_an_engine_runs_tasks_and_nothing_else():
     with pytest.raises(TokenGymError, match="task='Lattice' is no Task: make one, for example with make_task"):
         Engine("Lattice", 1)  # type: ignore[arg-type]
