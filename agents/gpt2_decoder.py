@@ -103,9 +103,10 @@ class GPT2Decoder(LeanDecoder):
 
     def _finish(self, layer: int, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         bias, weight, norm, inner_bias, inner_weight, outer_bias, outer_weight = self._rest[layer]
-        x = torch.addmm(bias, attended, weight).add_(x)
+        # In place: the products are added to the residual stream without a copy of it.
+        x.addmm_(attended, weight).add_(bias)
         h = self._activation(torch.addmm(inner_bias, torch.layer_norm(x, *norm), inner_weight))
-        return torch.addmm(outer_bias, h, outer_weight).add_(x)
+        return x.addmm_(h, outer_weight).add_(outer_bias)
 
     def _normalise(self, x: torch.Tensor) -> torch.Tensor:
         return torch.layer_norm(x, *self._norms[-1])

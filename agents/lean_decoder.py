@@ -9,8 +9,8 @@ import torch
 
 from .trunk import Decoder
 
-CHUNK = 64
-"""Columns by which the cache grows."""
+CHUNK = 128
+"""Columns that the cache starts with; it doubles from there, up to the context."""
 
 MAX_SCORES = 1 << 24
 """Attention scores held at once while prompts are read; more rows than that allows are read in groups."""
@@ -70,7 +70,7 @@ class LeanDecoder(Decoder):
 
     @abstractmethod
     def _finish(self, layer: int, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        """Output (N, D) of a layer from its input (N, D) and what its heads attended to (N, H·d)."""
+        """Output (N, D) from a layer's input (N, D), which may be overwritten, and what it attended to (N, H·d)."""
 
     @abstractmethod
     def _normalise(self, x: torch.Tensor) -> torch.Tensor:
@@ -100,7 +100,7 @@ class LeanDecoder(Decoder):
     def _grow(self, needed: int) -> None:
         if needed <= self._capacity:
             return
-        capacity = min(-(-needed // CHUNK) * CHUNK, self._max_length + 1)
+        capacity = min(max(needed, CHUNK, 2 * self._capacity), self._max_length + 1)
         for layer, old in enumerate(self._cache):
             new = old.new_zeros(*old.shape[:3], capacity, self._head_dim)
             new[:, :, :, : self._capacity] = old

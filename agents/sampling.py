@@ -99,7 +99,7 @@ class Sampler:
             actions = log_probs.argmax(dim=-1, keepdim=True)
         else:
             # Double precision: the last cumulative probability then exceeds every draw, and small ones are not lost.
-            cumulative = log_probs.double().exp_().cumsum(dim=-1)
+            cumulative = log_probs.exp().cumsum(dim=-1, dtype=torch.float64)
             draws = torch.rand((len(logits), 1), generator=self.generator, dtype=torch.float64).to(logits.device)
             actions = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
             actions.clamp_(max=logits.shape[-1] - 1)

@@ -97,10 +97,11 @@ def test_grouped_query_attention_decodes_exactly():
         assert_same_outputs(out, final_states(agent, tokens, lengths))
 
 
-def test_a_cache_grows_past_its_first_chunk():
+def test_a_cache_grows_past_its_first_chunk(monkeypatch):
+    monkeypatch.setattr("tokengym.agents.lean_decoder.CHUNK", 8)
     agent = make_agent("gpt2-tiny", max_length=150)
     session, tokens = agent.session(3), random_tokens(3, length=150)
-    for lengths in ([63, 60, 1], [64, 61, 2], [65, 64, 3], [66, 130, 150], [67, 131, 150]):
+    for lengths in ([7, 6, 1], [8, 7, 2], [9, 8, 3], [17, 16, 4], [66, 130, 150], [67, 131, 150]):
         lengths = np.array(lengths)
         out = session.step(padded(tokens, lengths), lengths)
         assert_same_outputs(out, final_states(agent, tokens, lengths), heads=("policy",))
