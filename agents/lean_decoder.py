@@ -53,6 +53,7 @@ class LeanDecoder(Decoder):
         self._head_dim = head_dim
         self._max_length = max_length
         self._device = like.device
+        self._all = np.arange(num_rows)
         self._cached = np.zeros(num_rows, dtype=np.int64)
         self._capacity = 0
         self._cache = [like.new_zeros(2, num_rows, num_cached_heads, 0, head_dim) for _ in range(num_layers)]
@@ -79,13 +80,12 @@ class LeanDecoder(Decoder):
     @torch.inference_mode()
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """See `Decoder.extend`."""
-        index = np.arange(self._num_rows) if rows is None else rows
+        index = self._all if rows is None else rows
         counts = ends - starts
-        # Idle rows may take part in a step and write one column behind their end, hence the one more.
-        self._grow(max(int(ends.max()), int(self._cached.max()) + 1))
+        self._grow(int(ends.max()))
         single = counts == 1
         if single.all():
-            features = self._step(rows, tokens[np.arange(len(index)), starts], starts)
+            features = self._step(rows, tokens[self._all[: len(index)], starts], starts)
         elif not single.any():
             features = self._read(index, tokens, starts, counts)
         else:
@@ -114,6 +114,7 @@ class LeanDecoder(Decoder):
             # column behind their end, is overwritten before it is ever looked at.
             all_ids = np.zeros(self._num_rows, dtype=ids.dtype)
             all_positions = self._cached.copy()
+            self._grow(int(all_positions.max()) + 1)
             all_ids[rows], all_positions[rows] = ids, positions
             return self._step(None, all_ids, all_positions)[torch.from_numpy(rows).to(self._device)]
         where = torch.from_numpy(positions).to(self._device)

@@ -107,7 +107,10 @@ class Session:
         self._check_lengths(lengths, width, tokens.shape[1])
         everyone = rows is None
         cached_lengths = self._lengths if everyone else self._lengths[index]
-        starts = common_prefix(tokens[:, :width], self._tokens[:, :width] if everyone else self._tokens[index, :width])
+        cached = self._tokens[:, :width] if everyone else self._tokens[index, :width]
+        if everyone and width <= self._agent.max_length and self._grew_by_one(tokens[:, :width], cached, lengths):
+            return self._append(tokens, lengths)
+        starts = common_prefix(tokens[:, :width], cached)
         np.minimum(starts, lengths, out=starts)
         unchanged = (starts == lengths) & (cached_lengths == lengths)
         starts[starts == lengths] -= 1  # a shorter prefix than the cached one: read its last token again
@@ -122,6 +125,22 @@ class Session:
             self._read(index[fresh], tokens[fresh], starts[fresh], lengths[fresh], appended[fresh])
         self._remember(index, tokens, starts, lengths, width, bool((appended & (starts + 1 == lengths)).all()))
         return self._agent.apply_heads([self._gather(f, rows) for f in self._features], self.heads)
+
+    def _grew_by_one(self, tokens: np.ndarray, cached: np.ndarray, lengths: np.ndarray) -> bool:
+        """Whether every row is its cached self and one token: the common case, told with few operations."""
+        # Behind a row's end the cache holds -1, so the first difference is there or earlier.
+        first = (tokens != cached).argmax(axis=1)
+        return bool((first == self._lengths).all() and (lengths == first + 1).all())
+
+    def _append(self, tokens: np.ndarray, lengths: np.ndarray) -> StepOutput:
+        """`step` for rows that all grew by one token."""
+        starts = self._lengths
+        new = tokens[self._every_row, starts]
+        self._check_range(new)
+        self._features = [decoder.extend(None, tokens, starts, lengths) for decoder in self._decoders]
+        self._tokens[self._every_row, starts] = new
+        self._lengths = lengths.copy()
+        return self._agent.apply_heads([self._gather(f, None) for f in self._features], self.heads)
 
     def _read(
         self,
@@ -182,6 +201,9 @@ class Session:
         else:
             positions = np.arange(width)
             new = tokens[:, :width][(positions >= starts[:, None]) & (positions < lengths[:, None])]
+        self._check_range(new)
+
+    def _check_range(self, new: np.ndarray) -> None:
         size = self._agent.vocabulary.size
         if int(new.min()) < 0 or int(new.max()) >= size:
             wrong = int(new[(new < 0) | (new >= size)][0])
