@@ -19,11 +19,11 @@ NAMESPACE = "tokengym"
 
 TASKS: dict[str, str] = {
     "TokenBandit": "tokengym.envs.tasks.diagnostics:TokenBandit",
-    "Probe1": "tokengym.envs.tasks.diagnostics:Probe1",
-    "Probe2": "tokengym.envs.tasks.diagnostics:Probe2",
-    "Probe3": "tokengym.envs.tasks.diagnostics:Probe3",
-    "Probe4": "tokengym.envs.tasks.diagnostics:Probe4",
-    "Probe5": "tokengym.envs.tasks.diagnostics:Probe5",
+    "Probe1": "tokengym.envs.tasks.probes:Probe1",
+    "Probe2": "tokengym.envs.tasks.probes:Probe2",
+    "Probe3": "tokengym.envs.tasks.probes:Probe3",
+    "Probe4": "tokengym.envs.tasks.probes:Probe4",
+    "Probe5": "tokengym.envs.tasks.probes:Probe5",
     "Copy": "tokengym.envs.tasks.diagnostics:Copy",
     "KLTree": "tokengym.envs.tasks.tree:KLTree",
     "KeywordCover": "tokengym.envs.tasks.keywords:KeywordCover",

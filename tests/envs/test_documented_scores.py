@@ -10,7 +10,9 @@ from tokengym.envs.exact import solve
 from tokengym.envs.registration import make_task
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "environments"
-ROW = re.compile(r"^\| `(?P<call>\w+\(.*?\))` \| (?P<numbers>[^|]+ ± .*) \|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| `(?P<call>\w+\(.*?\))` \| (?P<numbers>(?:[^|]+ ± [^|]+\|){2}(?:[^|]+\|){3}[^|]+)\|$", re.MULTILINE
+)
 ROWS = [
     (match["call"], match["numbers"])
     for page in sorted(PAGES.glob("*.md"))

@@ -10,9 +10,10 @@ from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import evaluate_policy, optimal_policy, solve
 from tokengym.envs.finite import FiniteTask, Initial, Transition
-from tokengym.envs.tasks.diagnostics import Copy, Probe5, TokenBandit
+from tokengym.envs.tasks.diagnostics import Copy, TokenBandit
 from tokengym.envs.tasks.keywords import KeywordCover
 from tokengym.envs.tasks.lattice import Lattice
+from tokengym.envs.tasks.probes import Probe5
 from tokengym.envs.tasks.tree import KLTree
 from tokengym.envs.tasks.wordle import WordleMini
 from tokengym.envs.vocabulary import Vocabulary

@@ -6,7 +6,8 @@ import pytest
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.diagnostics import Copy, Probe1, Probe2, Probe3, Probe4, Probe5, TokenBandit
+from tokengym.envs.tasks.diagnostics import Copy, TokenBandit
+from tokengym.envs.tasks.probes import Probe1, Probe2, Probe3, Probe4, Probe5
 
 EXACT = {"rel": 0, "abs": 1e-9}
 
