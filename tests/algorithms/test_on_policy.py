@@ -134,7 +134,7 @@ def test_log_probabilities_of_another_policy_are_refused():
     algorithm = PPO("tokengym/Copy-v0", seed=0, rollout_tokens=30)
     episodes = algorithm.collect()
     episodes.log_probs[episodes.agent_mask] -= 0.01
-    with pytest.raises(TokenGymError, match="expected 1 within 0.0001"):
+    with pytest.raises(TokenGymError, match="expected 1 within"):
         algorithm.update(episodes)
 
 
