@@ -12,12 +12,13 @@ from torch import Tensor
 
 from ..agents.session import StepOutput
 from ..envs.errors import TokenGymError
-from .base import Algorithm, derive_seed
+from .base import Algorithm
 from .batch import Batch
 from .config import AlgorithmConfig
 from .episodes import Episodes
 from .replay import EpisodeReplay, Prioritisation, ReplaySample
 from .schedules import linear
+from .seeds import derive_seed
 from .targets import EpisodeGrid, n_step_targets, trace_targets
 
 
