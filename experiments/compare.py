@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ..envs.errors import TokenGymError
 from .runner import Event, run_study
-from .study import RunSpec, Study, load_study
+from .study import RunSpec, Study
+from .study_file import load_study
 
 if TYPE_CHECKING:
     from .cli import CompareOptions, ReportOptions

@@ -261,9 +261,10 @@ def _style() -> Iterator[None]:
 
 
 def _grid(count: int, *, height: float = 2.9, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    columns = min(count, 3)
+    columns = 2 if count in (2, 4) else min(count, 3)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(3.75 * columns + 0.3 * (columns == 1), height * rows + 0.7), layout="constrained")
+    width = {1: 6.5, 2: 5.0, 3: 3.75}[columns]
+    figure = Figure(figsize=(width * columns, height * rows + 0.7), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
     for axis in axes[count:]:
         axis.set_visible(False)

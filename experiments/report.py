@@ -16,7 +16,7 @@ import yaml
 from . import tables
 from .plots import colours, save_plots
 from .results import RunResult, StudyResults, summary
-from .study import study_to_mapping
+from .study_file import study_to_mapping
 
 _CAPTIONS = {
     "scores": (

@@ -1,16 +1,4 @@
-"""A study: environments × algorithms × seeds with equal token budgets, read from YAML into frozen dataclasses.
-
-A study file names everything that decides a result, so that the file and the commit are enough to repeat it:
-
-    name: first
-    total_tokens: 20000
-    seeds: [0, 1, 2]
-    environments:
-      Copy: {kwargs: {num_tokens: 8, length: 3}}
-      KLTree: {agent: table, beta: 0.2}
-    algorithms:
-      ppo: {config: {learning_rate: 0.001}, overrides: {KLTree: {kl_coef: 0.2}}}
-      sb3-ppo: {reference: true}
+"""A study: environments × algorithms × seeds with equal token budgets, as frozen dataclasses.
 
 Every algorithm has one configuration for all environments; what differs on an environment stands under `overrides` and
 is printed in the report. Budgets belong to environments, so that all algorithms have the same.
@@ -24,14 +12,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import yaml
+from typing import Any, Literal
 
 from ..envs.errors import TokenGymError, unknown_name
+from .mappings import build
 
-SpecT = TypeVar("SpecT")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -169,8 +154,8 @@ class RunSpec:
             TokenGymError: If a key is unknown or missing.
         """
         values = dict(data)
-        values["evaluation"] = _build(EvaluationSpec, "evaluation", values.get("evaluation", {}))
-        return _build(cls, "run", values)
+        values["evaluation"] = build(EvaluationSpec, "evaluation", values.get("evaluation", {}))
+        return build(cls, "run", values)
 
     @property
     def hash(self) -> str:
@@ -266,140 +251,6 @@ class Study:
             same = tuple(dataclasses.replace(environment, total_tokens=0) for environment in study.environments)
             study = dataclasses.replace(study, total_tokens=total_tokens, environments=same)
         return study
-
-
-def load_study(path: str | Path) -> Study:
-    """Read a study from a YAML file.
-
-    Raises:
-        TokenGymError: If the file is missing or is no YAML mapping, or a key or value is wrong; names the nearest keys.
-    """
-    path = Path(path)
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise TokenGymError(f"cannot read study {str(path)!r}: {error.strerror or error}; give a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TokenGymError(f"study {str(path)!r} is not valid YAML: {' '.join(str(error).split())}") from error
-    return study_from_mapping(data, default_name=path.stem)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, to which 1e-3 is a number, as in YAML 1.2 and everywhere else, and not a text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"), list("-+0123456789")
-)
-
-
-def study_from_mapping(data: Any, default_name: str = "study") -> Study:
-    """Build a study from the mapping that its YAML file holds.
-
-    Raises:
-        TokenGymError: If a key is unknown or a value has the wrong type or range.
-    """
-    values = _mapping("study", data)
-    values.setdefault("name", default_name)
-    seeds = values.get("seeds", (0, 1, 2))
-    values["seeds"] = tuple(range(seeds)) if _is_int(seeds) else tuple(_integers("seeds", seeds))
-    values["evaluation"] = _build(EvaluationSpec, "evaluation", _mapping("evaluation", values.get("evaluation")))
-    values["environments"] = tuple(
-        _named(EnvironmentSpec, "environment", name, entry)
-        for name, entry in _mapping("environments", values.get("environments")).items()
-    )
-    algorithms = []
-    for name, entry in _mapping("algorithms", values.get("algorithms")).items():
-        entry = _mapping(f"algorithm {name!r}", entry)
-        if entry.get("environments") is not None:
-            entry["environments"] = tuple(entry["environments"])
-        overrides = _mapping(f"overrides of {name!r}", entry.get("overrides"))
-        entry["overrides"] = {
-            key: _mapping(f"overrides of {name!r} on {key!r}", value) for key, value in overrides.items()
-        }
-        algorithms.append(_named(AlgorithmSpec, "algorithm", name, entry))
-    values["algorithms"] = tuple(algorithms)
-    return _build(Study, "study", values)
-
-
-def study_to_mapping(study: Study) -> dict[str, Any]:
-    """Return the mapping from which `study_from_mapping` rebuilds the study, without what is left at its default."""
-    data = _without_defaults(study)
-    data["seeds"] = list(study.seeds)
-    data["evaluation"] = _without_defaults(study.evaluation)
-    for key, specs in (("environments", study.environments), ("algorithms", study.algorithms)):
-        data[key] = {}
-        for spec in specs:
-            entry = _without_defaults(spec)
-            del entry["name"]
-            if "environments" in entry:
-                entry["environments"] = list(entry["environments"])
-            data[key][spec.name] = entry
-    return data
-
-
-def _without_defaults(spec: Any) -> dict[str, Any]:
-    kept = {}
-    for item in dataclasses.fields(spec):
-        value = getattr(spec, item.name)
-        default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-        if value != default:
-            kept[item.name] = value
-    return kept
-
-
-def _named(kind: type[SpecT], noun: str, name: Any, entry: Any) -> SpecT:
-    return _build(kind, f"{noun} {name!r}", {**_mapping(f"{noun} {name!r}", entry), "name": str(name)})
-
-
-def _build(kind: type[SpecT], noun: str, values: Mapping[str, Any]) -> SpecT:
-    known = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise unknown_name(f"key of {noun}", str(key), list(known))
-    for key, item in known.items():
-        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if required and key not in values:
-            raise TokenGymError(f"{noun} lacks the key {key!r}")
-        if key in values:
-            _check_type(noun, key, item.type, values[key])
-    return kind(**values)
-
-
-def _check_type(noun: str, key: str, annotation: Any, value: Any) -> None:
-    checks = {
-        "int": (_is_int, "a whole number"),
-        "float": (_is_number, "a number"),
-        "float | None": (lambda v: v is None or _is_number(v), "a number or nothing"),
-        "str": (lambda v: isinstance(v, str), "a text"),
-        "bool": (lambda v: isinstance(v, bool), "true or false"),
-        "dict[str, Any]": (lambda v: isinstance(v, Mapping), "a mapping"),
-    }
-    check, expected = checks.get(str(annotation), (None, ""))
-    if check is not None and not check(value):
-        raise TokenGymError(f"{noun}: {key} must be {expected}, got {value!r}")
-
-
-def _mapping(noun: str, value: Any) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise TokenGymError(f"{noun} must be a mapping of keys to values, got {value!r}")
-    return dict(value)
-
-
-def _integers(noun: str, value: Any) -> list[int]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or not all(_is_int(v) and v >= 0 for v in value):
-        raise TokenGymError(f"{noun} must be a number of seeds or a list of whole numbers from 0 on, got {value!r}")
-    return list(value)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _positive(noun: str, name: str, value: float) -> None:

@@ -8,7 +8,8 @@ import yaml
 from tokengym.algorithms.registry import ALGORITHMS
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.registration import list_ids
-from tokengym.experiments.study import RunSpec, load_study, study_from_mapping, study_to_mapping
+from tokengym.experiments.study import RunSpec
+from tokengym.experiments.study_file import load_study, study_from_mapping, study_to_mapping
 
 STUDIES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*.yaml"))
 
