@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from .agent import Agent, Evaluation
 from .build import build_agent
+from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, RandomPlayer
 from .sampling import Sampler
 from .session import Session, StepOutput
 
-__all__ = ["Agent", "Evaluation", "Sampler", "Session", "StepOutput", "build_agent"]
+__all__ = [
+    "Agent",
+    "Evaluation",
+    "ExpertPlayer",
+    "HumanPlayer",
+    "OptimalPlayer",
+    "RandomPlayer",
+    "Sampler",
+    "Session",
+    "StepOutput",
+    "build_agent",
+]

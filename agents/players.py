@@ -1,0 +1,156 @@
+"""Players that do not learn: random, the exact optimum, a task's own expert, a person at the keyboard."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..envs.errors import TokenGymError
+from ..envs.exact import solve
+from ..envs.finite import FiniteTask
+from ..envs.vocabulary import Vocabulary
+
+
+class Player(ABC):
+    """Chooses actions from probabilities; `predict` has the signature of `Agent.predict`.
+
+    Args:
+        vocabulary: what can be said.
+        seed: starts the generator that stochastic choices draw from.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, seed: int = 0):
+        self.vocabulary = vocabulary
+        self._generator = np.random.default_rng(seed)
+
+    @abstractmethod
+    def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities of the next token, float64 (m, A), for tokens (m, L), lengths (m,) and masks (m, A) or None."""
+
+    def predict(
+        self,
+        observation: dict[str, np.ndarray],
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+    ) -> tuple[Any, None]:
+        """Choose actions for one observation (`tokens` (L,), `length` (1,)) or a batch ((n, L) and (n, 1)).
+
+        Returns:
+            The action, np.int64 for a single observation and int64 (n,) for a batch, and None: there is no state.
+        """
+        tokens = np.asarray(observation["tokens"]).astype(np.int32, copy=False)
+        lengths = np.asarray(observation["length"]).astype(np.int64).reshape(-1)
+        masks = None if action_masks is None else np.atleast_2d(np.asarray(action_masks, dtype=bool))
+        probabilities = self.probabilities(np.atleast_2d(tokens), lengths, masks)
+        if deterministic:
+            actions = probabilities.argmax(axis=1)
+        else:
+            cumulative = probabilities.cumsum(axis=1)
+            draws = self._generator.random((len(lengths), 1)) * cumulative[:, -1:]
+            actions = (cumulative <= draws).sum(axis=1)
+        return (actions[0] if tokens.ndim == 1 else actions), None
+
+
+class RandomPlayer(Player):
+    """Says any token, or any legal one where masks are given, with equal probability."""
+
+    def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """See `Player.probabilities`."""
+        allowed = np.ones((len(tokens), self.vocabulary.num_actions)) if masks is None else masks.astype(np.float64)
+        return allowed / allowed.sum(axis=1, keepdims=True)
+
+
+class OptimalPlayer(Player):
+    """Plays a finite task as well as anyone can who sees what the agent sees; solved exactly when it is made.
+
+    Args:
+        task: a finite task, small enough for `solve`.
+        masked: whether it keeps to the legal tokens.
+    """
+
+    def __init__(self, task: FiniteTask, masked: bool = False):
+        super().__init__(task.vocabulary)
+        self._policy = solve(task, masked=masked).policy("optimal")
+
+    def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """See `Player.probabilities`; one-hot. Masks change nothing: ask for a masked player instead."""
+        return self._policy(np.asarray(tokens), np.asarray(lengths))
+
+
+class ExpertPlayer(Player):
+    """Follows the task's own expert, which may know what the agent cannot see.
+
+    Args:
+        env: an `Engine`, or an environment that has one (`env.unwrapped.engine`); its rows are the ones observed.
+    """
+
+    def __init__(self, env: Any):
+        unwrapped = getattr(env, "unwrapped", env)
+        self._engine = getattr(unwrapped, "engine", unwrapped)
+        super().__init__(self._engine.task.vocabulary)
+
+    def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """See `Player.probabilities`; one-hot.
+
+        Raises:
+            TokenGymError: if the observations are not those of the environment, or its task knows no expert.
+        """
+        engine = self._engine
+        seen = np.arange(engine.tokens.shape[1]) < engine.lengths[:, None]
+        if not np.array_equal(lengths, engine.lengths) or not np.array_equal(
+            np.where(seen, tokens, 0), np.where(seen, engine.tokens, 0)
+        ):
+            raise TokenGymError(
+                "the expert was shown observations of another environment than the one that it was made for; make an "
+                "ExpertPlayer for the environment that is played, and let it see all rows"
+            )
+        actions = engine.expert(None)
+        if actions is None:
+            raise TokenGymError(f"the task {engine.task.name!r} has no expert; use an OptimalPlayer or a RandomPlayer")
+        return np.eye(self.vocabulary.num_actions)[actions]
+
+
+class HumanPlayer(Player):
+    """Shows what an agent would see, and asks for the name of the next token.
+
+    Args:
+        vocabulary: names the tokens.
+        ask: prints a prompt and returns a line, like `input`.
+        show: prints a line.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        ask: Callable[[str], str] = input,
+        show: Callable[[str], object] = print,
+    ):
+        super().__init__(vocabulary)
+        self._ask = ask
+        self._show = show
+
+    def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """See `Player.probabilities`; one-hot on what the person said. Asks again until it is a token that can be said.
+
+        Raises:
+            TokenGymError: if more than one row is shown.
+        """
+        if len(tokens) != 1:
+            raise TokenGymError(f"a person plays one environment at a time, not {len(tokens)}")
+        self._show(self.vocabulary.render(tokens[0, : lengths[0]].tolist()))
+        while True:
+            name = self._ask("next token> ").strip()
+            try:
+                action = self.vocabulary.encode([name])[0]
+            except TokenGymError as error:
+                self._show(str(error))
+                continue
+            if action >= self.vocabulary.num_actions or (masks is not None and not masks[0, action]):
+                self._show(f"{name!r} cannot be said now")
+                continue
+            return np.eye(self.vocabulary.num_actions)[[action]]
