@@ -31,7 +31,7 @@ class Collector:
     A collection starts episodes until they are expected to fill its budget, and finishes every one that it started.
     Whether an episode is started never depends on how it goes, so short episodes are not favoured, as they would be
     if a collection were cut at a number of tokens. No episode is carried over an update, so neither cached keys nor
-    log-probabilities are ever older than the weights; between collections the state is three numbers and a generator.
+    log-probabilities are ever older than the weights; between collections the state is two numbers and a generator.
 
     Args:
         task: what to play.
@@ -65,7 +65,7 @@ class Collector:
         self._session: Session | None = None
         self._session_agent: Agent | None = None
         self.groups_started = 0
-        self.expected_length = float(task.max_episode_tokens)
+        self.expected_length: float | None = None
 
     def collect(
         self,
@@ -137,8 +137,8 @@ class Collector:
         else:
             assert num_tokens is not None
             running = recording.episodes_started - recording.episodes_finished + len(waiting)
-            missing = num_tokens - recording.tokens_finished - running * self.expected_length
-            wanted = math.ceil(missing / self.expected_length)
+            expected = self._expected_length(recording)
+            wanted = math.ceil((num_tokens - recording.tokens_finished - running * expected) / expected)
         groups = math.ceil(min(wanted, len(free) - len(waiting)) / self.group_size)
         if groups > 0:
             numbers = np.arange(self.groups_started, self.groups_started + groups, dtype=np.uint64)
@@ -151,6 +151,14 @@ class Collector:
             self.engine.reset(free[:count], starts)
             recording.start(free[:count], starts)
 
+    def _expected_length(self, recording: Recording) -> float:
+        """The mean length in the last collection; in the first one of what has ended, or the longest there can be."""
+        if self.expected_length is not None:
+            return self.expected_length
+        if recording.episodes_finished:
+            return recording.tokens_finished / recording.episodes_finished
+        return float(self.task.max_episode_tokens)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors, JSON-able data) from which `load_state` goes on."""
         data = {"groups_started": self.groups_started, "expected_length": self.expected_length}
@@ -160,4 +168,4 @@ class Collector:
         """Go on from a saved `state`."""
         self.sampler.set_state(tensors["generator"])
         self.groups_started = int(data["groups_started"])
-        self.expected_length = float(data["expected_length"])
+        self.expected_length = data["expected_length"]
