@@ -1,31 +1,26 @@
-"""Cached decoding against `transformers` generate, side by side: same weights, one thread, sampling in both.
-
-Run it with `python -m benchmarks.decoding`; quote the ratios only, times belong to a machine.
-"""
+"""Cached decoding against `transformers` generate: same weights, one thread, sampling in both; and how it grows."""
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from tokengym.agents import Agent, Sampler, build_agent
-from tokengym.envs.vocabulary import Vocabulary
 from transformers import GPT2Config, GPT2LMHeadModel
 
-SIZES = {"d64-l2": (64, 2, 4), "d128-l4": (128, 4, 4)}
+from tokengym.agents import Agent, Sampler, build_agent
+from tokengym.agents.seeding import seeded_initialisation
+from tokengym.envs.vocabulary import Vocabulary
+
+from .measure import Comparison, rate
+from .workload import NEW, PROMPT, ROWS, VOCABULARY
+
+SIZES = {"d 64, 2 layers": (64, 2, 4), "d 128, 4 layers": (128, 4, 4)}
 """Width, layers and heads of the models compared."""
-TOKENS, ROWS, PROMPT, NEW = 64, 64, 16, 64
 
 
 def language_model(width: int, layers: int, heads: int, positions: int) -> GPT2LMHeadModel:
     """A GPT-2 with random weights, no special tokens and no dropout."""
-    torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=TOKENS,
+        vocab_size=VOCABULARY,
         n_positions=positions,
         n_embd=width,
         n_layer=layers,
@@ -37,7 +32,8 @@ def language_model(width: int, layers: int, heads: int, positions: int) -> GPT2L
         bos_token_id=None,
         eos_token_id=None,
     )
-    return GPT2LMHeadModel(config).eval()
+    with seeded_initialisation(0):
+        return GPT2LMHeadModel(config).eval()
 
 
 def decode(agent: Agent, sampler: Sampler, prompts: np.ndarray, new: int) -> np.ndarray:
@@ -71,55 +67,64 @@ def generate(model: GPT2LMHeadModel, prompts: np.ndarray, new: int) -> np.ndarra
     return out.numpy()
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+def contest(size: str, rows: int, new: int, target: float) -> Comparison:
+    """Return the comparison of both ways to decode with one model."""
+    vocabulary, prompts = setting(rows)
+    model = language_model(*SIZES[size], positions=PROMPT + new)
+    agent, sampler = build_agent(model, vocabulary, PROMPT + new), Sampler(0)
+
+    def ours(count: int = new) -> int:
+        return decode(agent, sampler, prompts, count)[:, PROMPT:].size
+
+    def theirs(count: int = new) -> int:
+        return generate(model, prompts, count)[:, PROMPT:].size
+
+    return Comparison(
+        name="cached decoding",
+        setting=f"GPT-2 {size}; {rows} rows, {PROMPT}+{new} tokens",
+        peer="transformers generate",
+        unit="tokens/s",
+        target=target,
+        ours=rate(ours),
+        theirs=rate(theirs),
+        warm_up=[lambda: ours(4), lambda: theirs(4)],
+    )
 
 
-def measure(runs: int = 5) -> dict[str, float]:
-    """Medians over alternating runs.
+def growth(rows: int, short: int, long: int) -> Comparison:
+    """Return how much a token costs in a long text, in tokens that it costs in a short one."""
+    vocabulary, prompts = setting(rows)
+    size = "d 64, 2 layers"
+    agent = build_agent(language_model(*SIZES[size], positions=PROMPT + long), vocabulary, PROMPT + long)
+    sampler = Sampler(0)
 
-    Returns:
-        For each size, tokens/s of both, the median of the ratios and their range; and how the cost of a token grows
-        from 32 to 512 new tokens.
-    """
-    torch.set_num_threads(1)
-    vocabulary = Vocabulary(tuple(map(str, range(TOKENS))), num_actions=TOKENS, bos=0, pad=1)
-    prompts = np.random.default_rng(0).integers(2, TOKENS, (ROWS, PROMPT)).astype(np.int32)
+    def milliseconds(new: int) -> float:
+        return 1000.0 / rate(lambda: decode(agent, sampler, prompts, new)[:, PROMPT:].size)()
+
+    return Comparison(
+        name="cached decoding, cost a token",
+        setting=f"GPT-2 {size}; {rows} rows, {long} new tokens",
+        peer=f"{short} new tokens",
+        unit="ms",
+        target=3.0,
+        at_most=True,
+        ours=lambda: milliseconds(long),
+        theirs=lambda: milliseconds(short),
+        warm_up=[lambda: milliseconds(4)],
+    )
+
+
+def setting(rows: int) -> tuple[Vocabulary, np.ndarray]:
+    """Return the vocabulary and prompts, int32 (rows, PROMPT)."""
+    vocabulary = Vocabulary(tuple(map(str, range(VOCABULARY))), num_actions=VOCABULARY, bos=0, pad=1)
+    prompts = np.random.default_rng(0).integers(2, VOCABULARY, (rows, PROMPT)).astype(np.int32)
     prompts[:, 0] = vocabulary.bos
-    results: dict[str, float] = {}
-    for name, size in SIZES.items():
-        model = language_model(*size, positions=PROMPT + NEW)
-        agent, sampler = build_agent(model, vocabulary, PROMPT + NEW), Sampler(0)
-        generate(model, prompts, 4), decode(agent, sampler, prompts, 4)
-        ours, theirs = [], []
-        for _ in range(runs):
-            theirs.append(seconds(lambda m=model: generate(m, prompts, NEW)))
-            ours.append(seconds(lambda a=agent, s=sampler: decode(a, s, prompts, NEW)))
-        ratios = [t / o for o, t in zip(ours, theirs, strict=True)]
-        results[f"decoding/{name}/tokens_per_second"] = ROWS * NEW / statistics.median(ours)
-        results[f"decoding/{name}/generate_tokens_per_second"] = ROWS * NEW / statistics.median(theirs)
-        results[f"decoding/{name}/ratio"] = statistics.median(ratios)
-        results[f"decoding/{name}/ratio_low"], results[f"decoding/{name}/ratio_high"] = min(ratios), max(ratios)
-    model = language_model(*SIZES["d64-l2"], positions=PROMPT + 512)
-    agent, sampler = build_agent(model, vocabulary, PROMPT + 512), Sampler(0)
-    growths = []
-    for _ in range(runs):
-        short = min(seconds(lambda: decode(agent, sampler, prompts, 32)) for _ in range(3)) / 32
-        growths.append(seconds(lambda: decode(agent, sampler, prompts, 512)) / 512 / short)
-    results["decoding/growth_32_to_512"] = statistics.median(growths)
-    return results
+    return vocabulary, prompts
 
 
-def main() -> None:
-    """Print what `measure` returns, one line each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="alternating runs behind each median")
-    for name, value in measure(parser.parse_args().runs).items():
-        print(f"{name:45s} {value:12.2f}")
-
-
-if __name__ == "__main__":
-    main()
+def comparisons(quick: bool) -> list[Comparison]:
+    """Return the comparisons with `generate` for both sizes, and the growth from 32 to 512 new tokens."""
+    rows, new = (8, 8) if quick else (ROWS, NEW)
+    small, large = SIZES
+    lengths = (8, 32) if quick else (32, 512)
+    return [contest(small, rows, new, target=2.0), contest(large, rows, new, target=1.5), growth(rows, *lengths)]
