@@ -183,10 +183,12 @@ def _train(arguments: list[str], console: Console) -> int:
     def both(options: Any, config: Any) -> tuple[Any, Any]:
         return options, config
 
-    # The type of the configuration is known only now, so the flags' types are written here and not above.
+    kind = ALGORITHMS[name].Config
+    # Checked when it is built below: inside tyro an error would become a box of its own making.
+    unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda self: None, "__doc__": kind.__doc__})
     both.__annotations__ = {
         "options": tyro.conf.OmitArgPrefixes[TrainOptions],
-        "config": tyro.conf.OmitArgPrefixes[ALGORITHMS[name].Config],
+        "config": tyro.conf.OmitArgPrefixes[unchecked],
     }
     options, config = tyro.cli(
         both,
@@ -194,7 +196,7 @@ def _train(arguments: list[str], console: Console) -> int:
         description=f"Train {name} on one environment and write a run folder.",
         args=arguments[1:],
     )
-    return train(name, options, config, console)
+    return train(name, options, kind(**config.to_dict()), console)
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:

@@ -207,7 +207,9 @@ class _Pool:
                         worker.end()
                         worker = self.workers[index] = self._hire(index)
                     spec = waiting.pop()
-                    worker.give(spec, run_folder(self.out, spec))
+                    folder = run_folder(self.out, spec)
+                    folder.begin(spec)  # here too: a process that dies at once leaves a folder that tells what failed
+                    worker.give(spec, folder)
                     self.on_event(Event("started", spec))
             busy = [worker for worker in self.workers if worker.spec is not None]
             handles = [handle for worker in busy for handle in (worker.connection, worker.process.sentinel)]

@@ -1,0 +1,151 @@
+"""The command line: exit codes, one-line errors, and a study from one end to the other."""
+
+import json
+import subprocess
+import sys
+
+import fake_worker
+import pytest
+
+from tokengym.experiments import runner
+from tokengym.experiments.cli import main, parse_arguments
+
+STUDY = """
+name: tiny
+total_tokens: 60
+seeds: [0, 1]
+evaluation: {episodes: 20, training_episodes: 10, points: 2, samples: 1}
+environments:
+  TokenBandit: {}
+  KLTree: {beta: 0.2}
+algorithms:
+  ppo: {config: {rollout_tokens: 30, num_rows: 8}}
+  dqn: {config: {rollout_tokens: 20, num_rows: 8, learning_starts: 20}, overrides: {KLTree: {learning_rate: 1e-2}}}
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    # The table learns the same way as a language model and takes a fraction of its time.
+    path.write_text(
+        STUDY.replace("TokenBandit: {}", "TokenBandit: {agent: table}").replace("{beta", "{agent: table, beta")
+    )
+    return path
+
+
+def results_of(folder):
+    """Return the bytes of everything below a results folder that holds no times."""
+    files = (
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in ("timings.jsonl", ".lock")
+    )
+    kept = (path for path in files if path.relative_to(folder).parts[0] == "runs" or path.name == "summary.json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+
+def test_a_study_leaves_a_report_and_the_same_bits_whatever_the_number_of_workers(study, tmp_path, capsys):
+    assert main(["compare", str(study), "--out", str(tmp_path / "a"), "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "8 of 8 runs to do" in printed and "Normalised scores" in printed and "Aggregates" in printed
+    for name in ("report.html", "table.md", "summary.json", "plots/scores.png"):
+        assert (tmp_path / "a" / name).stat().st_size > 0
+    assert main(["compare", str(study), "--out", str(tmp_path / "b"), "--workers", "2"]) == 0
+    first, second = results_of(tmp_path / "a"), results_of(tmp_path / "b")
+    assert sum(name.endswith("metrics.jsonl") for name in first) == 8
+    assert sum(name.endswith(".safetensors") for name in first) == 8
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+    run = json.loads(first["runs/KLTree/ppo/seed-0/done.json"])["summary"]
+    assert run["sampled"]["exact"] and run["score"] == run["sampled"]["score"]
+    assert run["references"]["optimal"] > run["references"]["random"]
+
+    capsys.readouterr()
+    assert main(["compare", str(study), "--out", str(tmp_path / "a")]) == 0
+    assert "0 of 8 runs to do, 8 finished before" in capsys.readouterr().out
+    checkpoint = tmp_path / "a" / "runs" / "KLTree" / "ppo" / "seed-0" / "checkpoints" / "final"
+    assert main(["evaluate", str(checkpoint), "--samples", "1", "--beta", "0.2"]) == 0
+    assert "exact" in capsys.readouterr().out
+
+
+def test_a_failed_run_is_shown_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "worker_process", fake_worker)
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "total_tokens: 10\nseeds: [0]\nenvironments: {Copy: {}}\nalgorithms: {ppo: {}, raises: {algorithm: ppo}}\n"
+    )
+    assert main(["compare", str(path), "--out", str(tmp_path / "o")]) == 1
+    printed = capsys.readouterr().out
+    assert "Copy/raises/seed-0  failed ValueError: loss is NaN" in printed
+    assert "1 of 1 failed" in (tmp_path / "o" / "table.md").read_text()
+    assert main(["report", str(path), "--out", str(tmp_path / "o")]) == 1
+
+
+def test_a_report_of_an_unfinished_study_names_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "worker_process", fake_worker)
+    path = tmp_path / "s.yaml"
+    path.write_text("total_tokens: 10\nseeds: [0]\nenvironments: {Copy: {}}\nalgorithms: {ppo: {}}\n")
+    assert main(["compare", str(path), "--out", str(tmp_path / "o")]) == 0
+    path.write_text(path.read_text().replace("[0]", "[0, 1]"))
+    assert main(["report", str(path), "--out", str(tmp_path / "o")]) == 1
+    assert "1 runs are missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["comapre"], "unknown command 'comapre': did you mean 'compare'?"),
+        (["compare", "none.yaml"], "cannot read study 'none.yaml'"),
+        (["report", "none.yaml"], "cannot read study 'none.yaml'"),
+        (["train", "pppo", "Copy"], "unknown algorithm 'pppo': did you mean 'ppo' or"),
+        (["train", "ppo", "Coppy"], "unknown environment 'Coppy': did you mean 'Copy'?"),
+        (["train", "ppo", "Copy", "--kwargs", "lenght=3"], "lenght"),
+        (["train", "ppo", "Copy", "--learning-rate", "-1"], "learning_rate is -1.0"),
+        (["train", "ppo", "Copy", "--agent", "gpt2-tyni"], "gpt2-tyni"),
+        (["play", "Latice"], "unknown environment 'Latice'"),
+        (["evaluate", "no-such-folder"], "no-such-folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_flag_is_exit_code_2_and_help_is_0(capsys):
+    assert main(["compare", "x.yaml", "--wokers", "2"]) == 2
+    for arguments in (["--help"], ["compare", "--help"], ["train", "dqn", "--help"], []):
+        assert main(arguments) == 0
+    assert "--replay-capacity" in capsys.readouterr().out
+
+
+def test_the_list_names_every_environment_and_algorithm_without_torch():
+    code = "import sys; from tokengym.experiments.cli import main; sys.exit(main(['list']) or 'torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "tokengym/Lattice-v0" in told.stdout and "sb3-ppo" in told.stdout
+
+
+def test_training_writes_a_checkpoint_and_resuming_goes_on_from_it(tmp_path, capsys):
+    words = [
+        "train",
+        "ppo",
+        "TokenBandit",
+        "--agent",
+        "table",
+        "--rollout-tokens",
+        "20",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main([*words, "--total-tokens", "40"]) == 0
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+    assert main([*words, "--total-tokens", "80"]) == 2
+    assert "already holds a run; pass --resume" in capsys.readouterr().err
+    assert main([*words, "--total-tokens", "80", "--resume"]) == 0
+    assert "going on from" in capsys.readouterr().out
+
+
+def test_arguments_of_an_environment_are_yaml():
+    assert parse_arguments(["a=3", "b=[1, x]", "c=d=e"]) == {"a": 3, "b": [1, "x"], "c": "d=e"}
