@@ -8,7 +8,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tokengym.agents import Agent, Sampler, build_agent
 from tokengym.agents.seeding import seeded_initialisation
-from tokengym.agents.seeding import seeded_initialisation
 from tokengym.envs.vocabulary import Vocabulary
 
 from .measure import Comparison, rate
@@ -34,7 +33,6 @@ def language_model(width: int, layers: int, heads: int, positions: int) -> GPT2L
         eos_token_id=None,
     )
     with seeded_initialisation(0):
-        with seeded_initialisation(0):
         return GPT2LMHeadModel(config).eval()
 
 
