@@ -38,7 +38,7 @@ class EpisodeReplay:
     """A first-in-first-out buffer of whole episodes with uniform or prioritised draws (Schaul et al. 2016).
 
     Prioritised draws are proportional: what has priority ``p = (|δ| + 1e-6)^α`` is drawn with probability ``p / Σ p``
-    and weighted ``(N · P)^(−β)``, divided by the largest such weight in the buffer; what is new has the largest
+    and weighted ``(N · P)^(−β)``, divided by the largest such weight in the draw; what is new has the largest
     priority seen so far.
 
     - ``"episode"``: whole episodes are drawn; the ``δ`` of an episode is ``.9 · max + .1 · mean`` of its tokens'
@@ -254,7 +254,7 @@ class EpisodeReplay:
             priorities = self._episodes.get("priority").astype(np.float64)
             chosen = self._draw(priorities, count)
             positions = self._episodes.begin + chosen
-            weights = _importance_weights(priorities, beta)[chosen]
+            weights = _importance_weights(priorities[chosen], beta)
             _, lengths = self._extent("token", positions)
             return ReplaySample(self.get(positions), np.repeat(weights, lengths).astype(np.float32), positions)
         return self._sample_tokens(count, beta)
@@ -281,7 +281,10 @@ class EpisodeReplay:
         aims = lower[:, None] + self.generator.random((count, cluster)) * (cumulative[ends - 1] - lower)[:, None]
         drawn = np.searchsorted(cumulative, aims, side="right").clip((ends - lengths)[:, None], (ends - 1)[:, None])
         multiplicity = np.bincount(drawn.ravel(), minlength=len(tokens))
-        weights = multiplicity * _importance_weights(priorities, beta)[tokens] * (len(tokens) / drawn.size)
+        said = multiplicity > 0
+        weights = np.zeros(len(tokens))
+        weights[said] = multiplicity[said] * _importance_weights(priorities[tokens[said]], beta)
+        weights *= len(tokens) / drawn.size
         return ReplaySample(self.get(positions), weights.astype(np.float32), positions)
 
     def prioritise(self, sample: ReplaySample, errors: np.ndarray) -> None:
@@ -351,5 +354,8 @@ class EpisodeReplay:
 
 
 def _importance_weights(priorities: np.ndarray, beta: float) -> np.ndarray:
-    """``(N · P)^(−β)`` of every entry, divided by the largest: ``(p / p_min)^(−β)``."""
+    """``(N · P)^(−β)`` of everything drawn, divided by the largest: ``(p / p_min)^(−β)``.
+
+    The smallest priority is that of the draw, not of the buffer: one long-settled episode would shrink all the weights.
+    """
     return (priorities / priorities.min()) ** -beta

@@ -256,7 +256,7 @@ def test_probes_are_learnt_to_their_exact_values(name):
     algorithm = DQN(
         task, "table", gamma=1.0, learning_rate=0.1, target_polyak=0.3, epsilon=1.0, final_epsilon=1.0, **QUICK,
         n_step=1, returns="n_step", updates_per_collection=4, reward_scaling=False,
-    ).learn(6000)  # fmt: skip
+    ).learn(3000)  # fmt: skip
     replayed = algorithm.draw()
     observations, lengths, _ = prefixes(algorithm, replayed)
     exact = solve(task).q_values(observations, lengths)
@@ -278,7 +278,7 @@ def test_probes_are_learnt_to_their_exact_values(name):
 def test_the_bandit_is_learnt_under_every_option(config):
     algorithm = DQN(
         "TokenBandit", "table", learning_rate=0.05, epsilon=1.0, epsilon_fraction=0.8, **{**QUICK, **config}
-    ).learn(12000)
+    ).learn(8000)
     observation = {"tokens": np.full((1, algorithm.task.max_length), algorithm.task.vocabulary.pad), "length": [[1]]}
     observation["tokens"][0, 0] = algorithm.task.vocabulary.bos
     best = solve(algorithm.task).q_values(observation["tokens"].astype(np.int32), np.array([1])).argmax()
