@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -119,7 +119,8 @@ def learning_curves(results: StudyResults, by: str = "tokens") -> Figure | None:
                 [record["target_tokens"] for record in run.curve] if by == "tokens" else list(run.seconds)
                 for run in runs
             ]
-            usable = [(p, v) for p, v in zip(places, values, strict=True) if None not in p]
+            # A damaged file of timings costs its run the curve by seconds, and nothing else.
+            usable = [([float(x or 0) for x in p], v) for p, v in zip(places, values, strict=True) if None not in p]
             if usable:
                 _line(axis, results, algorithm, *_aligned(usable))
         _reference_lines(axis, results.references(environment))
@@ -137,7 +138,7 @@ def scores(results: StudyResults) -> Figure | None:
     if not any(run.status == "done" for run in results.runs):
         return None
     figure, axes = _grid(len(results.environments), height=0.55 + 0.26 * len(results.algorithms), share_y=True)
-    palette, rows = colours(results), np.arange(len(results.algorithms))
+    palette, rows = colours(results), range(len(results.algorithms))
     for axis, environment in zip(axes, results.environments, strict=True):
         axis.set_title(environment)
         for x, style in ((0.0, (0, (1, 2))), (1.0, "-")):
@@ -256,7 +257,7 @@ def training_metrics(results: StudyResults) -> Figure | None:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(cast(Any, _STYLE)):
         yield
 
 
