@@ -61,7 +61,7 @@ class OffPolicyConfig(AlgorithmConfig):
     """How far the target network moves to the online one at each target update; 1 copies it. 0.005 to 0.05, or 1."""
     target_every: int = 1
     """Updates between target updates. With `target_polyak` 1 (a hard copy) 100 to 1,000."""
-    returns: Literal["n_step", "trace"] = "n_step"
+    returns: Literal["n_step", "trace"] = "trace"
     """Targets: uncorrected n-step returns, or returns cut where the behaviour left the policy ("trace")."""
     n_step: int = 3
     """Rewards summed before bootstrapping with "n_step". More spread reward faster and trust old data more; 1 to 8."""

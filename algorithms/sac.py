@@ -23,12 +23,14 @@ class SACConfig(OffPolicyConfig):
 
     epsilon: float = 1.0
     """Share of exploring tokens at the start; the others follow the policy."""
-    final_epsilon: float = 0.1
+    final_epsilon: float = 0.05
     """Share of exploring tokens from `epsilon_fraction` of the budget on."""
-    returns: Literal["n_step", "trace"] = "trace"
+    updates_per_collection: int = 4
+    """Updates after each collection. The actor follows the critics, so it wants more of them than DQN; 2 to 8."""
+    returns: Literal["n_step", "trace"] = "n_step"
     """Targets: n-step returns, corrected in expectation, or Retrace ("trace")."""
 
-    alpha: float = 0.01
+    alpha: float = 0.03
     """Weight α of the entropy, in units of the scaled reward. Larger stays closer to uniform; 0.003 to 0.3."""
     initial_alpha: float | None = None
     """Where α starts; it falls geometrically to `alpha` over `alpha_fraction` of the budget. None keeps it constant."""
