@@ -131,7 +131,7 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
     results = collect(study, out)
     with console.status("writing the report"):
         files = write_report(results, out, command=_command(options))
-    console.print(tables.to_rich(tables.transposed(tables.score_table(results))))
+    console.print(tables.to_rich(tables.upright(tables.score_table(results))))
     console.print(tables.to_rich(tables.aggregate_table(results)))
     for run in results.failures():
         console.print(

@@ -82,7 +82,7 @@ def write_report(results: StudyResults, out: str | Path, *, command: str) -> Rep
     files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots)
     made_by = {"command": command, "commit": commit(), "version": installed_version()}
     files.html.write_text(_html(results, plots, made_by), encoding="utf-8")
-    shown = (tables.score_table(results), tables.aggregate_table(results))
+    shown = (tables.upright(tables.score_table(results)), tables.aggregate_table(results))
     footer = f"Regenerate with `{command}` at commit `{made_by['commit']}`, tokengym {made_by['version']}.\n"
     text = f"# {results.study.name}\n\n" + "\n".join(tables.to_markdown(table) for table in shown) + "\n" + footer
     files.table.write_text(text, encoding="utf-8")
@@ -132,7 +132,7 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
             "missing": len(results.missing()),
             "all": len(results.runs),
         },
-        score_table=tables.score_table(results),
+        score_table=tables.upright(tables.score_table(results)),
         aggregate_table=tables.aggregate_table(results),
         reference_table=tables.reference_table(results),
         configuration_table=tables.configuration_table(results),

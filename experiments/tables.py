@@ -64,7 +64,7 @@ def score_table(results: StudyResults) -> Table:
     runs = len(results.study.seeds)
     note = (
         "Normalised score: 0 is uniform random play, 1 the optimum. Interquartile mean over "
-        f"{runs} seed{'s' * (runs != 1)} with a 95% bootstrap interval, after the same number of agent tokens."
+        f"{runs} seed{'s' * (runs != 1)} with a 95% bootstrap interval, after the same number of agent tokens; the best of each environment stands out."
     )
     return Table("Normalised scores", ["environment", *results.algorithms], rows, note)
 
@@ -128,8 +128,10 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines + (["", table.note] if table.note else [])) + "\n"
 
 
-def transposed(table: Table) -> Table:
-    """Return the table with rows and columns exchanged, which is narrower where there are more columns than rows."""
+def upright(table: Table) -> Table:
+    """Return the table with rows and columns exchanged where it is wider than high, so that it fits a page."""
+    if len(table.header) - 1 <= len(table.rows):
+        return table
     header = [table.header[0], *(row[0].text for row in table.rows)]
     rows = [
         [Cell(name, "name"), *(row[column] for row in table.rows)]

@@ -64,11 +64,12 @@ def test_a_failed_run_is_shown_beside_the_score_of_the_others(small):
     assert "1 of 3 failed" in tables.to_markdown(table)
 
 
-def test_a_transposed_table_has_the_same_cells():
+def test_a_table_wider_than_high_is_turned_and_another_is_not():
     rows = [[tables.Cell("x", "name"), tables.Cell("1"), tables.Cell("2")]]
-    turned = tables.transposed(tables.Table("t", ["e", "a", "b"], rows))
+    turned = tables.upright(tables.Table("t", ["e", "a", "b"], rows))
     assert turned.header == ["e", "x"]
     assert [[cell.text for cell in row] for row in turned.rows] == [["a", "1"], ["b", "2"]]
+    assert tables.upright(turned) is turned
 
 
 def test_every_picture_is_drawn_and_drawn_the_same_again(small, tmp_path):
