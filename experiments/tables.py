@@ -61,10 +61,10 @@ def score_table(results: StudyResults) -> Table:
                 text, kind = _joined(text, f"{failed} of {len(runs)} failed"), "failed"
             row.append(Cell(text, kind))
         rows.append(row)
-    runs = len(results.study.seeds)
+    seeds = f"{len(results.study.seeds)} seed{'s' * (len(results.study.seeds) != 1)}"
     note = (
-        "Normalised score: 0 is uniform random play, 1 the optimum. Interquartile mean over "
-        f"{runs} seed{'s' * (runs != 1)} with a 95% bootstrap interval, after the same number of agent tokens; the best of each environment stands out."
+        f"Normalised score: 0 is uniform random play, 1 the optimum. Interquartile mean over {seeds} with a 95% bootstrap "
+        "interval, after the same number of agent tokens; the best of each environment stands out."
     )
     return Table("Normalised scores", ["environment", *results.algorithms], rows, note)
 
