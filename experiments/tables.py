@@ -63,8 +63,8 @@ def score_table(results: StudyResults) -> Table:
         rows.append(row)
     seeds = f"{len(results.study.seeds)} seed{'s' * (len(results.study.seeds) != 1)}"
     note = (
-        f"Normalised score: 0 is uniform random play, 1 the optimum. Interquartile mean over {seeds} with a 95% bootstrap "
-        "interval, after the same number of agent tokens; the best of each environment stands out."
+        f"Normalised score: 0 is uniform random play, 1 the optimum. Interquartile mean over {seeds} with a 95% "
+        "bootstrap interval, after the same number of agent tokens; the best of each environment stands out."
     )
     return Table("Normalised scores", ["environment", *results.algorithms], rows, note)
 
