@@ -25,6 +25,11 @@ class SACConfig(OffPolicyConfig):
     """Share of exploring tokens at the start; the others follow the policy."""
     final_epsilon: float = 0.05
     """Share of exploring tokens from `epsilon_fraction` of the budget on."""
+    epsilon_fraction: float = 0.6
+    """Share of the budget over which `epsilon` falls. A soft policy that settled early on a wrong token is only taught
+    otherwise by data that still hold the right one, so it explores for longer than DQN; 0.3 to 0.8."""
+    replay_capacity: int = 5000
+    """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
     updates_per_collection: int = 4
     """Updates after each collection. The actor follows the critics, so it wants more of them than DQN; 2 to 8."""
     returns: Literal["n_step", "trace"] = "n_step"
