@@ -25,10 +25,10 @@ class Comparison:
     """What it is compared with."""
     unit: str
     """Unit of both numbers."""
-    target: float
-    """What the ratio, or the number, has to reach."""
     ours: Callable[[], float]
     theirs: Callable[[], float] | None = None
+    target: float | None = None
+    """What the ratio, or the number, has to reach; None only reports it."""
     at_most: bool = False
     """Whether the target is an upper bound; otherwise it is a lower one."""
     warm_up: Sequence[Callable[[], object]] = ()
@@ -57,8 +57,10 @@ class Result:
 
     @property
     def met(self) -> bool:
-        """Whether the median reaches the target."""
+        """Whether the median reaches the target, if there is one."""
         target = self.comparison.target
+        if target is None:
+            return True
         return self.ratio <= target if self.comparison.at_most else self.ratio >= target
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,8 +117,10 @@ def row(result: Result) -> tuple[str, ...]:
     theirs = number(statistics.median(result.theirs)) if result.theirs else ""
     unit = "×" if result.theirs else f" {about.unit}"
     span = f"{number(result.ratio)}{unit} ({number(min(result.ratios))} … {number(max(result.ratios))})"
-    met = "yes" if result.met else "no"
-    return about.name, about.setting, about.peer, ours, theirs, span, f"{sign} {about.target:g}{unit}", met
+    target, met = "", ""
+    if about.target is not None:
+        target, met = f"{sign} {about.target:g}{unit}", "yes" if result.met else "no"
+    return about.name, about.setting, about.peer, ours, theirs, span, target, met
 
 
 def markdown(results: Sequence[Result]) -> str:

@@ -53,8 +53,6 @@ def comparisons(quick: bool) -> list[Comparison]:
                 setting=setting,
                 peer="Stable-Baselines3's replay",
                 unit="bytes",
-                target=1.0,
-                at_most=True,
                 ours=lambda task=task: replay_bytes(task, tokens),
                 theirs=lambda task=task: transition_bytes(task),
             )
