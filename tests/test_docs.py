@@ -1,5 +1,7 @@
-"""The documentation's links lead somewhere, and every page can be found."""
+"""The documentation's links lead somewhere, every page can be found, and its code imports what there is."""
 
+import ast
+import doctest
 import re
 from pathlib import Path
 
@@ -26,3 +28,18 @@ def test_the_index_of_the_documentation_names_every_page():
     named = {(INDEX.parent / target).resolve() for target in links(INDEX)}
     pages = {page.resolve() for page in INDEX.parent.rglob("*.md")} - {INDEX}
     assert not sorted(page.relative_to(ROOT).as_posix() for page in pages - named)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_code_in_the_documentation_imports_what_there_is(page: Path):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        if block.startswith(">>>"):
+            continue
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and "tokengym" in ast.unparse(node):
+                exec(compile(ast.Module([node], []), page.name, "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_sessions_in_the_documentation_print_what_they_say(page: Path):
+    assert doctest.testfile(str(page), module_relative=False, encoding="utf-8").failed == 0
