@@ -22,6 +22,12 @@ from .targets import cut_traces, double_q_values, greedy_actions, mask_illegal, 
 class DQNConfig(OffPolicyConfig):
     """What DQN adds: how Q is built and how the best token is judged."""
 
+    epsilon: float = 1.0
+    """Share of exploring tokens at the start; the others follow Q. Starting low can settle on the second-best token."""
+    final_epsilon: float = 0.05
+    """Share of exploring tokens from `epsilon_fraction` of the budget on."""
+    epsilon_fraction: float = 0.5
+    """Share of the budget over which `epsilon` falls linearly to `final_epsilon`; 0.1 to 0.6."""
     double: bool = True
     """The online network picks the best token, the target network judges it; otherwise the target network does both."""
     dueling: bool = False
