@@ -60,6 +60,8 @@ class SB3OnPolicyConfig(SB3Config):
 class SB3PPOConfig(SB3OnPolicyConfig):
     """PPO of Stable-Baselines3."""
 
+    learning_rate: float = 3e-3
+    """Step size, constant; 3e-4 to 3e-3 for small networks."""
     batch_size: int = 64
     """Tokens of a minibatch; it should divide ``n_steps * num_envs``."""
     n_epochs: int = 4
@@ -80,7 +82,11 @@ class SB3PPOConfig(SB3OnPolicyConfig):
 class SB3A2CConfig(SB3OnPolicyConfig):
     """A2C of Stable-Baselines3, with its RMSprop."""
 
-    n_steps: int = 16
+    num_envs: int = 16
+    """Episodes that are played side by side. More decorrelate the data and cost updates a token; 8 to 64."""
+    learning_rate: float = 3e-3
+    """Step size, constant; 7e-4 to 3e-3 for small networks."""
+    n_steps: int = 5
     """Tokens of each row between updates. Episodes are cut there and go on after the update; 5 to 64."""
 
 

@@ -25,7 +25,7 @@ REFERENCES = (SB3PPO, SB3A2C, SB3DQN)
 # Small enough to update several times within a few hundred tokens.
 SMALL = {
     "sb3-ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
-    "sb3-a2c": {"n_steps": 8},
+    "sb3-a2c": {"n_steps": 8, "num_envs": 8},
     "sb3-dqn": {"learning_starts": 64, "gradient_steps": 1},
 }
 TINY = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
