@@ -2,7 +2,8 @@
 
 from .engine import AppendResult, Engine, StepResult
 from .env import TokenEnv
-from .errors import TokenGymError
+from .errors import TokenGymError, TooManyNodesError
+from .exact import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
 from .finite import FiniteArrays, FiniteTask, Initial, Transition
 from .random import CounterRandom, derive_start
 from .registration import TASKS, list_ids, make_task
@@ -23,9 +24,11 @@ __all__ = [
     "FiniteTask",
     "Initial",
     "Outcome",
+    "PolicyEvaluation",
     "PotentialShaping",
     "Reply",
     "RewardFunction",
+    "Solution",
     "StepResult",
     "Task",
     "TextReply",
@@ -35,12 +38,16 @@ __all__ = [
     "TokenGymError",
     "TokenTask",
     "TokenVectorEnv",
+    "TooManyNodesError",
     "Transition",
     "TurnResult",
     "Vocabulary",
     "build_reward",
     "build_tokenizer",
     "derive_start",
+    "evaluate_policy",
     "list_ids",
     "make_task",
+    "optimal_policy",
+    "solve",
 ]

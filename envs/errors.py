@@ -1,4 +1,4 @@
-"""The one error that bad input raises, with words that say how to mend it."""
+"""The errors that bad input raises, with words that say how to mend it, and the checks that several parts need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class TokenGymError(ValueError):
     """Bad input, stopped at the door: the message gives the value, what was expected and how to mend it."""
+
+
+class TooManyNodesError(TokenGymError):
+    """An exact computation needs more information states than it was allowed; sampled episodes can estimate it."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> TokenGymError:

@@ -120,8 +120,9 @@ def solve(
         max_nodes: the largest number of information states to build.
 
     Raises:
-        TokenGymError: the task is not finite, too large or without end, its legal tokens depend on what is hidden,
-            `beta` is not positive, or the reference's answer is not a table of probabilities.
+        TooManyNodesError: there are more than `max_nodes` information states.
+        TokenGymError: the task is not finite or without end, its legal tokens depend on what is hidden, `beta` is not
+            positive, or the reference's answer is not a table of probabilities.
     """
     require_finite(task)
     if beta is not None and not (np.isfinite(beta) and beta > 0):

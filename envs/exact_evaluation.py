@@ -75,8 +75,8 @@ def evaluate_policy(
         max_nodes: the largest number of prefixes to visit.
 
     Raises:
-        TokenGymError: the task is not finite, there are more than `max_nodes` prefixes, or an answer of the policy
-            is not a table of probabilities.
+        TooManyNodesError: there are more than `max_nodes` prefixes.
+        TokenGymError: the task is not finite, or an answer of the policy is not a table of probabilities.
     """
     require_finite(task)
     num_actions = task.vocabulary.num_actions

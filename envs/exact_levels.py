@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import TokenGymError
+from .errors import TokenGymError, TooManyNodesError
 from .finite import FiniteArrays, FiniteTask
 
 # Beliefs whose weights differ by less than this grid are one node; far below the solver's promised precision of 1e-12.
@@ -130,7 +130,8 @@ def unfold(
         max_nodes: the largest number of nodes to build.
 
     Raises:
-        TokenGymError: there are more nodes than `max_nodes`, or some episode never ends.
+        TooManyNodesError: there are more nodes than `max_nodes`.
+        TokenGymError: some episode never ends.
     """
     arrays = task.arrays
     observer = Observer(task) if observe else None
@@ -164,7 +165,7 @@ def unfold(
 
 def _check_size(task: FiniteTask, count: int, depth: int, max_nodes: int | None) -> None:
     if max_nodes is not None and count > max_nodes:
-        raise TokenGymError(
+        raise TooManyNodesError(
             f"{task.name} has more than max_nodes={max_nodes} information states within {depth} tokens: raise "
             "max_nodes, evaluate a greedy policy instead of a stochastic one, or estimate by sampled episodes."
         )

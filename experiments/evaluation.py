@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..envs.engine import Engine
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, TooManyNodesError
 from ..envs.exact import evaluate_policy, solve
 from ..envs.finite import FiniteTask
 from ..envs.random import derive_start
@@ -224,10 +224,8 @@ def _evaluate_exactly(
 
     try:
         result = evaluate_policy(cast(FiniteTask, task), policy, masked=action_masks, max_nodes=limit)
-    except TokenGymError as error:
-        if "max_nodes" in str(error):
-            return None
-        raise
+    except TooManyNodesError:
+        return None
     return Evaluation(
         value=result.expected_return if beta is None else result.kl_regularised(beta),
         expected_return=result.expected_return,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.errors import TokenGymError, TooManyNodesError
 from tokengym.envs.exact import evaluate_policy, optimal_policy, solve
 from tokengym.envs.finite import FiniteTask, Initial, Transition
 from tokengym.envs.tasks.diagnostics import Copy, TokenBandit
@@ -320,3 +320,10 @@ def says_illegal_letters(tokens, lengths):
 def test_bad_input_is_refused_with_words(wrong, says):
     with pytest.raises(TokenGymError, match=says):
         wrong()
+
+
+def test_too_many_nodes_are_an_error_of_their_own():
+    with pytest.raises(TooManyNodesError):
+        solve(WordleMini(num_letters=2, word_length=2, num_words=2), max_nodes=3)
+    with pytest.raises(TooManyNodesError):
+        evaluate_policy(KLTree(), uniform(KLTree()), max_nodes=3)

@@ -89,6 +89,15 @@ def test_too_many_prefixes_for_an_exact_value_are_played():
     assert not evaluate_agent(Uniform(task), task, deterministic=False, exact_limit=100, episodes=10).exact
 
 
+def test_an_error_of_the_player_is_not_taken_for_too_many_prefixes():
+    class Broken:
+        def probabilities(self, tokens, lengths, masks=None):
+            raise TokenGymError("my own max_nodes")
+
+    with pytest.raises(TokenGymError, match="my own"):
+        evaluate_agent(Broken(), make_task("Copy"))
+
+
 def test_evaluation_is_repeatable_and_touches_no_generator_of_training(lattice):
     agent = small_agent(lattice)
     before, sampler = torch.get_rng_state(), agent.sampler.get_state()
