@@ -118,6 +118,8 @@ class WordleMini(FiniteTask):
         for word in self.words:
             for length in range(word_length):
                 self._continuations.setdefault(word[:length], set()).add(word[length])
+        # Compiling asks for the marks of a guess and a secret once in every turn.
+        self._marks: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
 
     @property
     def random_words_return(self) -> float:
@@ -135,7 +137,9 @@ class WordleMini(FiniteTask):
         letters = (*letters, action)
         if len(letters) < self.word_length:
             return [Transition(1.0, (secret, guesses, letters))]
-        marks = tuple(self.vocabulary.encode(mark_guess(letters, secret)))
+        if (letters, secret) not in self._marks:
+            self._marks[letters, secret] = tuple(self.vocabulary.encode(mark_guess(letters, secret)))
+        marks = self._marks[letters, secret]
         if letters == secret:
             return [Transition(1.0, None, 0.0, marks)]
         following = None if guesses + 1 == self.num_guesses else (secret, guesses + 1, ())
