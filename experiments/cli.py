@@ -1,4 +1,4 @@
-"""The command line: ``tokengym list | train | evaluate | compare | play | report``.
+"""The command line: ``tokengym list | train | evaluate | compare | report | play``.
 
 Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
 line and exit code 2; a run that failed is exit code 1; an interruption is 130.

@@ -6,7 +6,7 @@ A study file names everything that decides a result, so that the file and the co
     total_tokens: 20000
     seeds: [0, 1, 2]
     environments:
-      Copy: {kwargs: {num_tokens: 8, length: 3}}
+      Copy: {kwargs: {num_tokens: 8, k: 3}}
       KLTree: {agent: table, beta: 0.2}
     algorithms:
       ppo: {config: {learning_rate: 1e-3}, overrides: {KLTree: {kl_coef: 0.2}}}
