@@ -158,6 +158,11 @@ class Algorithm(ABC, Generic[ConfigT]):
         """What rewards, and with them every coefficient in units of reward, are divided by."""
         return self.return_scale.scale if self.config.reward_scaling else 1.0
 
+    @property
+    def scaled_kl_coef(self) -> float:
+        """β in units of the scaled reward, in which values and losses are."""
+        return self.kl_controller.coef / self.reward_scale
+
     def observe_returns(self, episodes: Episodes) -> None:
         """Take freshly collected episodes into the running scale of the returns-to-go."""
         self.return_scale.update(returns_to_go(episodes.flat, self.config.gamma))

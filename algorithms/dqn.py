@@ -11,23 +11,25 @@ from torch.nn.functional import huber_loss, one_hot
 
 from ..agents.agent import Agent
 from ..agents.session import StepOutput
-from ..envs.errors import TokenGymError
 from .batch import Batch
 from .kl import AgentReference
-from .off_policy import OffPolicy, OffPolicyConfig, Replayed, require_kl_in_values, weighted_mean
-from .targets import cut_traces, double_q_values, greedy_actions, mask_illegal, max_values, retrace_traces
+from .off_policy import OffPolicy, OffPolicyConfig, Replayed, weighted_mean
+from .targets import (
+    cut_traces,
+    double_q_values,
+    greedy_actions,
+    mask_illegal,
+    max_values,
+    retrace_traces,
+    soft_optimal_log_probs,
+    soft_optimal_values,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DQNConfig(OffPolicyConfig):
     """What DQN adds: how Q is built and how the best token is judged."""
 
-    epsilon: float = 1.0
-    """Share of exploring tokens at the start; the others follow Q. Starting low can settle on the second-best token."""
-    final_epsilon: float = 0.05
-    """Share of exploring tokens from `epsilon_fraction` of the budget on."""
-    epsilon_fraction: float = 0.5
-    """Share of the budget over which `epsilon` falls linearly to `final_epsilon`; 0.1 to 0.6."""
     double: bool = True
     """The online network picks the best token, the target network judges it; otherwise the target network does both."""
     dueling: bool = False
@@ -39,6 +41,7 @@ class DQNConfig(OffPolicyConfig):
         super().__post_init__()
         self.require(self.huber_delta > 0, "huber_delta", "a number above 0")
         self.require(not (self.dueling and self.kl_coef), "dueling", "False where kl_coef is above 0")
+        self.require(self.kl_target is None, "kl_target", "None: the values are made with a fixed kl_coef")
 
 
 class DQN(OffPolicy):
@@ -56,7 +59,6 @@ class DQN(OffPolicy):
 
     def make_agent(self, agent: Any) -> Agent:
         """Build the agent with the heads that the config asks for."""
-        require_kl_in_values(self.config, self.name)
         if self.config.kl_coef:
             self.heads = ("policy",)  # pyright: ignore[reportAttributeAccessIssue]
         elif self.config.dueling:
@@ -67,11 +69,6 @@ class DQN(OffPolicy):
     def soft(self) -> bool:
         """Whether the policy is soft, tied to a reference."""
         return bool(self.config.kl_coef)
-
-    @property
-    def scaled_kl_coef(self) -> float:
-        """β in units of the scaled reward, in which Q is."""
-        return self.kl_controller.coef / self.reward_scale
 
     def policy_probabilities(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the greedy policy of Q, or the soft one; see the base for shapes."""
@@ -140,12 +137,10 @@ class DQN(OffPolicy):
             judge = q if config.double else target_q
             greedy = greedy_actions(judge[:count], None if masks is None else masks[:count])
             return values, cut_traces(replayed.actions, greedy, config.trace_lambda), None
-        if self.reference is None:
-            raise TokenGymError("soft Q-learning without a reference; expected one: set kl_coef above 0")
-        reference_log_probs = self.reference.log_probabilities(replayed.states)
-        scale = self.scaled_kl_coef
-        values = scale * torch.logsumexp(target_q / scale + reference_log_probs, -1)
-        log_probs = torch.log_softmax(mask_illegal(q / scale + reference_log_probs, masks), -1)[:count]
+        assert self.reference is not None
+        reference_log_probs = mask_illegal(self.reference.log_probabilities(replayed.states), masks)
+        values = soft_optimal_values(target_q, reference_log_probs, self.scaled_kl_coef)
+        log_probs = soft_optimal_log_probs(q, reference_log_probs, self.scaled_kl_coef)[:count]
         taken = log_probs.gather(1, replayed.actions[:, None])[:, 0]
         traces = retrace_traces(taken, replayed.log_probs, config.trace_lambda)
         return values, traces, values[:count] - target_taken

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..agents.session import StepOutput
-from ..envs.errors import TokenGymError
 from .base import Algorithm
 from .batch import Batch
 from .config import AlgorithmConfig
@@ -46,12 +45,13 @@ class OffPolicyConfig(AlgorithmConfig):
     priority_beta: float = 0.4
     """Exponent of the importance weights at the start; it rises linearly to 1, at which no bias is left."""
 
-    epsilon: float = 0.3
-    """Share of exploring tokens at the start; the others follow the algorithm's own policy."""
-    final_epsilon: float = 0.02
+    epsilon: float = 1.0
+    """Share of exploring tokens at the start; the others follow the algorithm's own policy. Starting low can settle on
+    the second-best token."""
+    final_epsilon: float = 0.05
     """Share of exploring tokens from `epsilon_fraction` of the budget on."""
-    epsilon_fraction: float = 0.2
-    """Share of the budget over which `epsilon` falls linearly to `final_epsilon`."""
+    epsilon_fraction: float = 0.5
+    """Share of the budget over which `epsilon` falls linearly to `final_epsilon`; 0.1 to 0.6."""
     exploration: Literal["uniform", "boltzmann"] = "uniform"
     """What exploring tokens are drawn from: all legal tokens alike, or the softmax of the values."""
     exploration_temperature: float = 1.0
@@ -81,6 +81,8 @@ class OffPolicyConfig(AlgorithmConfig):
         self.require(self.exploration_temperature > 0, "exploration_temperature", "a number above 0")
         self.require(0 < self.target_polyak <= 1, "target_polyak", "above 0 and at most 1")
         self.require(self.returns in ("n_step", "trace"), "returns", "'n_step' or 'trace'")
+        in_values = not self.kl_coef or self.kl_in == "reward"
+        self.require(in_values, "kl_in", "'reward': the KL is exact in every state and a part of the values")
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,16 +328,3 @@ class OffPolicy(Algorithm):
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean over tokens of ``weights · values``, both ``(N,)``."""
     return (weights * values).mean()
-
-
-def require_kl_in_values(config: AlgorithmConfig, name: str) -> None:
-    """Refuse what the off-policy algorithms do not have: a KL in the loss.
-
-    Raises:
-        TokenGymError: when ``kl_in`` is not "reward" and β is above 0.
-    """
-    if config.kl_coef and config.kl_in != "reward":
-        raise TokenGymError(
-            f"kl_in is {config.kl_in!r}; {name} measures the KL exactly in every state and keeps it in its values: "
-            "expected 'reward'"
-        )

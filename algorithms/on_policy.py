@@ -169,7 +169,7 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
         if reference is None or self.config.kl_in != "loss":
             return 0.0
         estimates = kl_estimate(log_probs - reference, self.config.kl_estimator)
-        return self.kl_controller.coef / self.reward_scale * (weights * estimates).sum()
+        return self.scaled_kl_coef * (weights * estimates).sum()
 
 
 def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:

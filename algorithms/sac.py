@@ -12,7 +12,7 @@ from torch.nn.functional import huber_loss
 
 from ..agents.sampling import log_softmax
 from ..agents.session import StepOutput
-from .off_policy import OffPolicy, OffPolicyConfig, Replayed, require_kl_in_values, weighted_mean
+from .off_policy import OffPolicy, OffPolicyConfig, Replayed, weighted_mean
 from .schedules import linear
 from .targets import mask_illegal, retrace_traces, soft_values
 
@@ -21,10 +21,6 @@ from .targets import mask_illegal, retrace_traces, soft_values
 class SACConfig(OffPolicyConfig):
     """What SAC adds: the temperature of the entropy, the critics and the actor."""
 
-    epsilon: float = 1.0
-    """Share of exploring tokens at the start; the others follow the policy."""
-    final_epsilon: float = 0.05
-    """Share of exploring tokens from `epsilon_fraction` of the budget on."""
     epsilon_fraction: float = 0.6
     """Share of the budget over which `epsilon` falls. A soft policy that settled early on a wrong token is only taught
     otherwise by data that still hold the right one, so it explores for longer than DQN; 0.3 to 0.8."""
@@ -89,7 +85,6 @@ class SAC(OffPolicy):
 
     def setup(self) -> None:
         """Build the replay and the target network, and start α."""
-        require_kl_in_values(self.config, self.name)
         super().setup()
         self.log_alpha = math.log(self.config.alpha) if self.config.alpha else -math.inf
 
@@ -104,11 +99,6 @@ class SAC(OffPolicy):
         if config.initial_alpha is None:
             return math.exp(self.log_alpha)
         return math.exp(linear(math.log(config.initial_alpha), self.log_alpha, self.progress, config.alpha_fraction))
-
-    @property
-    def beta(self) -> float:
-        """The weight of the KL, in units of the scaled reward."""
-        return self.kl_controller.coef / self.reward_scale
 
     def policy_probabilities(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the actor's probabilities and logits; see the base for shapes."""
@@ -130,7 +120,7 @@ class SAC(OffPolicy):
             assert slow.q is not None and slow.q2 is not None
             slow_q = self.judge(slow.q, slow.q2)
             reference = None if self.reference is None else self.reference.log_probabilities(states)
-            values = soft_values(slow_q, log_probs, self.alpha, self.beta, reference)
+            values = soft_values(slow_q, log_probs, self.alpha, self.scaled_kl_coef, reference)
             slow_taken = slow_q[:count].gather(1, actions[:, None])[:, 0]
             policy_taken = log_probs[:count].gather(1, actions[:, None])[:, 0]
             traces = retrace_traces(policy_taken, replayed.log_probs, self.config.trace_lambda)
@@ -185,8 +175,8 @@ class SAC(OffPolicy):
             masks: bool (N, A) of what may be said, or None.
         """
         if self.config.actor == "reverse_kl":
-            return -soft_values(q, log_probs, self.alpha, self.beta, reference_log_probs).mean()
-        beta = 0.0 if reference_log_probs is None else self.beta
+            return -soft_values(q, log_probs, self.alpha, self.scaled_kl_coef, reference_log_probs).mean()
+        beta = 0.0 if reference_log_probs is None else self.scaled_kl_coef
         inner = q if reference_log_probs is None else q + beta * reference_log_probs
         target = torch.softmax(mask_illegal(inner / (self.alpha + beta), masks), -1)
         return -(target * log_probs.masked_fill(target == 0, 0.0)).sum(-1).mean()

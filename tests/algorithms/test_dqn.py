@@ -312,6 +312,7 @@ def test_a_run_resumed_from_a_file_equals_one_that_was_never_stopped(tmp_path, c
         ("prioritised", "tokens"),
         ("exploration", "softmax"),
         ("huber_delta", 0.0),
+        ("kl_target", 1.0),
     ],
 )
 def test_a_bad_configuration_names_the_field(field, value):
