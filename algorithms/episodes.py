@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ..envs.errors import TokenGymError
+from .ring import ranges
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +155,6 @@ class Episodes:
         """int64 (E,), the number of tokens that the agent said in each episode."""
         return np.diff(self.flat.episode_offsets)
 
-    @property
-    def nbytes_per_token(self) -> float:
-        """Memory held by the arrays over the number of agent tokens."""
-        arrays = (value for value in self.__dict__.values() if isinstance(value, np.ndarray))
-        return sum(array.nbytes for array in arrays) / max(self.num_tokens, 1)
-
     def select(self, indices: Sequence[int] | np.ndarray) -> Episodes:
         """Return the chosen episodes, renumbered in the given order; an index may occur more than once.
 
@@ -172,9 +167,11 @@ class Episodes:
         index = np.asarray(indices, np.int64)
         if index.ndim != 1 or not len(index) or index.min() < 0 or index.max() >= len(self):
             raise TokenGymError(f"Cannot select the episodes {indices!r}; expected indices within 0 … {len(self) - 1}.")
-        rows = ragged_arange(self.sequence_offsets, index)
+        rows = ranges(self.sequence_offsets[index], np.diff(self.sequence_offsets)[index])
         length = int(self.lengths[rows].max())
         masks = self.action_masks
+        if masks is not None:
+            masks = masks[ranges(self.flat.episode_offsets[index], self.episode_lengths[index])]
         return Episodes(
             tokens=self.tokens[rows, :length],
             lengths=self.lengths[rows],
@@ -186,7 +183,7 @@ class Episodes:
             terminated=self.terminated[rows],
             truncated=self.truncated[rows],
             starts=self.starts[index],
-            action_masks=None if masks is None else masks[ragged_arange(self.flat.episode_offsets, index)],
+            action_masks=masks,
             final_action_masks=None if self.final_action_masks is None else self.final_action_masks[index],
             pad=self.pad,
         )
@@ -234,21 +231,6 @@ class Episodes:
             final_action_masks=join("final_action_masks") if final else None,
             pad=parts[0].pad,
         )
-
-
-def ragged_arange(offsets: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Concatenate the ranges ``offsets[i]:offsets[i + 1]`` for each i in ``index``, without a Python loop.
-
-    Args:
-        offsets: int (K + 1,), non-decreasing.
-        index: int (M,), within 0 … K - 1.
-
-    Returns:
-        int64 array of the positions, ranges in the order of ``index``.
-    """
-    counts = offsets[index + 1] - offsets[index]
-    ends = np.cumsum(counts)
-    return np.repeat(offsets[index] - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def episode_metrics(episodes: Episodes) -> dict[str, float]:
