@@ -14,6 +14,14 @@ from ..envs.finite import FiniteTask
 from ..envs.vocabulary import Vocabulary
 
 
+def draw_actions(probabilities: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Draw an action from each row of probabilities (m, A), which need not sum to exactly 1; int64 (m,)."""
+    cumulative = probabilities.cumsum(axis=1)
+    # Times the last sum, so that rounding never reaches beyond the last action that can be said.
+    draws = generator.random((len(probabilities), 1)) * cumulative[:, -1:]
+    return (cumulative <= draws).sum(axis=1)
+
+
 class Player(ABC):
     """Chooses actions from probabilities; `predict` has the signature of `Agent.predict`.
 
@@ -50,9 +58,7 @@ class Player(ABC):
         if deterministic:
             actions = probabilities.argmax(axis=1)
         else:
-            cumulative = probabilities.cumsum(axis=1)
-            draws = self._generator.random((len(lengths), 1)) * cumulative[:, -1:]
-            actions = (cumulative <= draws).sum(axis=1)
+            actions = draw_actions(probabilities, self._generator)
         return (actions[0] if tokens.ndim == 1 else actions), None
 
 

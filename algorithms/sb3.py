@@ -37,7 +37,7 @@ _METRICS = {
     "train/clip_fraction": "policy/clip_fraction",
     "train/value_loss": "value/loss",
     "train/explained_variance": "value/explained_variance",
-    "rollout/exploration_rate": "policy/epsilon",
+    "rollout/exploration_rate": "explore/epsilon",
 }
 
 
@@ -194,7 +194,7 @@ class SB3Algorithm:
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """Choose actions for one observation or a batch of them; see `SB3Agent.predict`."""
+        """Choose actions for one observation or a batch of them; see `Player.predict`."""
         return self.agent.predict(observation, state, episode_start, deterministic)
 
     def save(self, path: str | Path) -> None:

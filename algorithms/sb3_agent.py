@@ -10,10 +10,11 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from ..agents.players import Player
 from ..envs.vocabulary import Vocabulary
 
 
-class SB3Agent:
+class SB3Agent(Player):
     """Says tokens with a model of Stable-Baselines3.
 
     Draws come from a generator of its own, not from the global ones that the model itself would use.
@@ -31,10 +32,9 @@ class SB3Agent:
     """
 
     def __init__(self, model: BaseAlgorithm, vocabulary: Vocabulary, max_length: int, seed: int) -> None:
+        super().__init__(vocabulary, seed)
         self.model = model
-        self.vocabulary = vocabulary
         self.max_length = max_length
-        self.generator = np.random.default_rng(seed)
 
     @torch.no_grad()
     def probabilities(
@@ -66,38 +66,6 @@ class SB3Agent:
                 scores = scores.masked_fill(~torch.from_numpy(np.asarray(masks[part], bool)).to(scores.device), -np.inf)
             result[part] = self._to_probabilities(scores).cpu().numpy()
         return result
-
-    def predict(
-        self,
-        observation: dict[str, np.ndarray],
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-        action_masks: np.ndarray | None = None,
-    ) -> tuple[Any, None]:
-        """Choose a token for one observation or a batch of them.
-
-        Args:
-            observation: ``tokens`` int (L,) or (n, L) and ``length`` int (1,) or (n, 1).
-            state: ignored: nothing is remembered.
-            episode_start: ignored.
-            deterministic: say the likeliest token instead of a random one.
-            action_masks: bool (A,) or (n, A), True where allowed, or None.
-
-        Returns:
-            An int64 token, or int64 (n,), and None.
-        """
-        tokens = np.atleast_2d(observation["tokens"])
-        masks = None if action_masks is None else np.atleast_2d(action_masks)
-        probabilities = self.probabilities(tokens, np.asarray(observation["length"]).reshape(-1), masks)
-        if deterministic:
-            actions = probabilities.argmax(axis=1)
-        else:
-            # Dividing by the last sum keeps rounding from reaching beyond the last token that can be said.
-            sums = probabilities.cumsum(axis=1)
-            draws = self.generator.random(len(tokens)) * sums[:, -1]
-            actions = (sums <= draws[:, None]).sum(axis=1)
-        return (actions if np.ndim(observation["tokens"]) == 2 else actions[0]), None
 
     def _scores(self, observation: dict[str, torch.Tensor]) -> torch.Tensor:
         """Log-probabilities or Qs, (m, A)."""

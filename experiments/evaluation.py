@@ -311,7 +311,7 @@ def _chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Choi
 def _session_chooser(agent: Any, num_rows: int, seed: int, deterministic: bool) -> Choice:
     import torch
 
-    from ..agents.sampling import Sampler, log_softmax
+    from ..agents.sampling import Sampler, entropy, log_softmax
 
     session, sampler = agent.session(num_rows), Sampler(derive_start(seed, 0) >> 1)
 
@@ -322,20 +322,21 @@ def _session_chooser(agent: Any, num_rows: int, seed: int, deterministic: bool) 
         if deterministic:
             return actions.cpu().numpy(), np.zeros(len(rows))
         log_probs = log_softmax(logits.double(), allowed)
-        return actions.cpu().numpy(), -(log_probs.exp() * log_probs).sum(-1).cpu().numpy()
+        return actions.cpu().numpy(), entropy(log_probs).cpu().numpy()
 
     return choose
 
 
 def _probability_chooser(player: Any, seed: int, deterministic: bool) -> Choice:
+    from ..agents.players import draw_actions
+
     generator = np.random.default_rng(seed)
 
     def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
         given = player.probabilities(tokens, lengths) if masks is None else player.probabilities(tokens, lengths, masks)
         if deterministic:
             return given.argmax(axis=1), np.zeros(len(rows))
-        reached = given.cumsum(axis=1) > generator.random((len(given), 1)) * given.sum(axis=1, keepdims=True)
-        return reached.argmax(axis=1), -(given * np.log(np.where(given > 0, given, 1.0))).sum(axis=1)
+        return draw_actions(given, generator), -(given * np.log(np.where(given > 0, given, 1.0))).sum(axis=1)
 
     return choose
 
