@@ -210,10 +210,6 @@ class Agent(nn.Module):
         q = output.q if output.q2 is None else torch.minimum(output.q, output.q2)
         return q / self.temperature
 
-    def all_log_probs(self, logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
-        """Log-probabilities of all actions, float (N, A), of logits that are already divided by the temperature."""
-        return sampling.log_softmax(logits, masks)
-
     def log_probs(self, logits: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
         """Log-probability of each action; the logits are this agent's, hence already divided by its temperature.
 

@@ -50,9 +50,8 @@ def action_log_probs(logits: torch.Tensor, actions: torch.Tensor, masks: torch.T
     return chosen - torch.logsumexp(logits, dim=-1)
 
 
-def entropy(logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
-    """Entropy in nats of each distribution, float (...,)."""
-    log_probs = log_softmax(logits, masks)
+def entropy(log_probs: torch.Tensor) -> torch.Tensor:
+    """Entropy in nats of distributions given as log-probabilities (..., A), finite where forbidden too; (...,)."""
     return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 

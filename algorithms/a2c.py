@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..agents.sampling import log_softmax
+from ..agents.sampling import entropy, log_softmax
 from .batch import Batch
 from .config import AlgorithmConfig
 from .episodes import Episodes
-from .losses import entropy, value_errors
+from .losses import value_errors
 from .on_policy import OnPolicy, OnPolicyConfig
 
 

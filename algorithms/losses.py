@@ -40,11 +40,6 @@ def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: floa
     return errors / 2
 
 
-def entropy(log_probs: Tensor) -> Tensor:
-    """Entropy of distributions given as log-probabilities (N, A), hugely negative but finite where masked; (N,)."""
-    return -(log_probs.exp() * log_probs).sum(-1)
-
-
 def divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
     """Exact KL(π ‖ π_ref) of distributions given as finite log-probabilities (N, A), in each state; (N,)."""
     return (log_probs.exp() * (log_probs - reference)).sum(-1)

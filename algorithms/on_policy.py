@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..agents.agent import Evaluation
-from ..agents.sampling import log_softmax
+from ..agents.sampling import entropy, log_softmax
 from ..envs.errors import TokenGymError
 from .advantages import gae, whiten
 from .base import Algorithm
@@ -18,7 +18,7 @@ from .batch import Batch
 from .config import AlgorithmConfig
 from .episodes import Episodes
 from .kl import kl_estimate
-from .losses import divergence, entropy, token_weights
+from .losses import divergence, token_weights
 from .schedules import linear
 
 

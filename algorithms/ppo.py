@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import torch
 
-from ..agents.sampling import log_softmax
+from ..agents.sampling import entropy, log_softmax
 from .batch import Batch
 from .config import AlgorithmConfig
 from .episodes import Episodes
-from .losses import clipped_surrogate, entropy, value_errors
+from .losses import clipped_surrogate, value_errors
 from .on_policy import OnPolicy, OnPolicyConfig, Targets
 
 

@@ -120,11 +120,6 @@ class Collector:
         self.expected_length = recording.tokens_finished / recording.episodes_finished
         return recording.episodes()
 
-    @property
-    def generator(self) -> torch.Generator:
-        """The generator behind every draw of a token."""
-        return self.sampler.generator
-
     def _refill(
         self, recording: Recording, waiting: list[int], num_tokens: int | None, num_episodes: int | None
     ) -> None:
