@@ -93,6 +93,8 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         path = _previous(path)
     if not path.is_dir():
         raise TokenGymError(f"There is no checkpoint at {path}; expected a folder written by save().")
+    if not any((path / name).exists() for name in (MANIFEST, TENSORS, DATA)) and not any(path.glob("step-*")):
+        raise TokenGymError(f"There is no checkpoint at {path}; expected a folder written by save(){_hint(path)}.")
     inside = sorted((child for child in path.glob("step-*") if child.is_dir()), reverse=True)
     if not inside or (path / MANIFEST).exists():
         return _read_sealed(path)
@@ -127,6 +129,14 @@ def _read_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 f"The checkpoint {path} is broken: {name} is cut short or altered (its hash is not the manifest's)."
             )
     return load_file(path / TENSORS), json.loads((path / DATA).read_text())
+
+
+def _hint(path: Path) -> str:
+    """Name the folder of checkpoints where a whole run's folder was given."""
+    for child in (path / "checkpoints" / "final", path / "checkpoints"):
+        if child.is_dir():
+            return f", such as {child}"
+    return ""
 
 
 def _previous(path: Path) -> Path:

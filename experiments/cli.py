@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from ..envs.errors import TokenGymError, unknown_name
 
@@ -142,17 +144,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[0] not in _COMMANDS:
             raise unknown_name("command", arguments[0], _COMMANDS)
-        return _COMMANDS[arguments[0]](arguments[1:], console)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _COMMANDS[arguments[0]](arguments[1:], console)
     except TokenGymError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {_one_line(error)}", highlight=False, soft_wrap=True)
+        return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+            return 0
+        message = escape(f"{error.strerror or error}: {error.filename or ''}")
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {message}; choose another folder or file, or make this one writable",
+            highlight=False,
+            soft_wrap=True,
+        )
         return 2
     except KeyboardInterrupt:
         message = "interrupted; what was written stays, the same command goes on from there"
         Console(stderr=True).print(f"[yellow]{message}[/]", highlight=False)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
-        return 0
     except SystemExit as leaving:  # tyro has printed help or what is wrong with a flag
         return leaving.code if isinstance(leaving.code, int) else 2
 
@@ -250,9 +262,13 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _one_line(error: Exception) -> str:
-    from rich.markup import escape
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """Print a warning as one line: where in the code it was raised is of no use on the command line."""
+    text = escape(" ".join(str(message).split()))
+    Console(stderr=True).print(f"[yellow]warning:[/] {text}", highlight=False, soft_wrap=True)
 
+
+def _one_line(error: Exception) -> str:
     return escape(" ".join(str(error).split()))
 
 

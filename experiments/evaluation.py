@@ -116,6 +116,8 @@ def evaluate_agent(
     task = make_task(task) if isinstance(task, str) else task
     if episodes <= 0:
         raise TokenGymError(f"episodes must be greater than 0, got {episodes}")
+    if beta is not None and not 0 <= beta < math.inf:
+        raise TokenGymError(f"beta must be a finite number of at least 0, got {beta}")
     player = _acting(player)
     if exact_limit > 0 and task.finite and hasattr(player, "probabilities"):
         evaluation = _evaluate_exactly(player, task, deterministic, beta, action_masks, exact_limit)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..algorithms.callbacks import SaveEvery
 from ..algorithms.registry import ALGORITHMS, load_algorithm
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, positive_int
 from ..envs.registration import make_task
 from ..envs.task import Task
 from .cli import parse_arguments
@@ -35,12 +35,19 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     Raises:
         TokenGymError: If something is unknown or out of range, or the folder already holds a run.
     """
+    positive_int("total_tokens", options.total_tokens)
+    positive_int("episodes", options.episodes)
+    if options.save_every is not None:
+        positive_int("save_every", options.save_every)
     task = make_task(options.env, **parse_arguments(options.kwargs))
     out = options.out or Path("results") / "train" / task.name / name / f"seed-{options.seed}"
     checkpoints = out / "checkpoints"
     if options.resume:
-        algorithm: Any = load_algorithm(checkpoints, env=task)
+        algorithm: Any = load_algorithm(checkpoints)
+        _check_resumed(algorithm, name, task, out)
         console.print(f"going on from {algorithm.num_timesteps:,} tokens in {out}", highlight=False)
+    elif out.exists() and not out.is_dir():
+        raise TokenGymError(f"{out} is a file; --out names a folder, choose another")
     elif out.exists() and any(out.iterdir()):
         raise TokenGymError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
     else:
@@ -61,6 +68,9 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     Raises:
         TokenGymError: If the checkpoint is missing or broken, or the environment does not fit it.
     """
+    positive_int("episodes", options.episodes)
+    if options.samples < 0:
+        raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
     algorithm: Any = load_algorithm(options.checkpoint, env=options.env)
     show_evaluation(algorithm, algorithm.task, console, episodes=options.episodes, seed=options.seed, beta=options.beta)
     for one in transcripts(algorithm, algorithm.task, options.samples, seed=options.seed):
@@ -105,6 +115,20 @@ def show_evaluation(
         table.caption = f"random {between.random:.4g}, optimal {between.optimal:.4g}"
         table.caption_justify = "left"
     console.print(table)
+
+
+def _check_resumed(algorithm: Any, name: str, task: Task, out: Path) -> None:
+    """Refuse to go on with a run of another algorithm or on another environment than the command names."""
+    if algorithm.name != name:
+        raise TokenGymError(
+            f"{out} holds a run of {algorithm.name!r}, not of {name!r}; resume it as {algorithm.name!r}, or choose "
+            "another --out"
+        )
+    if algorithm.env_spec != task.spec:
+        raise TokenGymError(
+            f"{out} holds a run on {algorithm.env_spec}, not on {task.spec}; resume it with the same environment and "
+            "--kwargs, or choose another --out"
+        )
 
 
 def agent_specification(text: str) -> Any:

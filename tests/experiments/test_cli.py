@@ -7,6 +7,7 @@ import sys
 import fake_worker
 import pytest
 
+from tokengym.algorithms.registry import load_algorithm
 from tokengym.experiments import runner
 from tokengym.experiments.cli import main, parse_arguments
 
@@ -101,6 +102,14 @@ def test_a_report_of_an_unfinished_study_names_what_is_missing(tmp_path, monkeyp
         (["train", "ppo", "Copy", "--kwargs", "lenght=3"], "lenght"),
         (["train", "ppo", "Copy", "--learning-rate", "-1"], "learning_rate is -1.0"),
         (["train", "ppo", "Copy", "--agent", "gpt2-tyni"], "gpt2-tyni"),
+        (["train", "ppo", "Copy", "--total-tokens", "0"], "total_tokens=0"),
+        (["train", "ppo", "Copy", "--episodes", "0"], "episodes=0"),
+        (["train", "ppo", "Copy", "--save-every", "0"], "save_every=0"),
+        (["train", "ppo", "Copy", "--seed", "-1"], "seed is -1"),
+        (["train", "ppo", "Copy", "--missing-eos-penalty", "1"], "ppo requires a vocabulary with an end token"),
+        (["train", "ppo", "TextGeneration", "--kwargs", "max_length=4"], "exceed max_length=4"),
+        (["evaluate", "no-such-folder", "--samples", "-1"], "samples=-1"),
+        (["play", "Copy", "--episodes", "0"], "episodes=0"),
         (["play", "Latice"], "unknown environment 'Latice'"),
         (["evaluate", "no-such-folder"], "no-such-folder"),
     ],
@@ -111,6 +120,34 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_p
     error = capsys.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["file", "file/run"])
+def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_2(below, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    out = str(tmp_path / below)
+    assert main(["train", "ppo", "TokenBandit", "--agent", "table", "--total-tokens", "10", "--out", out]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error and error.startswith("error: ") and error.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_reward_function_that_fails_ends_training_with_one_line_and_keeps_what_was_saved(
+    tmp_path, capsys, monkeypatch
+):
+    module = "calls = []\ndef reward(completions, **_):\n    calls.append(0)\n"
+    (tmp_path / "fails_late.py").write_text(module + "    return [1 / (5 - len(calls))] * len(completions)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = tmp_path / "run"
+    words = ["train", "ppo", "TextGeneration", "--agent", "gru-tiny", "--rollout-tokens", "4", "--num-rows", "1"]
+    words += ["--total-tokens", "100", "--save-every", "1", "--out", str(run)]
+    assert main([*words, "--kwargs", "reward=fails_late:reward", "max_new_tokens=4"]) == 2
+    error = capsys.readouterr().err
+    assert "error: The reward function 'reward' raised ZeroDivisionError" in error and error.count("\n") == 1
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    newest = max(folder.name for folder in (run / "checkpoints").glob("step-*"))
+    assert records and newest == f"step-{records[-1]['timesteps']:012d}"
+    assert load_algorithm(run / "checkpoints").num_timesteps == records[-1]["timesteps"]
 
 
 def test_an_unknown_flag_is_exit_code_2_and_help_is_0(capsys):
@@ -145,6 +182,31 @@ def test_training_writes_a_checkpoint_and_resuming_goes_on_from_it(tmp_path, cap
     assert "already holds a run; pass --resume" in capsys.readouterr().err
     assert main([*words, "--total-tokens", "80", "--resume"]) == 0
     assert "going on from" in capsys.readouterr().out
+
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    more = ["--total-tokens", "120", "--resume"]
+    assert main(["train", "a2c", *words[2:], *more]) == 2
+    assert "holds a run of 'ppo', not of 'a2c'" in capsys.readouterr().err
+    assert main([*words, *more, "--kwargs", "noise=0.5"]) == 2
+    assert "same environment" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    assert f"such as {tmp_path / 'run' / 'checkpoints'}" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_broken_checkpoint_is_named_in_one_line_and_the_one_before_is_used(tmp_path, capsys):
+    words = ["train", "ppo", "TokenBandit", "--agent", "table", "--rollout-tokens", "20", "--out", str(tmp_path)]
+    assert main([*words, "--total-tokens", "40", "--save-every", "20"]) == 0
+    capsys.readouterr()
+    newest = max((tmp_path / "checkpoints").glob("step-*"))
+    (newest / "state.json").write_text("{")
+    assert main(["evaluate", str(newest)]) == 2
+    error = capsys.readouterr().err
+    assert "state.json is cut short or altered" in error and error.count("\n") == 1
+    assert main(["evaluate", str(newest.parent), "--samples", "0"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told and all(line.startswith("warning: ") and "It is skipped." in line for line in told)
 
 
 def test_arguments_of_an_environment_are_yaml():

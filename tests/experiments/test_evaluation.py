@@ -150,6 +150,12 @@ def test_zero_episodes_are_refused(lattice):
         evaluate_agent(Uniform(lattice), lattice, episodes=0)
 
 
+@pytest.mark.parametrize("beta", [-0.1, float("nan"), float("inf")])
+def test_a_beta_that_is_no_coefficient_is_refused(lattice, beta):
+    with pytest.raises(TokenGymError, match="beta must be a finite number of at least 0"):
+        evaluate_agent(Uniform(lattice), lattice, beta=beta)
+
+
 def test_a_transcript_tells_who_said_what():
     task = make_task("Copy")
     (one,) = transcripts(Uniform(task), task, 1)
