@@ -190,6 +190,8 @@ class Study:
         _positive("study", "stall_timeout", self.stall_timeout)
         if not self.environments or not self.algorithms or not self.seeds:
             raise TokenGymError(f"study {self.name!r} needs at least one environment, one algorithm and one seed")
+        if min(self.seeds) < 0:
+            raise TokenGymError(f"study {self.name!r}: seeds are whole numbers from 0 on, got {list(self.seeds)}")
         if len(set(self.seeds)) != len(self.seeds):
             raise TokenGymError(f"study {self.name!r} repeats a seed: {list(self.seeds)}")
         if self.evaluation.seed in self.seeds:

@@ -73,7 +73,7 @@ def study_from_mapping(data: Any, default_name: str = "study") -> Study:
     for name, entry in as_mapping("algorithms", values.get("algorithms")).items():
         entry = as_mapping(f"algorithm {name!r}", entry)
         if entry.get("environments") is not None:
-            entry["environments"] = tuple(entry["environments"])
+            entry["environments"] = _names(f"environments of algorithm {name!r}", entry["environments"])
         overrides = as_mapping(f"overrides of {name!r}", entry.get("overrides"))
         entry["overrides"] = {
             key: as_mapping(f"overrides of {name!r} on {key!r}", value) for key, value in overrides.items()
@@ -81,6 +81,12 @@ def study_from_mapping(data: Any, default_name: str = "study") -> Study:
         algorithms.append(_named(AlgorithmSpec, "algorithm", name, entry))
     values["algorithms"] = tuple(algorithms)
     return build(Study, "study", values)
+
+
+def _names(noun: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TokenGymError(f"{noun} must be a list of names, got {value!r}; write [{value}] for one")
+    return tuple(value)
 
 
 def study_to_mapping(study: Study) -> dict[str, Any]:

@@ -56,6 +56,11 @@ def test_seeds_and_budget_can_be_changed_for_all():
     assert {(run.seed, run.total_tokens) for run in study.runs()} == {(9, 50)}
 
 
+def test_a_negative_seed_given_instead_of_the_studys_is_refused():
+    with pytest.raises(TokenGymError, match=r"seeds are whole numbers from 0 on, got \[-1\]"):
+        study_from_mapping(small()).with_changes(seeds=[-1])
+
+
 def test_a_number_of_seeds_stands_for_the_first_ones():
     assert study_from_mapping(small(seeds=3)).seeds == (0, 1, 2)
 
@@ -106,6 +111,8 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
         ({"environments": {"Copy": {"beta": 0}}}, "beta is a positive number"),
         ({"environments": {"Copy": {"score": "best"}}}, "'greedy' or 'sampled', got 'best'"),
         ({"algorithms": []}, "algorithms must be a mapping"),
+        ({"algorithms": {"ppo": {"environments": "Copy"}}}, r"must be a list of names, got 'Copy'; write \[Copy\]"),
+        ({"algorithms": {"ppo": {"environments": 3}}}, "must be a list of names, got 3"),
     ],
 )
 def test_a_wrong_study_is_refused_with_the_value_and_what_was_expected(changes, message):
