@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 
 from .env import TokenEnv
-from .errors import unknown_name
+from .errors import TokenGymError, unknown_name
 from .task import Task
 from .transforms import apply_transforms, check_arguments
 from .vector_env import TokenVectorEnv
@@ -64,7 +64,7 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
         **arguments: The task's own arguments, JSON-able.
 
     Raises:
-        TokenGymError: For an unknown name or argument, with the nearest ones.
+        TokenGymError: For an unknown name or argument, with the nearest ones, or a value that the task cannot take.
     """
     match = re.fullmatch(rf"(?:{NAMESPACE}:)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
     short = match.group(1) if match else str(name)
@@ -73,7 +73,16 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
     module, _, attribute = TASKS[short].partition(":")
     maker = getattr(importlib.import_module(module), attribute)
     check_arguments(f"environment {short!r}", maker, (), arguments)
-    task = apply_transforms(maker(**arguments), transforms)
+    try:
+        task = maker(**arguments)
+    except TokenGymError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TokenGymError(
+            f"environment {short!r} cannot be made with {arguments}: {error}; see the arguments that it takes in "
+            f"help({maker.__module__}.{maker.__name__})"
+        ) from error
+    task = apply_transforms(task, transforms)
     given = {"transforms": [dict(transform) for transform in transforms]} if transforms else {}
     task.spec = {"id": f"{NAMESPACE}/{short}-v0", "kwargs": arguments | given}
     return task

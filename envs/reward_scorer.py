@@ -155,8 +155,11 @@ class Scorer:
     def _number(self, value: Any, row: int, completion: str) -> float:
         if hasattr(value, "tolist"):
             value = value.tolist()
-        if isinstance(value, (bool, int, float)) and math.isfinite(value):
-            return float(value)
+        try:
+            if isinstance(value, (bool, int, float)) and math.isfinite(value):
+                return float(value)
+        except OverflowError:  # an integer beyond the largest float
+            pass
         raise TokenGymError(
             f"The reward function {self.name!r} gave {_short(value)} for row {row} (completion {_short(completion)}); "
             f"expected a finite number or None."

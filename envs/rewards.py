@@ -180,7 +180,13 @@ def _build_entry_point(spec: Mapping[str, Any]) -> Callable[..., Any]:
     target = _load(spec["entry_point"])
     if "kwargs" not in spec:
         return target
-    function = target(**spec["kwargs"])
+    try:
+        function = target(**spec["kwargs"])
+    except Exception as error:
+        raise TokenGymError(
+            f"The reward entry point {spec['entry_point']!r} called with {spec['kwargs']!r} raised "
+            f"{type(error).__name__}: {error}; give it the keyword arguments that it takes."
+        ) from error
     if not callable(function):
         raise TokenGymError(
             f"The reward entry point {spec['entry_point']!r}, called with its kwargs, must give a reward function, "

@@ -210,7 +210,7 @@ def apply_transforms(task: Task, transforms: Sequence[Mapping[str, Any]]) -> Tas
     Raises:
         TokenGymError: For an unknown name, with the nearest ones, or arguments that the transform does not take.
     """
-    if isinstance(transforms, (str, Mapping)):
+    if not isinstance(transforms, Sequence) or isinstance(transforms, str):
         raise TokenGymError(f"transforms={transforms!r}: give a list of mappings, each with a name and its arguments")
     for transform in transforms:
         if not isinstance(transform, Mapping) or "name" not in transform:

@@ -168,6 +168,7 @@ def giving(value):
         (None, r"broken_reward.*must give a list of 2 rewards.*NoneType"),
         (np.ones((2, 1)), r"broken_reward.*1 values for row 0, whose completion has 3 tokens"),
         ([[1.0, math.nan, 0.0], 1.0], r"broken_reward.*nan for row 0"),
+        ([1.0, 10**400], r"broken_reward.*1000.* for row 1"),
         (np.float64(1.0), r"must give a list of 2 rewards"),
     ],
 )
@@ -211,6 +212,8 @@ def test_a_missing_column_is_named():
         ("nowhere_at_all:reward", "cannot be loaded"),
         ("math:nope", "cannot be loaded"),
         ("math:pi", "not a callable"),
+        ({"entry_point": "math:sqrt", "kwargs": {"x": 4}}, "'math:sqrt' called with .* raised TypeError"),
+        ({"entry_point": "math:sqrt", "kwargs": 4}, "'math:sqrt' called with 4 raised TypeError"),
         (3, "Expected a reward specification"),
     ],
 )
