@@ -146,7 +146,7 @@ def _from_dict(spec: dict[str, Any], vocabulary: Vocabulary, max_length: int) ->
             continue
         if name not in sizes:
             raise unknown_name(f"key of a {kind} agent", name, sizes)
-        if not value > 0 or (name != "initial_std" and int(value) != value):
+        if not isinstance(value, (int, float)) or not value > 0 or (name != "initial_std" and int(value) != value):
             raise TokenGymError(f"{name} of a {kind} agent is {value!r}; expected a positive number")
         sizes[name] = value
     config = {"kind": kind, **sizes}

@@ -21,7 +21,7 @@ from . import checkpoint, saving
 from .advantages import returns_to_go
 from .callbacks import Callback, as_callback
 from .config import AlgorithmConfig
-from .doors import check_agent, check_task, resolve_task
+from .doors import check_agent, check_seed, check_task, check_total, resolve_task
 from .episodes import Episodes, episode_metrics
 from .finite import DivergedError, first_nonfinite
 from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
@@ -73,6 +73,7 @@ class Algorithm(ABC, Generic[ConfigT]):
         reference: Agent | None = None,
         **overrides: Any,
     ) -> None:
+        check_seed(seed)
         self.task, self.env_spec = resolve_task(env)
         self.config = cast(ConfigT, self.Config() if config is None else config).replace(**overrides)
         self.seed = seed
@@ -273,8 +274,7 @@ class Algorithm(ABC, Generic[ConfigT]):
             TokenGymError: a bad total, or a callback of Stable-Baselines3.
             DivergedError: a loss or gradient is not finite.
         """
-        if isinstance(total_timesteps, bool) or int(total_timesteps) != total_timesteps or total_timesteps < 1:
-            raise TokenGymError(f"total_timesteps is {total_timesteps!r}; expected a whole number above 0.")
+        check_total(total_timesteps)
         callbacks = as_callback(callback)
         self.total_timesteps = int(total_timesteps)
         with RunLogger(log_dir, self, progress_bar) as logger:

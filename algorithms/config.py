@@ -102,6 +102,7 @@ class AlgorithmConfig(Config):
         self.require(self.rollout_tokens >= 1, "rollout_tokens", "at least 1")
         self.require(self.num_rows >= 1, "num_rows", "at least 1")
         self.require(self.group_size >= 1, "group_size", "at least 1")
+        self.require(self.missing_eos_penalty >= 0, "missing_eos_penalty", "a number of at least 0")
         self.require(self.kl_coef >= 0, "kl_coef", "a number of at least 0")
         self.require(self.kl_in in ("reward", "loss"), "kl_in", "'reward' or 'loss'")
         self.require(self.kl_estimator in ("k1", "k2", "k3"), "kl_estimator", "'k1', 'k2' or 'k3'")

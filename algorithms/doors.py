@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from ..agents.agent import Agent
 from ..envs.errors import TokenGymError
@@ -103,6 +105,19 @@ def check_task(name: str, requires: tuple[str, ...], task: Task, config: Algorit
         met, what, remedy = REQUIREMENTS[requirement]
         if not met(task):
             raise TokenGymError(f"{name} requires {what}, which {task.name!r} does not have; {remedy}.")
+
+
+def check_total(total_timesteps: Any) -> None:
+    """Raise a `TokenGymError` unless ``total_timesteps`` is a whole number above 0; 1e5 is one."""
+    is_number = isinstance(total_timesteps, (int, float, np.number)) and not isinstance(total_timesteps, bool)
+    if not is_number or not 0 < total_timesteps < math.inf or int(total_timesteps) != total_timesteps:
+        raise TokenGymError(f"total_timesteps is {total_timesteps!r}; expected a whole number above 0.")
+
+
+def check_seed(seed: Any) -> None:
+    """Raise a `TokenGymError` unless ``seed`` is a whole number of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise TokenGymError(f"seed is {seed!r}; expected a whole number of at least 0.")
 
 
 def check_agent(name: str, heads: tuple[str, ...], agent: Agent, task: Task) -> None:

@@ -19,7 +19,7 @@ from ..agents.trunk import Trunk
 from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .callbacks import Callback, as_callback
-from .doors import resolve_task
+from .doors import check_seed, check_total, resolve_task
 from .loggers import RunLogger
 from .sb3_agent import SB3Agent
 from .sb3_config import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
@@ -117,6 +117,7 @@ class SB3Algorithm:
         device: str | torch.device = "cpu",
         **overrides: Any,
     ) -> None:
+        check_seed(seed)
         self.task, self.env_spec = resolve_task(env)
         self.config = (self.Config() if config is None else config).replace(**overrides)
         self.seed = seed
@@ -164,8 +165,7 @@ class SB3Algorithm:
         Raises:
             TokenGymError: a bad total or callback.
         """
-        if isinstance(total_timesteps, bool) or int(total_timesteps) != total_timesteps or total_timesteps < 1:
-            raise TokenGymError(f"total_timesteps is {total_timesteps!r}; expected a whole number above 0.")
+        check_total(total_timesteps)
         given: list[Any] = list(callback) if isinstance(callback, Sequence) else [callback]
         theirs = [one for one in given if isinstance(one, BaseCallback)]
         ours = as_callback([one for one in given if one is not None and not isinstance(one, BaseCallback)])

@@ -213,6 +213,7 @@ def test_a_frozen_clone_stays_behind():
         ({"kind": "gpt3"}, {}, "gpt2"),
         ({"kind": "gpt2", "hiden_size": 8}, {}, "hidden_size"),
         ({"kind": "gpt2", "hidden_size": 0}, {}, "positive"),
+        ({"kind": "gru", "hidden_size": "wide"}, {}, "'wide'; expected a positive number"),
         ({"kind": "gpt2", "hidden_size": 10}, {}, "multiple"),
         ({"kind": "table", "capacity": -1}, {}, "positive"),
         (7, {}, "cannot build an agent from int"),

@@ -60,10 +60,16 @@ def test_a_callback_of_stable_baselines3_is_refused_with_what_to_use(callback):
         PPO("tokengym/Copy-v0", SMALL).learn(10, callback=callback)
 
 
-@pytest.mark.parametrize("total", [0, -5, 1.5])
+@pytest.mark.parametrize("total", [0, -5, 1.5, "many", None, float("inf")])
 def test_a_bad_total_is_refused(total):
     with pytest.raises(TokenGymError, match="whole number above 0"):
         PPO("tokengym/Copy-v0", SMALL).learn(total)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "x", None])
+def test_a_bad_seed_is_refused(seed):
+    with pytest.raises(TokenGymError, match=r"seed is .*at least 0"):
+        PPO("tokengym/Copy-v0", SMALL, seed=seed)
 
 
 def test_an_unknown_field_names_the_nearest():
@@ -85,6 +91,7 @@ def test_an_unknown_environment_names_the_nearest():
 BAD = [("learning_rate", 0.0), ("gamma", 1.1), ("rollout_tokens", 0), ("num_rows", -1), ("group_size", 0)]
 BAD += [("kl_in", "both"), ("kl_estimator", "k4"), ("kl_target", 0.0), ("clip", 0.0), ("epochs", 0), ("minibatches", 0)]
 BAD += [("gae_lambda", 2.0), ("loss_aggregation", "mean"), ("temperature", 0.0), ("learning_rate", "1e-3")]
+BAD += [("missing_eos_penalty", -1.0)]
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
