@@ -1,1 +1,53 @@
-"""What learns: one file an algorithm, and the few parts that they share."""
+"""What learns: one file an algorithm, and the few parts that they share.
+
+`ALGORITHMS` names them all. Classes are imported when they are first asked for: each needs torch, which takes seconds,
+and listing their names does not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .registry import ALGORITHMS, load_algorithm
+
+if TYPE_CHECKING:
+    from .a2c import A2C
+    from .base import Algorithm
+    from .callbacks import Callback, SaveEvery, StopAfter
+    from .dqn import DQN
+    from .episodes import Episodes
+    from .ppo import PPO
+    from .sac import SAC
+
+__all__ = [
+    "A2C",
+    "ALGORITHMS",
+    "Algorithm",
+    "Callback",
+    "DQN",
+    "Episodes",
+    "PPO",
+    "SAC",
+    "SaveEvery",
+    "StopAfter",
+    "load_algorithm",
+]
+
+_MODULES = {
+    "A2C": "a2c",
+    "Algorithm": "base",
+    "Callback": "callbacks",
+    "DQN": "dqn",
+    "Episodes": "episodes",
+    "PPO": "ppo",
+    "SAC": "sac",
+    "SaveEvery": "callbacks",
+    "StopAfter": "callbacks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,1 +1,22 @@
-"""What compares: command line, studies, statistics, plots and reports."""
+"""What compares: command line, study runner, statistics, plots and reports. Nothing here imports torch by itself."""
+
+from __future__ import annotations
+
+from .evaluation import Evaluation, References, evaluate_agent, references, transcripts
+from .results import StudyResults, collect
+from .runner import run_study
+from .study import Study
+from .study_file import load_study
+
+__all__ = [
+    "Evaluation",
+    "References",
+    "Study",
+    "StudyResults",
+    "collect",
+    "evaluate_agent",
+    "load_study",
+    "references",
+    "run_study",
+    "transcripts",
+]

@@ -92,8 +92,18 @@ def test_it_installs_into_a_new_environment_and_runs_from_any_folder(source: Pat
     assert "Lattice" in run(scripts / "python", "-m", "tokengym", "list", cwd=elsewhere)
 
 
-@pytest.mark.parametrize("name", ["tokengym", "tokengym.envs", "tokengym.envs.exact", "tokengym.envs.registration"])
-def test_importing_the_environments_imports_no_torch(name: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tokengym",
+        "tokengym.envs",
+        "tokengym.envs.exact",
+        "tokengym.envs.registration",
+        "tokengym.algorithms",
+        "tokengym.experiments.cli",
+    ],
+)
+def test_importing_what_needs_no_torch_imports_none(name: str, tmp_path: Path):
     heavy = ("torch", "transformers", "stable_baselines3", "matplotlib")
     code = f"import sys, {name}; print([module for module in {heavy} if module in sys.modules])"
     assert run(sys.executable, "-c", code, cwd=tmp_path) == "[]"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from stable_baselines3.common.callbacks import EveryNTimesteps, StopTrainingOnMaxEpisodes
 
-import tokengym  # noqa: F401  (registers the environments)
+import tokengym.algorithms as package
 from tokengym.agents.build import build_agent
 from tokengym.algorithms.a2c import A2C
 from tokengym.algorithms.callbacks import Callback, StopAfter
@@ -227,3 +227,9 @@ def test_a_progress_bar_shows_the_numbers_that_matter(capsys):
     PPO("tokengym/Copy-v0", SMALL, seed=0, rollout_tokens=40).learn(80, progress_bar=True)
     shown = capsys.readouterr().out
     assert "ppo" in shown and "tokens" in shown
+
+
+def test_the_package_gives_the_names_that_it_lists():
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
+    assert package.PPO is package.ALGORITHMS["ppo"]
+    assert not hasattr(package, "Nothing")
