@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from typing import cast
 
 from rich.markup import escape
 from rich.table import Table
 
 from ..algorithms.registry import ALGORITHMS
 from ..envs.errors import TokenGymError
-from ..envs.exact import solve
-from ..envs.finite import FiniteTask
 from ..envs.registration import list_ids, make_task
+from .evaluation import known_references
 
 
 def environment_table() -> Table:
@@ -30,12 +28,10 @@ def environment_table() -> Table:
             # An environment that needs arguments or an optional dependency.
             table.add_row(env_id, f"[dim]{escape(str(error).splitlines()[0])}[/]")
             continue
-        random_return, optimal_return = task.random_return, task.optimal_return
-        if task.finite and (random_return is None or optimal_return is None):
-            solution = solve(cast(FiniteTask, task))
-            random_return, optimal_return = solution.random_return, solution.optimal_return
+        between = known_references(task)
+        returns = ["[dim]–[/]"] * 2 if between is None else [f"{between.random:.4g}", f"{between.optimal:.4g}"]
         counts = str(task.vocabulary.num_actions), str(task.max_episode_tokens)
-        table.add_row(env_id, task.family, *counts, _number(random_return), _number(optimal_return))
+        table.add_row(env_id, task.family, *counts, *returns)
     table.caption = (
         "vocabulary: tokens the agent can say; tokens: most that it says in an episode; random and optimal return: "
         "exact where the environment is finite"
@@ -66,7 +62,3 @@ def _first_line(name: str) -> str:
         if isinstance(node, ast.ClassDef) and node.name == wanted:
             return (ast.get_docstring(node) or "").split("\n")[0]
     return ""
-
-
-def _number(value: float | None) -> str:
-    return "[dim]–[/]" if value is None else f"{value:.4g}"

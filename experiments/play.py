@@ -13,7 +13,7 @@ from ..envs.engine import Engine
 from ..envs.errors import TokenGymError, positive_int
 from ..envs.random import derive_start
 from ..envs.task import Task
-from .evaluation import References, references
+from .evaluation import References, known_references
 
 Ask = Callable[[], str]
 """Returns one line that the player typed, without its end; raises EOFError when there is no more."""
@@ -40,7 +40,7 @@ def play(task: Task, *, seed: int = 0, episodes: int = 1, console: Console, ask:
     positive_int("episodes", episodes)
     ask = ask or (lambda: console.input("[bold cyan]say[/] "))
     engine, finished = Engine(task, 1), []
-    between = _references(task)
+    between = known_references(task)
     console.print(Panel(_rules(task, between), title=task.name, title_align="left", expand=False))
     for episode in range(episodes):
         engine.reset(None, derive_start(seed, episode))
@@ -141,10 +141,3 @@ def _verdict(total: float, between: References | None) -> str:
         return text
     score = (total - between.random) / (between.optimal - between.random)
     return f"{text}\nrandom {between.random:.4g}, optimal {between.optimal:.4g}: a score of [bold]{score:.2f}[/]"
-
-
-def _references(task: Task) -> References | None:
-    try:
-        return references(task)
-    except TokenGymError:
-        return None  # a task of the user's own need not know its optimum

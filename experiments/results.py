@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..envs.errors import TokenGymError
-from .runs import RunFolder
+from .runs import RunFolder, run_folder
 from .statistics import (
     Interval,
     interquartile_mean,
@@ -130,7 +130,7 @@ def collect(study: Study, out: str | Path) -> StudyResults:
     Raises:
         TokenGymError: If a run folder is corrupt or belongs to another configuration.
     """
-    return StudyResults(study, tuple(_collect_run(spec, Path(out) / "runs" / spec.name) for spec in study.runs()))
+    return StudyResults(study, tuple(_collect_run(spec, run_folder(out, spec)) for spec in study.runs()))
 
 
 def aggregates(results: StudyResults, *, seed: int = 0) -> list[Aggregate]:
@@ -208,8 +208,7 @@ def summary(results: StudyResults) -> dict[str, Any]:
     }
 
 
-def _collect_run(spec: RunSpec, path: Path) -> RunResult:
-    folder = RunFolder(path)
+def _collect_run(spec: RunSpec, folder: RunFolder) -> RunResult:
     state = folder.state(spec)
     if state == "failed":
         failure = folder.failure()
@@ -219,7 +218,9 @@ def _collect_run(spec: RunSpec, path: Path) -> RunResult:
     content = folder.verify()
     score = content.get("score")
     if not isinstance(score, float | int):
-        raise TokenGymError(f"the run folder {path} is corrupt: its seal holds no score; move or delete the folder")
+        raise TokenGymError(
+            f"the run folder {folder.path} is corrupt: its seal holds no score; move or delete the folder"
+        )
     curve = tuple(record for record in folder.read("evaluations.jsonl") if record.get("kind") == "training")
     times = {
         record.get("tokens"): record.get("seconds")

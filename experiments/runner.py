@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from ..envs.errors import TokenGymError
 from . import worker as worker_process
-from .runs import RunFolder
+from .runs import RunFolder, run_folder
 from .study import RunSpec, Study
 
 _POLL_SECONDS = 0.5
@@ -61,11 +61,6 @@ def plan(study: Study, out: str | Path, *, replace_changed: bool = False) -> lis
         if folder.state(spec, changed_counts_as_missing=replace_changed) != "done":
             todo.append(spec)
     return todo
-
-
-def run_folder(out: str | Path, spec: RunSpec) -> RunFolder:
-    """Return the folder of a run."""
-    return RunFolder(Path(out) / "runs" / spec.name)
 
 
 def run_study(

@@ -176,6 +176,11 @@ class RunFolder:
         )
 
 
+def run_folder(out: str | Path, spec: RunSpec) -> RunFolder:
+    """Return the folder of a run below the folder of its study's results."""
+    return RunFolder(Path(out) / "runs" / spec.name)
+
+
 def _differences(recorded: RunSpec, wanted: RunSpec) -> str:
     old, new = recorded.to_dict(), wanted.to_dict()
     parts = []
