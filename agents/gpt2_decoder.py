@@ -76,8 +76,13 @@ class GPT2Decoder(LeanDecoder):
         scale[:width] = (width // heads) ** -0.5
         # Plain tuples of tensors: looking a weight up through a module costs about as much as a small operation.
         self._norms = [_norm_arguments(norm) for norm in (*(block.ln_1 for block in body.h), body.ln_f)]
+        # As a batch of three products their results are contiguous: attention then reads the queries without a copy.
         self._attention = [
-            (block.attn.c_attn.bias.detach() * scale, block.attn.c_attn.weight.detach() * scale) for block in body.h
+            (
+                (block.attn.c_attn.bias.detach() * scale).view(3, 1, width),
+                (block.attn.c_attn.weight.detach() * scale).view(width, 3, width).transpose(0, 1).contiguous(),
+            )
+            for block in body.h
         ]
         self._rest = [
             (
@@ -97,9 +102,9 @@ class GPT2Decoder(LeanDecoder):
 
     def _project(self, layer: int, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         bias, weight = self._attention[layer]
-        h = torch.addmm(bias, torch.layer_norm(x, *self._norms[layer]), weight)
-        h = h.view(len(x), 3, self._num_heads, self._head_dim)
-        return h[:, 0], h[:, 1:]
+        h = torch.baddbmm(bias, torch.layer_norm(x, *self._norms[layer]).expand(3, -1, -1), weight)
+        h = h.view(3, -1, self._num_heads, self._head_dim)
+        return h[0], h[1:]
 
     def _finish(self, layer: int, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         bias, weight, norm, inner_bias, inner_weight, outer_bias, outer_weight = self._rest[layer]

@@ -76,7 +76,9 @@ class OwnHead(nn.Module):
         projection = self._hidden_reference[0] if self._hidden_reference else self.projection
         bias = getattr(projection, "bias", None)
         weight: torch.Tensor = projection.weight  # type: ignore[assignment]
-        return nn.functional.linear(features, weight[: self.width], None if bias is None else bias[: self.width])
+        if len(weight) != self.width:
+            weight, bias = weight[: self.width], None if bias is None else bias[: self.width]
+        return nn.functional.linear(features, weight, bias)
 
 
 class TableHead(nn.Module):

@@ -16,6 +16,10 @@ MAX_SCORES = 1 << 24
 """Attention scores held at once while prompts are read; more rows than that allows are read in groups."""
 
 
+FEW = 4
+"""Fewer rows than this go through other matrix kernels, whose last bits differ; they are always read packed."""
+
+
 class LeanDecoder(Decoder):
     """Attention over a cache `(2, n, K, T, d)` a layer: keys and values of n rows, K heads, T columns.
 
@@ -59,6 +63,7 @@ class LeanDecoder(Decoder):
         self._cache = [like.new_zeros(2, num_rows, num_cached_heads, 0, head_dim) for _ in range(num_layers)]
         self._forbidden = torch.finfo(like.dtype).min
         self._columns = torch.arange(max_length + 1, device=self._device)
+        self._flat: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._every_row = torch.arange(num_rows, device=self._device)
 
     @abstractmethod
@@ -67,7 +72,10 @@ class LeanDecoder(Decoder):
 
     @abstractmethod
     def _project(self, layer: int, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scaled queries (N, H, d), and keys with values (N, 2, K, d), of a layer's input (N, D)."""
+        """Scaled queries (N, H, d), and keys with values (2, N, K, d), of a layer's input (N, D).
+
+        Positions are (N,), or (1,) where all tokens stand at the same one; so they are in `_embed`.
+        """
 
     @abstractmethod
     def _finish(self, layer: int, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
@@ -83,12 +91,12 @@ class LeanDecoder(Decoder):
         index = self._all if rows is None else rows
         counts = ends - starts
         self._grow(int(ends.max()))
-        single = counts == 1
-        if single.all():
+        if int(counts.max()) == 1:
             features = self._step(rows, tokens[self._all[: len(index)], starts], starts)
-        elif not single.any():
+        elif int(counts.min()) > 1:
             features = self._read(index, tokens, starts, counts)
         else:
+            single = counts == 1
             ones, many = np.flatnonzero(single), np.flatnonzero(~single)
             first = self._step(index[ones], tokens[ones, starts[ones]], starts[ones])
             features = first.new_empty(len(index), first.shape[1])
@@ -105,6 +113,8 @@ class LeanDecoder(Decoder):
             new = old.new_zeros(*old.shape[:3], capacity, self._head_dim)
             new[:, :, :, : self._capacity] = old
             self._cache[layer] = new
+        # Keys and values as (n·K, T, d), the form that attention reads in a step of all rows; the same memory.
+        self._flat = [(cache[0].flatten(0, 1), cache[1].flatten(0, 1)) for cache in self._cache]
         self._capacity = capacity
 
     def _step(self, rows: np.ndarray | None, ids: np.ndarray, positions: np.ndarray) -> torch.Tensor:
@@ -117,24 +127,40 @@ class LeanDecoder(Decoder):
             self._grow(int(all_positions.max()) + 1)
             all_ids[rows], all_positions[rows] = ids, positions
             return self._step(None, all_ids, all_positions)[torch.from_numpy(rows).to(self._device)]
-        where = torch.from_numpy(positions).to(self._device)
         length = int(positions.max()) + 1
-        aligned = rows is None and int(positions.min()) + 1 == length
+        given = torch.from_numpy(ids.astype(np.int64)).to(self._device)
+        if rows is None and int(positions.min()) + 1 == length:
+            return self._step_aligned(given, length)
+        where = torch.from_numpy(positions).to(self._device)
         index = None if rows is None else torch.from_numpy(rows).to(self._device)
         written = self._every_row if index is None else index
-        x = self._embed(torch.from_numpy(ids.astype(np.int64)).to(self._device), where.clamp(max=self._max_length - 1))
-        mask = None
-        if not aligned:
-            mask = self._mask(where[:, None], length)[:, None].expand(-1, self._num_cached_heads, -1, -1).flatten(0, 1)
+        x = self._embed(given, where.clamp(max=self._max_length - 1))
+        mask = self._mask(where[:, None], length)[:, None].expand(-1, self._num_cached_heads, -1, -1).flatten(0, 1)
         for layer, cache in enumerate(self._cache):
             queries, new = self._project(layer, x, where)
-            if aligned:
-                cache[:, :, :, length - 1] = new.transpose(0, 1)
+            cache[:, written, :, where] = new.transpose(0, 1)
+            if index is None:
+                keys, values = self._flat[layer]
+                keys, values = keys.narrow(1, 0, length), values.narrow(1, 0, length)
             else:
-                cache[:, written, :, where] = new
-            seen = cache[:, :, :, :length] if index is None else cache[:, index, :, :length]
-            attended = self._attend(queries.reshape(-1, self._group, self._head_dim), seen, mask)
+                keys, values = cache[:, index, :, :length].flatten(1, 2).unbind(0)
+            attended = self._attend(queries.reshape(-1, self._group, self._head_dim), keys, values, mask)
             x = self._finish(layer, x, attended.view(len(x), -1))
+        return self._normalise(x)
+
+    def _step_aligned(self, ids: torch.Tensor, length: int) -> torch.Tensor:
+        """One new token (n,) in every row, all at position length - 1: no mask, and slices instead of indices."""
+        where = self._columns[length - 1 : length]
+        x = self._embed(ids, where)
+        shape, wide = (-1, self._group, self._head_dim), (self._num_rows, -1)
+        for layer, cache in enumerate(self._cache):
+            queries, new = self._project(layer, x, where)
+            cache.select(3, length - 1).copy_(new)
+            keys, values = self._flat[layer]
+            attended = self._attend(
+                queries.reshape(shape), keys.narrow(1, 0, length), values.narrow(1, 0, length), None
+            )
+            x = self._finish(layer, x, attended.view(wide))
         return self._normalise(x)
 
     @property
@@ -150,22 +176,49 @@ class LeanDecoder(Decoder):
         )
 
     @staticmethod
-    def _attend(queries: torch.Tensor, seen: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Attention of queries (m·K, q, d) over seen keys and values (2, m, K, T, d), (m·K, q, d).
+    def _attend(
+        queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Attention of queries (m·K, q, d) over seen keys and values (m·K, T, d), (m·K, q, d).
 
         Plain batched products: with few queries a row they are faster than the fused CPU kernel.
         """
-        keys, values = seen[0].flatten(0, 1), seen[1].flatten(0, 1)
         scores = torch.bmm(queries, keys.mT) if mask is None else torch.baddbmm(mask, queries, keys.mT)
         return torch.bmm(torch.softmax(scores, dim=-1), values)
 
     def _read(self, rows: np.ndarray, tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> torch.Tensor:
         """Several new tokens a row. Returns the features of each row's last token, (m, D)."""
-        longest = int(counts.max())
+        longest, start = int(counts.max()), int(starts[0])
         per_row = self._num_heads * longest * int((starts + counts).max())
         group = max(1, MAX_SCORES // per_row)
+        # As many rows as there are, in ascending order, are all rows in order.
+        everyone = len(rows) == self._num_rows and bool((rows[1:] > rows[:-1]).all())
+        alike = int(counts.min()) == longest and bool((starts == start).all())
+        if everyone and alike and FEW <= len(rows) <= group:
+            return self._read_aligned(tokens, start, longest)
         parts = [slice(i, i + group) for i in range(0, len(rows), group)]
         return torch.cat([self._read_group(rows[p], tokens[p], starts[p], counts[p]) for p in parts])
+
+    def _read_aligned(self, tokens: np.ndarray, start: int, count: int) -> torch.Tensor:
+        """`count` new tokens in every row, from one position on: a rectangle, without packing."""
+        rows, heads, group, size = self._num_rows, self._num_cached_heads, self._group, self._head_dim
+        length = start + count
+        columns = self._columns[start:length]
+        mask, where = self._mask(columns, length).repeat(group, 1), columns.repeat(rows)
+        x = self._embed(torch.from_numpy(tokens[:, start:length].astype(np.int64)).to(self._device).view(-1), where)
+        for layer, cache in enumerate(self._cache):
+            queries, new = self._project(layer, x, where)
+            cache[:, :, :, start:length] = new.view(2, rows, count, heads, size).transpose(2, 3)
+            queries = queries.reshape(rows, count, heads, group, size).permute(0, 2, 3, 1, 4)
+            keys, values = (part.narrow(1, 0, length) for part in self._flat[layer])
+            attended = self._attend(queries.reshape(-1, group * count, size), keys, values, mask)
+            attended = attended.view(rows, heads, group, count, size).permute(0, 3, 1, 2, 4).reshape(rows, count, -1)
+            x = x.view(rows, count, -1)
+            if layer == self._num_layers - 1:
+                # Nobody looks at the other tokens' outputs.
+                x, attended = x[:, -1:].contiguous(), attended[:, -1:]
+            x = self._finish(layer, x.flatten(0, 1), attended.flatten(0, 1))
+        return self._normalise(x.view(rows, -1, x.shape[-1])[:, -1])
 
     def _read_group(self, rows: np.ndarray, tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> torch.Tensor:
         device, longest = self._device, int(counts.max())
@@ -186,12 +239,12 @@ class LeanDecoder(Decoder):
         x = self._embed(ids, where)
         for layer, cache in enumerate(self._cache):
             queries, new = self._project(layer, x, where)
-            cache[:, cache_row, :, where] = new
+            cache[:, cache_row, :, where] = new.transpose(0, 1)
             padded = queries.new_zeros(len(rows), longest, heads, group, size)
             padded[at] = queries.view(-1, heads, group, size)
             padded = padded.permute(0, 2, 3, 1, 4).reshape(-1, group * longest, size)
             seen = cache[:, :, :, :length] if everyone else cache[:, index, :, :length]
-            attended = self._attend(padded, seen, mask)
+            attended = self._attend(padded, seen[0].flatten(0, 1), seen[1].flatten(0, 1), mask)
             attended = attended.view(-1, heads, group, longest, size).permute(0, 3, 1, 2, 4)[at]
             x = self._finish(layer, x, attended.reshape(len(x), -1))
         last = torch.from_numpy(np.cumsum(counts) - 1).to(device)

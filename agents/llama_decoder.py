@@ -120,7 +120,7 @@ class LlamaDecoder(LeanDecoder):
         h = h.view(len(x), heads + 2 * cached, self._head_dim)
         turning = h[:, : heads + cached]
         turning = rotate(turning, self._cos.index_select(0, positions), self._sin.index_select(0, positions))
-        return turning[:, :heads], torch.stack((turning[:, heads:], h[:, heads + cached :]), dim=1)
+        return turning[:, :heads], torch.stack((turning[:, heads:], h[:, heads + cached :]))
 
     def _finish(self, layer: int, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         block = self._blocks[layer]

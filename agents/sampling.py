@@ -6,6 +6,8 @@ computed here belongs to the distribution that was sampled from.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ..envs.errors import TokenGymError
@@ -100,10 +102,11 @@ class Sampler:
             # Double precision: the last cumulative probability then exceeds every draw, and small ones are not lost.
             cumulative = log_probs.exp().cumsum(dim=-1, dtype=torch.float64)
             draws = torch.rand((len(logits), 1), generator=self.generator, dtype=torch.float64).to(logits.device)
-            actions = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True)
+            actions = torch.searchsorted(cumulative, draws.mul_(cumulative[:, -1:]), right=True)
             actions.clamp_(max=logits.shape[-1] - 1)
         chosen = log_probs.gather(-1, actions).squeeze(-1)
-        if bool(chosen.isnan().any()):
+        # Log-probabilities are at most 0, so their sum is NaN only where one of them is.
+        if math.isnan(chosen.sum()):
             raise TokenGymError("the policy's logits are not finite: training has diverged; lower the learning rate")
         return actions.squeeze(-1), chosen
 

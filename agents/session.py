@@ -103,13 +103,13 @@ class Session:
             )
         if len(index) == 0:
             return self._agent.apply_heads([self._empty_features(trunk) for trunk in self._trunks], self.heads)
+        everyone = rows is None
+        if everyone and self._grew_by_one(tokens, lengths):
+            return self._append(tokens, lengths)
         width = int(lengths.max())
         self._check_lengths(lengths, width, tokens.shape[1])
-        everyone = rows is None
         cached_lengths = self._lengths if everyone else self._lengths[index]
         cached = self._tokens[:, :width] if everyone else self._tokens[index, :width]
-        if everyone and width <= self._agent.max_length and self._grew_by_one(tokens[:, :width], cached, lengths):
-            return self._append(tokens, lengths)
         starts = common_prefix(tokens[:, :width], cached)
         np.minimum(starts, lengths, out=starts)
         unchanged = (starts == lengths) & (cached_lengths == lengths)
@@ -126,11 +126,17 @@ class Session:
         self._remember(index, tokens, starts, lengths, width, bool((appended & (starts + 1 == lengths)).all()))
         return self._agent.apply_heads([self._gather(f, rows) for f in self._features], self.heads)
 
-    def _grew_by_one(self, tokens: np.ndarray, cached: np.ndarray, lengths: np.ndarray) -> bool:
+    def _grew_by_one(self, tokens: np.ndarray, lengths: np.ndarray) -> bool:
         """Whether every row is its cached self and one token: the common case, told with few operations."""
+        known = lengths - 1
+        if known.tobytes() != self._lengths.tobytes():
+            return False
+        width = int(lengths.max())
+        if width > min(self._agent.max_length, tokens.shape[1]):
+            return False
         # Behind a row's end the cache holds -1, so the first difference is there or earlier.
-        first = (tokens != cached).argmax(axis=1)
-        return bool((first == self._lengths).all() and (lengths == first + 1).all())
+        first = (tokens[:, :width] != self._tokens[:, :width]).argmax(axis=1)
+        return first.tobytes() == known.tobytes()
 
     def _append(self, tokens: np.ndarray, lengths: np.ndarray) -> StepOutput:
         """`step` for rows that all grew by one token."""
