@@ -132,21 +132,21 @@ def references(
     beta: float | None = None,
     random_return: float | None = None,
     optimal_return: float | None = None,
-    action_masks: bool = False,
 ) -> References:
     """Return random and optimal return of a task: as given, else as the task declares, else solved exactly.
+
+    Play is among all tokens, also for agents that keep to the legal ones, so that one scale serves both.
 
     Args:
         task: The task.
         beta: Coefficient of the KL to the uniform policy; the optimum is then the KL-regularised one.
         random_return: Overrides what the task declares.
         optimal_return: Overrides what the task declares.
-        action_masks: Whether random play and the optimum are those among legal tokens.
 
     Raises:
         TokenGymError: If a return is neither given nor declared and the task cannot be solved.
     """
-    if beta is None and not action_masks:
+    if beta is None:
         random_return = task.random_return if random_return is None else random_return
         optimal_return = task.optimal_return if optimal_return is None else optimal_return
     if random_return is None or optimal_return is None:
@@ -155,7 +155,7 @@ def references(
                 f"task {task.name!r} declares no random and optimal return and is not finite, so scores cannot be "
                 "normalised; give random_return and optimal_return for it in the study"
             )
-        solution = solve(cast(FiniteTask, task), beta=beta, masked=action_masks)
+        solution = solve(cast(FiniteTask, task), beta=beta)
         best = solution.optimal_return if beta is None else cast(float, solution.kl_optimal_return)
         random_return = solution.random_return if random_return is None else random_return
         optimal_return = best if optimal_return is None else optimal_return
@@ -168,6 +168,11 @@ def known_references(task: Task, *, beta: float | None = None) -> References | N
         return references(task, beta=beta)
     except TokenGymError:
         return None
+
+
+def uses_masks(player: Any) -> bool:
+    """Return whether a player learnt, and so has to be evaluated, with the task's action masks."""
+    return bool(getattr(getattr(player, "config", None), "action_masks", False))
 
 
 def transcripts(

@@ -16,7 +16,7 @@ from ..envs.errors import TokenGymError, positive_int
 from ..envs.registration import make_task
 from ..envs.task import Task
 from .cli import parse_arguments
-from .evaluation import evaluate_agent, known_references, transcripts
+from .evaluation import evaluate_agent, known_references, transcripts, uses_masks
 from .statistics import normalised_score
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
         raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
     algorithm: Any = load_algorithm(options.checkpoint, env=options.env)
     show_evaluation(algorithm, algorithm.task, console, episodes=options.episodes, seed=options.seed, beta=options.beta)
-    for one in transcripts(algorithm, algorithm.task, options.samples, seed=options.seed):
+    masks = uses_masks(algorithm)
+    for one in transcripts(algorithm, algorithm.task, options.samples, seed=options.seed, action_masks=masks):
         console.print(f"[dim]return {one.total_reward:.3g}[/] {escape(one.text())}", highlight=False)
     return 0
 
@@ -89,7 +90,7 @@ def show_evaluation(
 ) -> None:
     """Print a table of the greedy and the sampled evaluation of a player."""
     between = known_references(task, beta=beta)
-    masks = bool(getattr(getattr(player, "config", None), "action_masks", False))
+    masks = uses_masks(player)
     table = Table(title=f"{task.name}", title_justify="left")
     for column in ("play", "return", "score", "length", "entropy", "KL to uniform", "how"):
         table.add_column(column, justify="left" if column in ("play", "how") else "right")

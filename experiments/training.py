@@ -12,7 +12,7 @@ from ..algorithms.registry import ALGORITHMS
 from ..envs.errors import unknown_name
 from ..envs.registration import make_task
 from ..envs.task import Task
-from .evaluation import Evaluation, References, evaluate_agent, references, transcripts
+from .evaluation import Evaluation, References, evaluate_agent, references, transcripts, uses_masks
 from .runs import RunFolder
 from .statistics import normalised_score
 from .study import RunSpec
@@ -81,7 +81,7 @@ class StudyCallback(Callback):
         self.algorithm = algorithm
         self.sign_of_life = sign_of_life
         self.task: Task = algorithm.task
-        self.action_masks = bool(getattr(algorithm.config, "action_masks", False))
+        self.action_masks = uses_masks(algorithm)
         self.references = run_references(spec, self.task)
         self.latest: float | None = None
         self.evaluated = -1

@@ -1,13 +1,16 @@
 """The command line: exit codes, one-line errors, and a study from one end to the other."""
 
 import json
+import re
 import subprocess
 import sys
 
 import fake_worker
 import pytest
 
+from tokengym.algorithms.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
+from tokengym.envs.registration import make_task
 from tokengym.experiments import runner
 from tokengym.experiments.cli import main, parse_arguments
 
@@ -211,3 +214,13 @@ def test_a_broken_checkpoint_is_named_in_one_line_and_the_one_before_is_used(tmp
 
 def test_arguments_of_an_environment_are_yaml():
     assert parse_arguments(["a=3", "b=[1, x]", "c=d=e"]) == {"a": 3, "b": [1, "x"], "c": "d=e"}
+
+
+def test_the_episodes_of_an_agent_with_masks_hold_only_what_is_legal(tmp_path, capsys):
+    task = make_task("WordleMini", num_letters=4, word_length=2, num_words=3, words_only=True)
+    PPO(task, agent="table", action_masks=True, seed=0).save(tmp_path)
+    assert main(["evaluate", str(tmp_path), "--samples", "3", "--episodes", "10"]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("return")]
+    guesses = [guess for line in shown for guess in re.findall(r"\[(\w \w)\]", line)]
+    words = [" ".join(task.vocabulary.names(word)) for word in task.words]
+    assert len(shown) == 3 and guesses and set(guesses) <= set(words)

@@ -10,7 +10,7 @@ from tokengym.agents.build import build_agent
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import solve
 from tokengym.envs.registration import make_task
-from tokengym.experiments.evaluation import evaluate_agent, references, transcripts
+from tokengym.experiments.evaluation import evaluate_agent, known_references, references, transcripts
 
 
 class Uniform:
@@ -143,6 +143,7 @@ def test_references_are_given_or_declared_or_solved():
 def test_a_task_without_a_known_optimum_cannot_be_scored():
     with pytest.raises(TokenGymError, match="declares no random and optimal return"):
         references(make_task("Gym"))
+    assert known_references(make_task("Gym")) is None
 
 
 def test_zero_episodes_are_refused(lattice):
