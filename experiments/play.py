@@ -111,6 +111,8 @@ def _token(task: Task, word: str) -> int:
     vocabulary = task.vocabulary
     if word.startswith("#") and word[1:].isdigit():
         token = int(word[1:])
+        if token >= vocabulary.size:
+            raise TokenGymError(f"{word!r} is outside the vocabulary, whose ids are 0 … {vocabulary.size - 1}")
     else:
         token = vocabulary.encode([word])[0]
     if token >= vocabulary.num_actions:

@@ -43,11 +43,18 @@ def test_the_legal_tokens_are_listed():
     assert all(name in screen for name in task.vocabulary.names(range(8)))
 
 
-@pytest.mark.parametrize("line", ["nonsense-word", "#99999"])
-def test_a_token_that_cannot_be_said_is_refused_and_asked_for_again(line):
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nonsense-word", "unknown token 'nonsense-word'"),
+        ("#99999", "'#99999' is outside the vocabulary, whose ids are 0 … 12"),
+        ("<pad>", "'<pad>' cannot be said, only read"),
+    ],
+)
+def test_a_token_that_cannot_be_said_is_refused_and_asked_for_again(line, message):
     returns, screen = run(make_task("TokenBandit"), [line, "#0"])
     assert len(returns) == 1
-    assert line in screen
+    assert message in screen
 
 
 def test_leaving_early_gives_no_score():
