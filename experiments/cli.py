@@ -125,6 +125,15 @@ class TrainOptions:
     """Arguments of the environment as name=value, the value in YAML."""
 
 
+class _Terminal(Console):
+    """A console that leaves a closed pipe to `main`: by itself it would exit with 1, which here is a failed run."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error on."""
+        self.quiet = True
+        raise
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -132,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands after ``tokengym``; by default that of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console()
+    console = _Terminal()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         console.print(_USAGE)
         return 0

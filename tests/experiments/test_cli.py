@@ -167,6 +167,14 @@ def test_the_list_names_every_environment_and_algorithm_without_torch():
     assert "tokengym/Lattice-v0" in told.stdout and "sb3-ppo" in told.stdout
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure():
+    code = "import sys; from tokengym.experiments.cli import main; sys.exit(main(['list']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as told:
+        assert told.stdout is not None and told.stderr is not None
+        told.stdout.close()
+        assert (told.stderr.read(), told.wait()) == (b"", 0)
+
+
 def test_training_writes_a_checkpoint_and_resuming_goes_on_from_it(tmp_path, capsys):
     words = [
         "train",
