@@ -101,7 +101,13 @@ def _load_folder(folder: str) -> Any:
         )
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers raises plain Exceptions
+        raise TokenGymError(
+            f"The tokenizer in the folder {folder!r} cannot be read: {error}. Save it there again with "
+            "`save_pretrained`."
+        ) from error
 
 
 @lru_cache(maxsize=64)

@@ -79,6 +79,15 @@ def test_a_tokenizer_without_an_end_token_is_refused(tmp_path):
             Vocabulary.from_tokenizer(tokenizer)
 
 
+@pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: text + "}", lambda text: "{}"])
+def test_a_damaged_tokenizer_folder_is_named(tmp_path, damage):
+    build_tokenizer({"kind": "words"}).save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    file.write_text(damage(file.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(TokenGymError, match=r"tokenizer in the folder .* cannot be read"):
+        build_tokenizer(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
