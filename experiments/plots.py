@@ -331,4 +331,7 @@ def _legend(figure: Figure, results: StudyResults, *, names: list[str] | None = 
     if references:
         handles.append(Line2D([], [], color=_QUIET, linewidth=1.1, label="optimal"))
         handles.append(Line2D([], [], color=_QUIET, linewidth=1.1, linestyle=(0, (1, 2)), label="random"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 9), handlelength=2.6)
+    # A constrained layout does not wrap a legend that is wider than the figure: about 1.5 inches an entry fit.
+    rows = math.ceil(len(handles) * 1.5 / figure.get_figwidth())
+    columns = math.ceil(len(handles) / rows)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
