@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make compare   run experiments/studies/first.yaml and write its report (about 15 minutes)"
+	@echo "make compare   run experiments/studies/first.yaml and write its report (under 15 minutes)"
 	@echo "make test      lint, types and tests (under 10 minutes)"
 	@echo "make bench     speed ratios against the peers, into results/"
 	@echo "make lint      ruff and pyright only"

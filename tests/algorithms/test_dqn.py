@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from off_policy_cases import QUICK, Stop
 
 from tokengym.agents.session import StepOutput
-from tokengym.algorithms.callbacks import Callback
 from tokengym.algorithms.dqn import DQN
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import solve
@@ -13,19 +13,6 @@ from tokengym.envs.finite import FiniteTask, Initial, Transition
 from tokengym.envs.registration import make_task
 from tokengym.envs.transforms import TimeLimit
 from tokengym.envs.vocabulary import Vocabulary
-
-QUICK = {"learning_starts": 0, "rollout_tokens": 64, "num_rows": 16, "batch_episodes": 16}
-
-
-class Stop(Callback):
-    """Stops after a number of updates."""
-
-    def __init__(self, updates):
-        self.left = updates
-
-    def on_update(self, algorithm, metrics):
-        self.left -= 1
-        return self.left > 0
 
 
 def prefixes(algorithm, replayed):

@@ -7,27 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from off_policy_cases import QUICK, Stop
 
 from tokengym.agents.session import StepOutput
-from tokengym.algorithms.callbacks import Callback
 from tokengym.algorithms.sac import SAC
 from tokengym.algorithms.targets import soft_optimal_log_probs, soft_values
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import evaluate_policy, solve
 from tokengym.envs.registration import make_task
-
-QUICK = {"learning_starts": 0, "rollout_tokens": 64, "num_rows": 16, "batch_episodes": 16}
-
-
-class Stop(Callback):
-    """Stops after a number of updates."""
-
-    def __init__(self, updates):
-        self.left = updates
-
-    def on_update(self, algorithm, metrics):
-        self.left -= 1
-        return self.left > 0
 
 
 def exploring(task, agent="table", **config):
