@@ -1,12 +1,14 @@
 """Token-level environments: the vocabulary, tasks, the engine and its Gymnasium faces, and the exact solver."""
 
+from .catalogue import FAMILIES, TASKS, Entry
 from .engine import AppendResult, Engine, StepResult
 from .env import TokenEnv
 from .errors import TokenGymError, TooManyNodesError
 from .exact import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
 from .finite import FiniteArrays, FiniteTask, Initial, Transition
+from .picture import Cell, Picture
 from .random import CounterRandom, derive_start
-from .registration import TASKS, list_ids, make_task
+from .registration import list_ids, make_task
 from .rewards import RewardFunction, build_reward
 from .task import Outcome, Reply, Task, TokenTask, TurnResult
 from .text_task import TextReply, TextTask
@@ -16,14 +18,18 @@ from .vector_env import TokenVectorEnv
 from .vocabulary import Vocabulary
 
 __all__ = [
+    "FAMILIES",
     "TASKS",
     "AppendResult",
+    "Cell",
     "CounterRandom",
     "Engine",
+    "Entry",
     "FiniteArrays",
     "FiniteTask",
     "Initial",
     "Outcome",
+    "Picture",
     "PolicyEvaluation",
     "PotentialShaping",
     "Reply",

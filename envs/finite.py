@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import positive_int
+from .picture import Picture
 from .random import CounterRandom
 from .task import Outcome, Reply, Rows, State, Task
 
@@ -259,6 +260,19 @@ class FiniteTask(Task):
         """Returns the author's state object that one row is in, or None after the end."""
         index = int(state["state"][row])
         return self.arrays.states[index] if index < self.arrays.num_states else None
+
+    def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture | None:
+        """Returns the board or grid of a state for people, or None where there is nothing to draw (the default).
+
+        Args:
+            state: The author's state object, or None after the end, where only the tokens tell what happened.
+            tokens: The observation, `bos` included, shape (length,).
+        """
+        return None
+
+    def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture | None:
+        """Returns `picture_of` the row's state."""
+        return self.picture_of(self.state_of(state, row), tokens)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from .catalogue import TASKS
 from .env import TokenEnv
 from .errors import TokenGymError, unknown_name
 from .task import Task
@@ -16,39 +17,6 @@ from .transforms import apply_transforms, check_arguments
 from .vector_env import TokenVectorEnv
 
 NAMESPACE = "tokengym"
-
-TASKS: dict[str, str] = {
-    "TokenBandit": "tokengym.envs.tasks.diagnostics:TokenBandit",
-    "Probe1": "tokengym.envs.tasks.probes:Probe1",
-    "Probe2": "tokengym.envs.tasks.probes:Probe2",
-    "Probe3": "tokengym.envs.tasks.probes:Probe3",
-    "Probe4": "tokengym.envs.tasks.probes:Probe4",
-    "Probe5": "tokengym.envs.tasks.probes:Probe5",
-    "Copy": "tokengym.envs.tasks.diagnostics:Copy",
-    "KLTree": "tokengym.envs.tasks.tree:KLTree",
-    "KeywordCover": "tokengym.envs.tasks.keywords:KeywordCover",
-    "TextGeneration": "tokengym.envs.tasks.text_generation:TextGeneration",
-    "WordleMini": "tokengym.envs.tasks.wordle:WordleMini",
-    "Lattice": "tokengym.envs.tasks.lattice:Lattice",
-    "Gym": "tokengym.envs.tasks.gym_task:Gym",
-    "CartPole": "tokengym.envs.tasks.cartpole:CartPole",
-}
-"""Where the task of every environment lives, loaded when it is first made."""
-
-_REWARD_THRESHOLDS = {
-    "TokenBandit": 0.95,
-    "Probe1": 1.0,
-    "Probe3": 1.0,
-    "Probe4": 0.99,
-    "Probe5": 0.99,
-    "Copy": 0.95,
-    "KLTree": 0.95,
-    "KeywordCover": 0.95,
-    "WordleMini": -1.5,
-    "Lattice": -0.5,
-    "CartPole": 475.0,
-}
-
 
 def list_ids() -> list[str]:
     """Returns the ids of all registered environments, such as `tokengym/Lattice-v0`."""
@@ -61,20 +29,27 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
     Args:
         name: A name such as `"Lattice"`, or an environment's id such as `"tokengym/Lattice-v0"`.
         transforms: Transforms to put around it, as `apply_transforms` takes them.
-        **arguments: The task's own arguments, JSON-able.
+        **arguments: The task's own arguments, JSON-able; they go before those that a variant brings.
 
     Raises:
-        TokenGymError: For an unknown name or argument, with the nearest ones, or a value that the task cannot take.
+        TokenGymError: For an unknown name or argument, with the nearest ones, a value that the task cannot take, or an
+            optional dependency that is not installed, with the command that installs it.
     """
     match = re.fullmatch(rf"(?:{NAMESPACE}:)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
     short = match.group(1) if match else str(name)
     if short not in TASKS:
         raise unknown_name("environment", name, TASKS)
-    module, _, attribute = TASKS[short].partition(":")
-    maker = getattr(importlib.import_module(module), attribute)
+    entry = TASKS[short]
+    if entry.missing:
+        raise TokenGymError(
+            f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: "
+            f"pip install 'tokengym[{entry.extra}]'"
+        )
+    module, _, attribute = entry.task.partition(":")
+    maker = getattr(importlib.import_module(f"{__package__}.tasks.{module}"), attribute)
     check_arguments(f"environment {short!r}", maker, (), arguments)
     try:
-        task = maker(**arguments)
+        task = maker(**{**entry.kwargs, **arguments})
     except TokenGymError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
@@ -136,13 +111,13 @@ def make_vector_env(
 
 def register_all() -> None:
     """Registers every environment with Gymnasium; `import tokengym` calls it. Calling it again changes nothing."""
-    for name in TASKS:
+    for name, entry in TASKS.items():
         environment_id = f"{NAMESPACE}/{name}-v0"
         if environment_id not in gymnasium.registry:
             gymnasium.register(
                 id=environment_id,
                 entry_point="tokengym.envs.registration:make_env",
                 vector_entry_point="tokengym.envs.registration:make_vector_env",
-                reward_threshold=_REWARD_THRESHOLDS.get(name),
+                reward_threshold=entry.reward_threshold,
                 kwargs={"task": name},
             )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int
+from .picture import Picture
 from .random import CounterRandom
 from .vocabulary import Vocabulary
 
@@ -102,6 +103,8 @@ class Task(ABC):
         has_action_mask: Whether `action_mask` ever forbids anything.
         random_return: Mean return of uniformly random actions, where known without solving.
         optimal_return: Highest mean return, where known without solving.
+        isolates: The one ability that it asks for, a few words for the table of the suite.
+        mirrors: The benchmark or the problem outside that it is modelled on, a few words.
         spec: What makes the task again, `make_task(spec["id"], **spec["kwargs"])`; None if `make_task` did not make it.
     """
 
@@ -119,6 +122,8 @@ class Task(ABC):
     has_action_mask: bool = False
     random_return: float | None = None
     optimal_return: float | None = None
+    isolates: str = ""
+    mirrors: str = ""
     spec: dict[str, Any] | None = None
 
     @abstractmethod
@@ -172,6 +177,16 @@ class Task(ABC):
     def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
         """Returns an observation's tokens, shape (length,), as text for people."""
         return self.vocabulary.render(tokens.tolist())
+
+    def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture | None:
+        """Returns one row's board or grid for people, or None where there is nothing to draw (the default).
+
+        Args:
+            state: The state of all rows, not to be changed.
+            row: The row.
+            tokens: The row's observation, `bos` included, shape (length,).
+        """
+        return None
 
     def check(self) -> None:
         """Raises `TokenGymError` if the task's attributes do not fit together. An engine calls it once."""

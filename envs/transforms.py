@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int, unknown_name
 from .finite import FiniteTask, Initial, Transition
+from .picture import Picture
 from .random import CounterRandom
 from .task import Outcome, Reply, Rows, State, Task
 from .vocabulary import Vocabulary
@@ -42,6 +43,7 @@ class Transform(Task):
         self.deterministic = task.deterministic
         self.can_save_state = task.can_save_state
         self.has_action_mask = task.has_action_mask
+        self.isolates, self.mirrors = task.isolates, task.mirrors
         # Transforms nest, and each needs a key of its own.
         self._key = f"transform_{_depth(task)}"
 
@@ -74,6 +76,10 @@ class Transform(Task):
     def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
         """Renders as the inner task does."""
         return self.task.render_tokens(tokens)
+
+    def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture | None:
+        """Draws as the inner task does."""
+        return self.task.picture(self._inner(state), row, tokens)
 
     def _inner(self, state: State) -> State:
         """Returns the state as the inner task made it: the same arrays, without the transform's."""
@@ -156,6 +162,7 @@ class FinitePotentialShaping(FiniteTask):
         self.turn_tokens = task.turn_tokens
         self.max_length = task.max_length
         self.max_episode_tokens = task.max_episode_tokens
+        self.isolates, self.mirrors = task.isolates, task.mirrors
         if self.gamma == 1:
             self.random_return, self.optimal_return = task.random_return, task.optimal_return
 
@@ -186,6 +193,10 @@ class FinitePotentialShaping(FiniteTask):
     def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
         """Renders as the inner task does."""
         return self.task.render_tokens(tokens)
+
+    def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture | None:
+        """Draws as the inner task does."""
+        return self.task.picture_of(None if state is None else state[0], tokens)
 
 
 def potential_shaping(task: Task, weights: Mapping[str, float], gamma: float = 1.0) -> Task:

@@ -7,16 +7,18 @@ import gymnasium
 import pytest
 
 import tokengym
-from tokengym.envs import TASKS, Task, TokenGymError, make_task
+from tokengym.envs import FAMILIES, TASKS, Entry, Task, TokenGymError, make_task
 from tokengym.envs.registration import register_all
 
+INSTALLED = [name for name, entry in TASKS.items() if not entry.missing]
 
-@pytest.mark.parametrize("name", TASKS)
+
+@pytest.mark.parametrize("name", INSTALLED)
 def test_every_name_makes_its_task(name):
     task = make_task(name)
     assert isinstance(task, Task)
     task.check()
-    assert task.name == name
+    assert task.name == (TASKS[name].variant_of or name)
     assert task.family != Task.family
     assert task.spec == {"id": f"tokengym/{name}-v0", "kwargs": {}}
 
@@ -74,8 +76,27 @@ def test_gymnasium_finds_the_environments_by_module_and_without_torch():
 
 
 def test_thresholds_do_not_exceed_the_optimum():
-    for name in TASKS:
+    for name in INSTALLED:
         threshold = gymnasium.spec(f"tokengym/{name}-v0").reward_threshold
         optimum = make_task(name).optimal_return
         if threshold is not None and optimum is not None:
             assert threshold <= optimum
+
+
+def test_a_variants_arguments_can_be_overridden_and_a_missing_dependency_is_named(monkeypatch):
+    entry = Entry("lattice:Lattice", kwargs={"num_steps": 4, "max_position": 2}, variant_of="Lattice")
+    monkeypatch.setitem(TASKS, "Lattice-short", entry)
+    assert make_task("Lattice-short").max_episode_tokens == 4
+    task = make_task("tokengym/Lattice-short-v0", num_steps=3)
+    assert task.max_episode_tokens == 3 and task.spec == {"id": "tokengym/Lattice-short-v0", "kwargs": {"num_steps": 3}}
+    monkeypatch.setitem(TASKS, "Far", Entry("far:Far", extra="far", modules=("a_module_nobody_has",)))
+    with pytest.raises(TokenGymError, match=r"'Far' needs a_module_nobody_has.*pip install 'tokengym\[far\]'"):
+        make_task("Far")
+
+
+def test_variants_follow_their_base_in_the_catalogue():
+    for family in FAMILIES.values():
+        for name, entry in family.items():
+            if entry.variant_of is not None:
+                assert name.startswith(f"{entry.variant_of}-") and TASKS[entry.variant_of].variant_of is None
+                assert TASKS[entry.variant_of].task == entry.task and entry.kwargs

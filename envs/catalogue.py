@@ -1,0 +1,75 @@
+"""The suite's table of contents: every registered environment, by family."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered environment.
+
+    Attributes:
+        task: Where its task class lives, `"module:Class"` below `tokengym.envs.tasks`; loaded when it is first made.
+        kwargs: The arguments in which a variant differs from the class's defaults, JSON-able. A user's own come on top.
+        reward_threshold: Mean return from which the environment counts as solved, or None.
+        variant_of: The name of the base environment, or None for a base.
+        extra: The optional dependency that brings what it needs, `pip install tokengym[extra]`, or None.
+        modules: The modules that must be importable; all of them where `extra` is installed.
+    """
+
+    task: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    reward_threshold: float | None = None
+    variant_of: str | None = None
+    extra: str | None = None
+    modules: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The modules that it needs and that are not installed."""
+        return tuple(module for module in self.modules if importlib.util.find_spec(module) is None)
+
+
+DIAGNOSTICS = {
+    "TokenBandit": Entry("diagnostics:TokenBandit", reward_threshold=0.95),
+    "Probe1": Entry("probes:Probe1", reward_threshold=1.0),
+    "Probe2": Entry("probes:Probe2"),
+    "Probe3": Entry("probes:Probe3", reward_threshold=1.0),
+    "Probe4": Entry("probes:Probe4", reward_threshold=0.99),
+    "Probe5": Entry("probes:Probe5", reward_threshold=0.99),
+    "Copy": Entry("diagnostics:Copy", reward_threshold=0.95),
+    "KLTree": Entry("tree:KLTree", reward_threshold=0.95),
+}
+
+TEXT = {
+    "KeywordCover": Entry("keywords:KeywordCover", reward_threshold=0.95),
+    "TextGeneration": Entry("text_generation:TextGeneration"),
+}
+
+GAMES = {
+    "WordleMini": Entry("wordle:WordleMini", reward_threshold=-1.5),
+}
+
+CONTROL = {
+    "Lattice": Entry("lattice:Lattice", reward_threshold=-0.5),
+    "Gym": Entry("gym_task:Gym"),
+    "CartPole": Entry("cartpole:CartPole", reward_threshold=475.0),
+}
+
+REASONING: dict[str, Entry] = {}
+
+FAMILIES: dict[str, dict[str, Entry]] = {
+    "diagnostics": DIAGNOSTICS,
+    "text": TEXT,
+    "games": GAMES,
+    "control": CONTROL,
+    "reasoning": REASONING,
+}
+"""The families in the order in which they are listed; a family's name is that of its page."""
+
+TASKS: dict[str, Entry] = {name: entry for family in FAMILIES.values() for name, entry in family.items()}
+"""Every environment by its name, as in `tokengym/<name>-v0`; a variant's name is `<base>-<what differs>`."""
