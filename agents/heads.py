@@ -94,5 +94,8 @@ class TableHead(nn.Module):
         self.weight = nn.Parameter(torch.zeros(capacity, width))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Outputs (N, width) of prefix numbers (N,)."""
-        return self.weight.index_select(0, features)
+        """Outputs (N, width) of prefix numbers (N,); zeros where the number is the capacity: an unknown prefix."""
+        unknown = features == len(self.weight)
+        if not bool(unknown.any()):
+            return self.weight.index_select(0, features)
+        return self.weight.index_select(0, features.masked_fill(unknown, 0)).masked_fill(unknown[:, None], 0.0)

@@ -31,9 +31,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "gpt2": {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "initial_std": 0.1},
     "llama": {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "initial_std": 0.1},
     "gru": {"hidden_size": 64, "num_layers": 1, "initial_std": 0.1},
-    "table": {"capacity": 4096},
+    "table": {"capacity": 65536},
 }
-"""Sizes of each kind of model from scratch; a spec's dict overrides them key by key."""
+"""Sizes of each kind of model from scratch; a spec's dict overrides them key by key. Where the vocabulary is large, a
+table is smaller by default: at most `TABLE_NUMBERS` numbers a head."""
+
+TABLE_NUMBERS = 1 << 22
 
 NAMES: dict[str, str] = {"gpt2-tiny": "gpt2", "llama-tiny": "llama", "gru-tiny": "gru", "table": "table"}
 """Named specs and the kind whose defaults they are."""
@@ -151,6 +154,9 @@ def _from_dict(spec: dict[str, Any], vocabulary: Vocabulary, max_length: int) ->
         sizes[name] = value
     config = {"kind": kind, **sizes}
     if kind == "table":
+        if "capacity" not in spec:
+            sizes["capacity"] = max(1024, min(sizes["capacity"], TABLE_NUMBERS // vocabulary.num_actions))
+            config["capacity"] = sizes["capacity"]
         return TableTrunk(sizes["capacity"], vocabulary.size, max_length), None, config
     if kind == "gru":
         return GRUTrunk(num_tokens=vocabulary.size, max_length=max_length, **sizes), None, config

@@ -48,12 +48,13 @@ class PrefixIndex(nn.Module):
         self._order = np.argsort(keys[: self._count], kind="stable")
         self._sorted = keys[self._order]
 
-    def number(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Numbers of all prefixes of some sequences; what was not met before is added.
+    def number(self, tokens: np.ndarray, lengths: np.ndarray, add: bool = True) -> np.ndarray:
+        """Numbers of all prefixes of some sequences.
 
         Args:
             tokens: int (B, L).
             lengths: int (B,).
+            add: whether a prefix that was not met before gets a number; otherwise `capacity` stands for it.
 
         Returns:
             int64 (B, L): entry (b, c) is the number of `tokens[b, :c + 1]`, and 0 from the row's length on.
@@ -69,14 +70,19 @@ class PrefixIndex(nn.Module):
             if len(rows) == 0:
                 break
             # The first token has no parent: its keys are 0…V-1, and the children of number i begin at (i + 1) * V.
-            parents[rows] = self._find((parents[rows] + 1) * self.num_tokens + tokens[rows, column])
+            parents[rows] = self._find((parents[rows] + 1) * self.num_tokens + tokens[rows, column], add)
             numbers[rows, column] = parents[rows]
         return numbers
 
-    def _find(self, keys: np.ndarray) -> np.ndarray:
+    def _find(self, keys: np.ndarray, add: bool) -> np.ndarray:
         places = np.searchsorted(self._sorted, keys)
         known = self._sorted[np.minimum(places, self._count - 1)] == keys if self._count else np.zeros(len(keys), bool)
         if not known.all():
+            if not add:
+                # No number reaches `capacity`, so the prefixes that go on from an unknown one are unknown, too.
+                numbers = np.full(len(keys), self.capacity, dtype=np.int64)
+                numbers[known] = self._order[places[known]]
+                return numbers
             self._add(np.unique(keys[~known]))
             places = np.searchsorted(self._sorted, keys)
         return self._order[places]
@@ -99,7 +105,8 @@ def _sort_after_loading(index: nn.Module, incompatible_keys: Any) -> None:
 class TableTrunk(Trunk):
     """The trunk of a table: its "features" are prefix numbers, and each head is a table over them.
 
-    A prefix that was never met gets the next free number, and its outputs are zero: a uniform policy, no value.
+    A prefix gets a number when it is first learned from, that is in a pass with gradients. Before, its outputs are
+    zero: a uniform policy, no value. So evaluating an agent, however exactly, takes no room in its table.
 
     Args:
         capacity: the most prefixes.
@@ -116,8 +123,8 @@ class TableTrunk(Trunk):
         self.index = PrefixIndex(capacity, num_tokens)
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Prefix numbers, int64 (B, L); 0 in the padding, which takes no room in the table."""
-        numbers = self.index.number(tokens.cpu().numpy(), lengths.cpu().numpy())
+        """Prefix numbers, int64 (B, L); 0 in the padding, `capacity` for what the table does not hold."""
+        numbers = self.index.number(tokens.cpu().numpy(), lengths.cpu().numpy(), add=torch.is_grad_enabled())
         return torch.from_numpy(numbers).to(tokens.device)
 
     def make_decoder(self, num_rows: int) -> Decoder:

@@ -18,6 +18,7 @@ from .vector_env import TokenVectorEnv
 
 NAMESPACE = "tokengym"
 
+
 def list_ids() -> list[str]:
     """Returns the ids of all registered environments, such as `tokengym/Lattice-v0`."""
     return [f"{NAMESPACE}/{name}-v0" for name in TASKS]
