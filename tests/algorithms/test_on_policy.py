@@ -24,7 +24,9 @@ def one_update(algorithm):
 
 
 def table_agent(task, seed=0):
+    """A table with numbers drawn at random for every prefix of the task."""
     agent = build_agent("table", task.vocabulary, task.max_length, heads=("policy", "value"), seed=seed)
+    evaluate_policy(task, lambda *prefixes: (agent.trunk.index.number(*prefixes), agent.probabilities(*prefixes))[1])
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in agent.parameters():
