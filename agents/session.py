@@ -75,7 +75,7 @@ class Session:
 
     def _weights_version(self) -> int:
         """A number that changes when a parameter is written in place, as optimisers and `load_state_dict` do."""
-        return sum([p._version for p in self._parameters])
+        return sum([p._version for p in self._parameters]) + sum([trunk.version() for trunk in self._trunks])
 
     @torch.no_grad()
     def step(self, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray | None = None) -> StepOutput:

@@ -127,6 +127,10 @@ class TableTrunk(Trunk):
         numbers = self.index.number(tokens.cpu().numpy(), lengths.cpu().numpy(), add=torch.is_grad_enabled())
         return torch.from_numpy(numbers).to(tokens.device)
 
+    def version(self) -> int:
+        """The number of prefixes held: one that was unknown may have a number since."""
+        return len(self.index)
+
     def make_decoder(self, num_rows: int) -> Decoder:
         """Looks every prefix up anew: a few sorted searches."""
         return ReencodeDecoder(self)

@@ -26,6 +26,10 @@ class Trunk(nn.Module, ABC):
         tensor = next(self.parameters(), None)
         return (tensor if tensor is not None else next(self.buffers())).device
 
+    def version(self) -> int:
+        """A number that changes when features computed before are out of date, other than by a parameter's change."""
+        return 0
+
     @abstractmethod
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Teacher-forced pass.

@@ -327,4 +327,5 @@ class Algorithm(ABC, Generic[ConfigT]):
             TokenGymError: nothing there, another algorithm's checkpoint, or no environment to be had.
         """
         tensors, data = checkpoint.read(path)
-        return saving.rebuild(cls, tensors, data, env, device)
+        with saving.complete(data):
+            return saving.rebuild(cls, tensors, data, env, device)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.errors import unknown_name
+from ..envs.errors import TokenGymError, unknown_name
 
 if TYPE_CHECKING:
     from .base import Algorithm
@@ -64,4 +64,6 @@ def load_algorithm(path: str | Path, env: Any = None, device: str = "cpu") -> Al
     from . import checkpoint
 
     _, data = checkpoint.read(path)
+    if "algorithm" not in data:
+        raise TokenGymError(f"The checkpoint at {path} does not say of which algorithm it is; take another one.")
     return ALGORITHMS[data["algorithm"]].load(path, env, device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -55,6 +57,22 @@ def state_of(algorithm: Algorithm) -> tuple[dict[str, Tensor | np.ndarray], dict
         _put(tensors, part, part_tensors)
         data[part] = part_data
     return tensors, data
+
+
+@contextmanager
+def complete(data: dict[str, Any]) -> Iterator[None]:
+    """Name what a checkpoint lacks, or what does not fit, where it is whole by its hashes but not by its contents."""
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        # RuntimeError is what `load_state_dict` raises, over many lines.
+        what = (
+            f"lacks {error}" if isinstance(error, KeyError) else f"does not fit ({str(error).splitlines()[-1].strip()})"
+        )
+        raise TokenGymError(
+            f"The checkpoint of {data.get('algorithm', 'an unknown algorithm')!r} {what}: it was not written by this "
+            "version's save(), or was altered and sealed again; train anew or take another checkpoint."
+        ) from error
 
 
 def rebuild(

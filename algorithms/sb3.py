@@ -15,8 +15,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from ..agents.build import build_agent
+from ..agents.models import NAMES
 from ..agents.trunk import Trunk
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, unknown_name
 from . import checkpoint, saving
 from .callbacks import Callback, as_callback
 from .doors import check_seed, check_total, resolve_task
@@ -122,6 +123,8 @@ class SB3Algorithm:
         self.config = (self.Config() if config is None else config).replace(**overrides)
         self.seed = seed
         self.device = torch.device(device)
+        if isinstance(agent, str) and agent not in ("mlp", *NAMES) and not Path(agent).is_dir():
+            raise unknown_name("agent", agent, ["mlp", *NAMES, "a checkpoint folder"])
         self.agent_spec = agent
         self.total_timesteps = 0
         self.num_updates = 0
@@ -231,16 +234,17 @@ class SB3Algorithm:
             TokenGymError: nothing there, another algorithm's checkpoint, or no environment to be had.
         """
         tensors, data = checkpoint.read(path)
-        saving.check_kind(cls, data)
-        config = cls.Config().replace(**data["config"])
-        algorithm = cls(saving.saved_task(data, env), data["agent"], config, seed=data["seed"], device=device)
-        algorithm.env_spec = data["env"]
-        algorithm.model.policy.load_state_dict(tensors)
-        if isinstance(algorithm.model, DQN):
-            algorithm.model.exploration_rate = data["epsilon"]
-        for name in saving.COUNTERS:
-            holder = algorithm.model if name == "num_timesteps" else algorithm
-            setattr(holder, name, data["counters"][name])
+        with saving.complete(data):
+            saving.check_kind(cls, data)
+            config = cls.Config().replace(**data["config"])
+            algorithm = cls(saving.saved_task(data, env), data["agent"], config, seed=data["seed"], device=device)
+            algorithm.env_spec = data["env"]
+            algorithm.model.policy.load_state_dict(tensors)
+            if isinstance(algorithm.model, DQN):
+                algorithm.model.exploration_rate = data["epsilon"]
+            for name in saving.COUNTERS:
+                holder = algorithm.model if name == "num_timesteps" else algorithm
+                setattr(holder, name, data["counters"][name])
         algorithm._only_weights = True
         return algorithm
 

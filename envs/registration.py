@@ -39,6 +39,9 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
     match = re.fullmatch(rf"(?:{NAMESPACE}:)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
     short = match.group(1) if match else str(name)
     if short not in TASKS:
+        base, _, version = short.rpartition("-v")
+        if version.isdigit() and base in TASKS:
+            raise TokenGymError(f"environment {base!r} has no version {version}: its id is {NAMESPACE}/{base}-v0")
         raise unknown_name("environment", name, TASKS)
     entry = TASKS[short]
     if entry.missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     if options.resume:
         algorithm: Any = load_algorithm(checkpoints)
         _check_resumed(algorithm, name, task, out)
+        _check_settings(algorithm, options, config)
         console.print(f"going on from {algorithm.num_timesteps:,} tokens in {out}", highlight=False)
     elif out.exists() and not out.is_dir():
         raise TokenGymError(f"{out} is a file; --out names a folder, choose another")
@@ -126,6 +128,22 @@ def _check_resumed(algorithm: Any, name: str, task: Task, out: Path) -> None:
         raise TokenGymError(
             f"{out} holds a run on {algorithm.env_spec}, not on {task.spec}; resume it with the same environment and "
             "--kwargs, or choose another --out"
+        )
+
+
+def _check_settings(algorithm: Any, options: TrainOptions, config: Any) -> None:
+    """Refuse settings given with --resume that are not the run's own: the saved ones are what goes on."""
+    differ = [
+        f"--{field.name.replace('_', '-')} {value!r} (the run's is {getattr(algorithm.config, field.name)!r})"
+        for field in fields(config)
+        if (value := getattr(config, field.name)) not in (getattr(algorithm.config, field.name), field.default)
+    ]
+    if options.seed not in (algorithm.seed, type(options).seed):
+        differ.append(f"--seed {options.seed} (the run's is {algorithm.seed})")
+    if differ:
+        raise TokenGymError(
+            f"a resumed run keeps its settings, but {', '.join(differ)} was given: leave that out, or begin another "
+            "run with another --out"
         )
 
 

@@ -78,6 +78,18 @@ def test_looking_takes_no_room_and_learning_does():
     np.testing.assert_allclose(unknown, 1 / 7, rtol=1e-12)
 
 
+def test_a_session_notices_that_a_prefix_was_learned_from():
+    agent = build_agent("table", VOCABULARY, 24)
+    tokens, lengths = random_tokens(3), np.full(3, 4)
+    session = agent.session(3)
+    assert not session.step(tokens, lengths).logits.any()
+    learn_from(agent, tokens, lengths)
+    with torch.no_grad():
+        agent.readouts["policy"].weight.normal_()
+    torch.testing.assert_close(session.step(tokens, lengths).logits, final_states(agent, tokens, lengths).logits)
+    assert session.step(tokens, lengths).logits.std() > 0.1
+
+
 def test_a_full_table_says_so():
     agent = build_agent({"kind": "table", "capacity": 10}, VOCABULARY, 24)
     with pytest.raises(TokenGymError, match=r"full: .* of 10 are taken .*capacity"):

@@ -184,3 +184,20 @@ def test_a_new_run_beside_an_old_log_keeps_the_old_one(tmp_path):
     make(A2C).learn(60, log_dir=tmp_path)
     assert (tmp_path / "metrics.jsonl.1").read_bytes() == old
     assert (tmp_path / "metrics.jsonl").read_bytes() != old
+
+
+def test_a_checkpoint_that_is_sealed_but_incomplete_says_what_it_lacks(tmp_path):
+    algorithm = make(PPO, "table").learn(60)
+    algorithm.save(tmp_path / "whole")
+    tensors, data = checkpoint.read(tmp_path / "whole")
+    without_counters = {key: value for key, value in data.items() if key != "counters"}
+    checkpoint.write(tmp_path / "counters", tensors, without_counters)
+    with pytest.raises(TokenGymError, match=r"'ppo' lacks 'counters': .* take another checkpoint"):
+        load_algorithm(tmp_path / "counters")
+    name = next(name for name in tensors if name.startswith("agent/") and "policy" in name)
+    checkpoint.write(tmp_path / "weights", {key: value for key, value in tensors.items() if key != name}, data)
+    with pytest.raises(TokenGymError, match=r"'ppo' does not fit .*policy.*take another checkpoint"):
+        load_algorithm(tmp_path / "weights")
+    checkpoint.write(tmp_path / "kind", tensors, {key: data[key] for key in data if key != "algorithm"})
+    with pytest.raises(TokenGymError, match="does not say of which algorithm"):
+        load_algorithm(tmp_path / "kind")

@@ -282,3 +282,8 @@ def test_unknown_fields_and_bad_values_stop_at_the_door():
 
 def test_they_are_in_the_registry():
     assert [ALGORITHMS[kind.name] for kind in REFERENCES] == list(REFERENCES)
+
+
+def test_a_misspelt_network_gets_the_nearest_names():
+    with pytest.raises(TokenGymError, match="unknown agent 'mlpp': did you mean 'mlp'"):
+        SB3PPO("tokengym/TokenBandit-v0", "mlpp")

@@ -200,6 +200,10 @@ def test_training_writes_a_checkpoint_and_resuming_goes_on_from_it(tmp_path, cap
     assert "holds a run of 'ppo', not of 'a2c'" in capsys.readouterr().err
     assert main([*words, *more, "--kwargs", "noise=0.5"]) == 2
     assert "same environment" in capsys.readouterr().err
+    assert main([*words, *more, "--gamma", "0.5", "--seed", "3"]) == 2
+    assert "--gamma 0.5 (the run's is 1.0), --seed 3 (the run's is 0) was given" in " ".join(
+        capsys.readouterr().err.split()
+    )
     assert main(["evaluate", str(tmp_path / "run")]) == 2
     assert f"such as {tmp_path / 'run' / 'checkpoints'}" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
