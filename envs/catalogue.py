@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,11 @@ class Entry:
     def missing(self) -> tuple[str, ...]:
         """The modules that it needs and that are not installed."""
         return tuple(module for module in self.modules if importlib.util.find_spec(module) is None)
+
+    def load(self) -> Any:
+        """Imports the task's module and returns its class, or the function that makes it."""
+        module, _, attribute = self.task.partition(":")
+        return getattr(importlib.import_module(f"{__package__}.tasks.{module}"), attribute)
 
 
 DIAGNOSTICS = {

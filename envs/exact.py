@@ -17,6 +17,7 @@ import numpy as np
 from .errors import TokenGymError
 from .exact_backup import action_values, legal_actions, moments, require_finite, soft_values
 from .exact_evaluation import PolicyEvaluation, evaluate_policy
+from .exact_following import Follower
 from .exact_levels import Graph, unfold
 from .exact_lookup import Lookup
 from .finite import FiniteTask
@@ -93,11 +94,19 @@ class Solution:
 
         In context "episode" an observation tells the information state, and the player is exact. In context "turn" it
         may not (a clock that is not shown); the player then acts as at the earliest information state that shows it.
+        `follower` gives the exact one there.
         """
         probabilities = getattr(self, f"{kind}_probabilities", None)
         if probabilities is None:
             raise TokenGymError(f"kind={kind!r}: expected 'random', 'optimal', or with beta given 'kl_optimal'.")
         return lambda tokens, lengths: self._lookup.gather(probabilities, tokens, lengths)
+
+    def follower(self, num_rows: int) -> Follower:
+        """Return what follows `num_rows` episodes through the information states, in either context.
+
+        `follower.gather(solution.optimal_probabilities, rows)` are then the exact player's, clock and memory included.
+        """
+        return Follower(self.task, self.graph, num_rows)
 
 
 def solve(

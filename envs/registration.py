@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,8 +48,7 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
             f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: "
             f"pip install 'tokengym[{entry.extra}]'"
         )
-    module, _, attribute = entry.task.partition(":")
-    maker = getattr(importlib.import_module(f"{__package__}.tasks.{module}"), attribute)
+    maker = entry.load()
     check_arguments(f"environment {short!r}", maker, (), arguments)
     try:
         task = maker(**{**entry.kwargs, **arguments})
