@@ -45,7 +45,7 @@ class JsonLines:
 
     def _rewind(self, timesteps: int) -> None:
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _timesteps(line) <= timesteps]
+        kept = [line for line in lines if _tokens(line) <= timesteps]
         if not kept and lines:
             taken = len(list(self.path.parent.glob(f"{self.path.name}.*")))
             self.path.rename(self.path.with_name(f"{self.path.name}.{taken + 1}"))
@@ -58,15 +58,15 @@ class JsonLines:
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """Read a file that `JsonLines` wrote; a last line that was cut short is left out."""
     lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if _timesteps(line) < math.inf]
+    return [json.loads(line) for line in lines if _tokens(line) < math.inf]
 
 
-def _timesteps(line: str) -> float:
-    """The timesteps of a line; infinity where the line is not whole."""
+def _tokens(line: str) -> float:
+    """The tokens of a line; infinity where the line is not whole."""
     if not line.endswith("\n"):
         return math.inf
     try:
-        return float(json.loads(line)["timesteps"])
+        return float(json.loads(line)["tokens"])
     except (ValueError, KeyError, TypeError):
         return math.inf
 
@@ -121,7 +121,7 @@ class RunLogger:
         """
         speed = tokens / max(rollout + update, 1e-9)
         timings = {"time/tokens_per_second": speed, "time/rollout": rollout, "time/update": update}
-        place = {"timesteps": algorithm.num_timesteps, "updates": algorithm.num_updates}
+        place = {"tokens": algorithm.num_timesteps, "updates": algorithm.num_updates}
         if self._metrics is not None and self._timings is not None:
             self._metrics.write({**place, "episodes": algorithm.num_episodes, **metrics})
             self._timings.write({**place, **timings})

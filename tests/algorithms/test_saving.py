@@ -170,7 +170,7 @@ def test_a_resumed_log_drops_what_was_written_beyond_the_checkpoint(tmp_path):
     algorithm.learn(300, callback=StopAfter(240), log_dir=tmp_path / "run")
     metrics = tmp_path / "run" / "metrics.jsonl"
     with metrics.open("a") as file:
-        file.write('{"timesteps": 99')
+        file.write('{"tokens": 99')
     assert len(read_json_lines(metrics)) >= 4
     PPO.load(tmp_path / "saved").learn(300, log_dir=tmp_path / "run")
     make(PPO).learn(300, log_dir=tmp_path / "through")

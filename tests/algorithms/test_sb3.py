@@ -181,7 +181,7 @@ def test_callbacks_of_both_kinds_are_called_and_metrics_written(kind, tmp_path):
     assert theirs.n_calls * 8 == algorithm.num_timesteps
     assert 0 <= ours.last["episode/return"] <= 1 and ours.last["episode/length"] == 1
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["timesteps"] for line in lines] == ours.tokens[1:]
+    assert [line["tokens"] for line in lines] == ours.tokens[1:]
 
 
 @pytest.mark.parametrize("kind", REFERENCES)

@@ -149,8 +149,8 @@ def test_a_reward_function_that_fails_ends_training_with_one_line_and_keeps_what
     assert "error: The reward function 'reward' raised ZeroDivisionError" in error and error.count("\n") == 1
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     newest = max(folder.name for folder in (run / "checkpoints").glob("step-*"))
-    assert records and newest == f"step-{records[-1]['timesteps']:012d}"
-    assert load_algorithm(run / "checkpoints").num_timesteps == records[-1]["timesteps"]
+    assert records and newest == f"step-{records[-1]['tokens']:012d}"
+    assert load_algorithm(run / "checkpoints").num_timesteps == records[-1]["tokens"]
 
 
 def test_an_unknown_flag_is_exit_code_2_and_help_is_0(capsys):
