@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tokengym.envs import Engine, Task, TokenEnv, TokenVectorEnv, derive_start, make_task
 
+from .handwritten import HandwrittenLattice
 from .measure import Comparison, rate
 
 TASK, ROWS, SEED = "Lattice", 64, 0
@@ -21,30 +23,42 @@ BATCHES, PEER_BATCHES = 1000, 60
 
 
 def comparisons(quick: bool) -> list[Comparison]:
-    """Return steps per second of the engine and of the vector face, each against `SyncVectorEnv` of `TokenEnv`s."""
+    """Return steps per second of the engine and of the vector face, each against `SyncVectorEnv`.
+
+    The peer holds single environments of this library, and, without a target, ones written by hand for one task.
+    """
     task = make_task(TASK)
     rng = np.random.default_rng(SEED)
     size = (100 if quick else BATCHES, ROWS)
     actions = rng.integers(task.vocabulary.num_actions, size=size)
-    envs = SyncVectorEnv([lambda: TokenEnv(task)] * ROWS, autoreset_mode=AutoresetMode.SAME_STEP)
-    sync = stepper(envs, actions[: 10 if quick else PEER_BATCHES])
-    contestants = {
-        "engine, steps": (drive(task, actions), 20.0),
-        "vector face, steps": (stepper(TokenVectorEnv(ROWS, task), actions), 10.0),
-    }
+    few = actions[: 10 if quick else PEER_BATCHES]
+    engine, vector = drive(task, actions), stepper(TokenVectorEnv(ROWS, task), actions)
+    single = stepper(synchronous(lambda: TokenEnv(task)), few)
+    by_hand = stepper(synchronous(HandwrittenLattice), few)
+    contests = [
+        ("engine, steps", engine, "SyncVectorEnv of TokenEnv", single, 20.0),
+        ("vector face, steps", vector, "SyncVectorEnv of TokenEnv", single, 10.0),
+        ("engine, steps", engine, "SyncVectorEnv, written by hand", by_hand, None),
+        ("vector face, steps", vector, "SyncVectorEnv, written by hand", by_hand, None),
+    ]
     return [
         Comparison(
             name=name,
             setting=f"{TASK}, {ROWS} rows",
-            peer="Gymnasium's SyncVectorEnv",
+            peer=peer,
             unit="steps/s",
             target=target,
             ours=rate(ours),
-            theirs=rate(sync),
-            warm_up=(ours, sync),
+            theirs=rate(theirs),
+            warm_up=(ours, theirs),
         )
-        for name, (ours, target) in contestants.items()
+        for name, ours, peer, theirs, target in contests
     ]
+
+
+def synchronous(make: Callable[[], gymnasium.Env]) -> SyncVectorEnv:
+    """Gymnasium's own vector environment, with the vector face's way of restarting rows."""
+    return SyncVectorEnv([make] * ROWS, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def drive(task: Task, actions: np.ndarray) -> Callable[[], int]:
