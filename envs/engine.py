@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int
+from .picture import Picture
 from .random import CounterRandom
 from .task import Reply, Rows, Task
 from .token_buffer import TokenBuffer
@@ -215,6 +216,14 @@ class Engine:
         where, order = self._rows(rows)
         actions = self.task.expert(self._state, where)
         return actions if order is None or actions is None else actions[np.argsort(order)]
+
+    def picture(self, row: int) -> Picture | None:
+        """Returns one row's board or grid for people, or None where its task has nothing to draw."""
+        return self.task.picture(self._state, row, self.tokens[row, : self.lengths[row]].copy())
+
+    def frame(self, row: int) -> npt.NDArray[np.uint8] | None:
+        """Returns one row in pixels, uint8 (height, width, 3), or None where its task has nothing to draw."""
+        return self.task.frame(self._state, row, self.tokens[row, : self.lengths[row]].copy())
 
     def get_state(self, row: int) -> dict[str, Any]:
         """Returns a copy of all that one row is made of, from which `set_state` continues the episode.

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from .engine import Engine, StepResult
 from .errors import TokenGymError
 from .random import derive_start
-from .render import render_row
+from .render import Frames, render_row
 from .task import Task
 from .vocabulary import Vocabulary
 
@@ -59,14 +59,15 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
     - v0: first version.
     """
 
-    metadata = {"render_modes": ["ansi", "human"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's own form)
+    metadata = {"render_modes": ["ansi", "human", "rgb_array"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's own form)
 
     def __init__(self, task: Task, render_mode: str | None = None, action_masks: bool = False) -> None:
         """Makes the environment of a task.
 
         Args:
             task: The task.
-            render_mode: `"ansi"` (`render` returns text), `"human"` (every step is printed) or None.
+            render_mode: `"ansi"` (`render` returns text), `"human"` (every step is printed), `"rgb_array"` (`render`
+                returns a frame: the task's picture, or its observation as a page of text) or None.
             action_masks: Whether infos hold `action_mask`. It costs a vocabulary-wide array a step.
         """
         check_render_mode(render_mode, self.metadata["render_modes"])
@@ -77,6 +78,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         self._seed: int | None = None
         self._episode = 0
         self._reward: float | None = None
+        self._frames = Frames(self.engine)
 
     @property
     def task(self) -> Task:
@@ -123,8 +125,15 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         ended = bool(result.terminated[0]), bool(result.truncated[0])
         return self._observation(), self._reward, *ended, self._info(result)
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """Returns the observation as text in render mode `"ansi"`; in `"human"` every step was printed already."""
+    def render(self) -> str | npt.NDArray[np.uint8] | None:  # type: ignore[override]
+        """Returns what the render mode asks for.
+
+        Returns:
+            In `"ansi"` the observation as text; in `"rgb_array"` a frame, uint8 of shape (height, width, 3), whose size
+            stays the same; in `"human"`, where every step was printed already, and without a render mode None.
+        """
+        if self.render_mode == "rgb_array":
+            return self._frames.draw(0, self._reward)
         return render_row(self.engine, 0, self._reward) if self.render_mode == "ansi" else None
 
     def get_state(self) -> dict[str, Any]:

@@ -76,11 +76,16 @@ def make_env(
 
     Args:
         task: The task's name.
-        render_mode: `"ansi"`, `"human"` or None.
+        render_mode: `"ansi"`, `"human"`, `"rgb_array"` or None; `gymnasium.make` also takes `"ansi_list"` and
+            `"rgb_array_list"`.
         action_masks: Whether infos hold the legal next tokens; see `TokenEnv`.
         **arguments: What `make_task` takes.
     """
     return TokenEnv(make_task(task, **arguments), render_mode=render_mode, action_masks=action_masks)
+
+
+# Where Gymnasium looks for the render modes, to know which `…_list` it can make of them.
+make_env.metadata = TokenEnv.metadata  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def make_vector_env(
@@ -97,7 +102,7 @@ def make_vector_env(
     Args:
         task: The task's name.
         num_envs: The number of environments.
-        render_mode: `"ansi"` or None.
+        render_mode: `"ansi"`, `"rgb_array"` or None.
         action_masks: Whether infos hold the legal next tokens; see `TokenVectorEnv`.
         max_episode_steps: A user's time limit, after which an episode is truncated.
         **arguments: What `make_task` takes.

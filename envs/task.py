@@ -188,6 +188,20 @@ class Task(ABC):
         """
         return None
 
+    def frame(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8] | None:
+        """Returns one row in pixels, or None where there is nothing to draw; by default, `picture` drawn.
+
+        Args:
+            state: The state of all rows, not to be changed.
+            row: The row.
+            tokens: The row's observation, `bos` included, shape (length,).
+
+        Returns:
+            uint8 of shape (height, width, 3), of one size throughout.
+        """
+        picture = self.picture(state, row, tokens)
+        return None if picture is None else picture.to_rgb()
+
     def check(self) -> None:
         """Raises `TokenGymError` if the task's attributes do not fit together. An engine calls it once."""
         if not isinstance(getattr(self, "vocabulary", None), Vocabulary):

@@ -81,6 +81,10 @@ class Transform(Task):
         """Draws as the inner task does."""
         return self.task.picture(self._inner(state), row, tokens)
 
+    def frame(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8] | None:
+        """Draws as the inner task does."""
+        return self.task.frame(self._inner(state), row, tokens)
+
     def _inner(self, state: State) -> State:
         """Returns the state as the inner task made it: the same arrays, without the transform's."""
         return {key: array for key, array in state.items() if key != self._key}

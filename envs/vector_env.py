@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -15,7 +16,7 @@ from .engine import Engine, StepResult
 from .env import Observation, check_render_mode, make_spaces, pad_rewards
 from .errors import TokenGymError, positive_int
 from .random import derive_start
-from .render import render_row
+from .render import Frames, render_row
 from .task import Task
 from .vocabulary import Vocabulary
 
@@ -45,15 +46,17 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         Args:
             num_envs: The number of environments (n).
             task: The task, shared by all.
-            render_mode: `"ansi"` (`render` returns one text a row) or None.
+            render_mode: `"ansi"` (`render` returns one text a row), `"rgb_array"` (one frame a row) or None.
             action_masks: Whether infos hold `action_mask`, int8 of shape (n, A).
             max_episode_steps: A user's time limit, after which an episode is truncated; None for no limit.
         """
-        self.metadata = {"render_modes": ["ansi"], "autoreset_mode": AutoresetMode.SAME_STEP}
+        modes = ["ansi", "rgb_array"]
+        self.metadata = {"render_modes": modes, "render_fps": 4, "autoreset_mode": AutoresetMode.SAME_STEP}
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.num_envs = positive_int("num_envs", num_envs)
         self.engine = Engine(task, num_envs)
         self.render_mode = render_mode
+        self._frames = Frames(self.engine)
         self.action_masks = action_masks
         self.max_episode_steps = (
             None if max_episode_steps is None else positive_int("max_episode_steps", max_episode_steps)
@@ -147,12 +150,16 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         infos |= self._info(self._everywhere, result, ~over)
         return self._observation(), result.rewards, terminated, truncated, infos
 
-    def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """Returns one text for each row in render mode `"ansi"`, else None."""
+    def render(self) -> tuple[str, ...] | tuple[npt.NDArray[np.uint8], ...] | None:  # type: ignore[override]
+        """Returns one text a row in render mode `"ansi"`, one frame a row in `"rgb_array"`, else None.
+
+        Frames are uint8 of shape (height, width, 3), all of one size.
+        """
         if self.render_mode is None:
             return None
+        draw = self._frames.draw if self.render_mode == "rgb_array" else partial(render_row, self.engine)
         return tuple(
-            render_row(self.engine, row, None if begun else reward)
+            draw(row, None if begun else reward)
             for row, (reward, begun) in enumerate(zip(self._rewards.tolist(), self._begun.tolist(), strict=True))
         )
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
+from ..picture import Cell, Picture
 from ..vocabulary import Vocabulary
 
 _MOST_STATES = 200_000
@@ -84,6 +88,24 @@ class Lattice(FiniteTask):
         x = max(-self.max_position, min(self.max_position, x + v))
         following = None if said + 1 == self.num_steps else (said + 1, x, v)
         return [Transition(1.0, following, 0.0 - (x**2 + 0.1 * push**2) / 64, self._shown(x, v))]
+
+    def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture | None:
+        """Draw the line, the origin in green, the point, and in yellow how far its speed would carry it."""
+        first_position = 3
+        first_speed = first_position + 2 * self.max_position + 1
+        x = int(tokens[1]) - first_position - self.max_position
+        v = int(tokens[2]) - first_speed - self.max_speed
+        ahead = range(min(x, x + v), max(x, x + v) + 1)
+        cells = [
+            Cell(
+                "●" if place == x else "",
+                "#b7e4c7" if place == 0 else "#fff3bf" if place in ahead else "#ffffff",
+                "#1d4ed8",
+            )
+            for place in range(-self.max_position, self.max_position + 1)
+        ]
+        clock = f"after {self.num_steps if state is None else state[0]} of {self.num_steps} pushes"
+        return Picture((tuple(cells),), f"x {x:+d}, v {v:+d}, {clock}")
 
     def _shown(self, x: int, v: int) -> tuple[int, int]:
         first_position = 3

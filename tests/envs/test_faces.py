@@ -205,8 +205,8 @@ def test_rendering_shows_the_text_and_the_reward(capsys):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: TokenEnv(Echo(), render_mode="rgb_array"), "give one of 'ansi', 'human', or None"),
-        (lambda: TokenVectorEnv(2, Echo(), render_mode="human"), "give one of 'ansi', or None"),
+        (lambda: TokenEnv(Echo(), render_mode="depth_array"), "give one of 'ansi', 'human', 'rgb_array', or None"),
+        (lambda: TokenVectorEnv(2, Echo(), render_mode="human"), "give one of 'ansi', 'rgb_array', or None"),
         (lambda: TokenVectorEnv(0, Echo()), "num_envs=0 is too small"),
         (lambda: TokenVectorEnv(2, Echo(), max_episode_steps=0), "max_episode_steps=0 is too small"),
         (lambda: TokenVectorEnv(2, Echo()).reset(seed=[1]), "1 seeds for 2 environments"),
