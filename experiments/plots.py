@@ -83,7 +83,7 @@ def save_plots(results: StudyResults, folder: str | Path) -> dict[str, Path]:
     for name, draw in drawings.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
-        with _style():
+        with style():
             figure = draw(results)
             if figure is not None:
                 # Matplotlib writes its version and the date into the file otherwise; pictures should compare equal.
@@ -256,7 +256,8 @@ def training_metrics(results: StudyResults) -> Figure | None:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Draw in the house style inside the block; matplotlib's settings are as before after it."""
     with matplotlib.rc_context(cast(Any, _STYLE)):
         yield
 

@@ -5,8 +5,8 @@ Nothing here runs or imports an algorithm: whatever is shown can be drawn again 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,6 +131,21 @@ def collect(study: Study, out: str | Path) -> StudyResults:
         TokenGymError: If a run folder is corrupt or belongs to another configuration.
     """
     return StudyResults(study, tuple(_collect_run(spec, run_folder(out, spec)) for spec in study.runs()))
+
+
+def subset(results: StudyResults, environments: Sequence[str], algorithms: Sequence[str]) -> StudyResults:
+    """Return the results of some environments and algorithms of a study alone, in the study's order."""
+    study = replace(
+        results.study,
+        environments=tuple(spec for spec in results.study.environments if spec.name in environments),
+        algorithms=tuple(
+            replace(spec, environments=None, overrides={})
+            for spec in results.study.algorithms
+            if spec.name in algorithms
+        ),
+    )
+    runs = (run for run in results.runs if run.spec.environment in environments and run.spec.label in algorithms)
+    return StudyResults(study, tuple(runs))
 
 
 def aggregates(results: StudyResults, *, seed: int = 0) -> list[Aggregate]:

@@ -1,0 +1,170 @@
+"""The page on whether the suite can be learned: one picture and one table a family, from a finished study.
+
+`python -m tokengym.experiments.suite_learning experiments/studies/suite.yaml` reads the study's run folders and writes
+`docs/environments/learning.md` with its pictures. An algorithm of the study stands for a family: it has one
+configuration and runs on that family's environments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..envs.errors import TokenGymError
+from ..envs.registration import make_task
+from .plots import learning_curves, style
+from .results import StudyResults, cell_interval, collect, subset
+from .statistics import Interval
+from .study_file import load_study
+
+PAGE = Path("docs") / "environments" / "learning.md"
+IMAGES = Path("docs") / "images" / "learning"
+CLEAR = 0.1
+"""A cell clearly beats random play where the whole interval of its normalised score lies above this."""
+SOLVED = 0.9
+"""A cell is solved where its interquartile mean is at least this."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One environment of the page.
+
+    Attributes:
+        environment: Its name in the study.
+        isolates: The ability that it asks for.
+        tokens: Agent tokens of a run.
+        random_return: Expected return of random play.
+        optimal_return: Highest expected return.
+        returns: Final greedy return of each seed.
+        score: Interquartile mean of the normalised scores, with its interval.
+    """
+
+    environment: str
+    isolates: str
+    tokens: int
+    random_return: float
+    optimal_return: float
+    returns: tuple[float, ...]
+    score: Interval
+
+    @property
+    def verdict(self) -> str:
+        """What the scores say: solved, better than random, or which ability was not learned."""
+        if self.score.estimate >= SOLVED:
+            return "solved"
+        if self.score.low > CLEAR:
+            return "better than random"
+        return f"**does not clearly beat random**: {self.isolates} was not learned"
+
+
+def rows(results: StudyResults, family: str) -> list[Row]:
+    """Return the table of one family, in the study's order; environments without a finished run are left out."""
+    table = []
+    for environment in results.study.environments:
+        score = cell_interval(results, environment.name, family)
+        between = results.references(environment.name)
+        if score is None or between is None:
+            continue
+        runs = [run for run in results.cell(environment.name, family) if run.status == "done"]
+        table.append(
+            Row(
+                environment=environment.name,
+                isolates=make_task(environment.id or environment.name, **environment.kwargs).isolates,
+                tokens=results.study.budget(environment),
+                random_return=between["random"],
+                optimal_return=between["optimal"],
+                returns=tuple(run.summary["greedy"]["value"] for run in runs),
+                score=score,
+            )
+        )
+    return table
+
+
+def page(results: StudyResults, command: str) -> str:
+    """Return the page as Markdown; its pictures are those that `save_pictures` draws."""
+    study = results.study
+    lines = [
+        "# Can it be learned?",
+        "",
+        " ".join(study.description.split()),
+        "",
+        f"Written by `{command}` from the runs of `tokengym compare experiments/studies/{study.name}.yaml`: "
+        f"{len(study.seeds)} seeds ({study.seeds[0]} to {study.seeds[-1]}), on which nothing was tuned. Scores are "
+        "normalised (0 is random play, 1 the optimum): interquartile means over seeds of greedy play, with 95% "
+        f"bootstrap intervals. An environment counts as solved from a score of {SOLVED} on, and as clearly better than "
+        f"random where the whole interval lies above {CLEAR}.",
+    ]
+    for family in results.algorithms:
+        table = rows(results, family)
+        if not table:
+            continue
+        name = family.removeprefix("ppo-")
+        lines += [
+            "",
+            f"## {name.capitalize()}",
+            "",
+            f"![Learning curves of PPO on the {name} environments, with random and optimal return as lines]"
+            f"(../images/learning/{name}.png)",
+            "",
+            "| environment | agent tokens | random | optimal | PPO, mean of seeds | score | verdict |",
+            "|---|---|---|---|---|---|---|",
+            *(_line(row) for row in table),
+        ]
+    failed = [run.spec.name for run in results.failures()]
+    if failed:
+        lines += ["", f"Failed runs: {', '.join(failed)}."]
+    return "\n".join(lines) + "\n"
+
+
+def save_pictures(results: StudyResults, folder: Path) -> list[Path]:
+    """Draw one PNG a family and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for family in results.algorithms:
+        names = [row.environment for row in rows(results, family)]
+        if not names:
+            continue
+        path = folder / f"{family.removeprefix('ppo-')}.png"
+        with style():
+            figure = learning_curves(subset(results, names, [family]))
+            if figure is not None:
+                figure.savefig(path, metadata={"Software": None}, dpi=90)
+                written.append(path)
+    return written
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page and its pictures; 1 where runs are missing or failed, 2 for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path, help="the study's file")
+    parser.add_argument("--out", type=Path, help="its results; by default results/<study>")
+    options = parser.parse_args(arguments)
+    try:
+        study = load_study(options.study)
+        results = collect(study, options.out or Path("results") / study.name)
+        written = save_pictures(results, IMAGES)
+        PAGE.write_text(
+            page(results, f"python -m tokengym.experiments.suite_learning {options.study}"), encoding="utf-8"
+        )
+    except TokenGymError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"written {PAGE} and {len(written)} pictures in {IMAGES}")
+    return 1 if results.failures() or results.missing() else 0
+
+
+def _line(row: Row) -> str:
+    score = f"{row.score.estimate:.2f} [{row.score.low:.2f}, {row.score.high:.2f}]".replace("-", "−")
+    numbers = (
+        f"{value:.4g}".replace("-", "−")
+        for value in (row.random_return, row.optimal_return, float(np.mean(row.returns)))
+    )
+    return f"| {row.environment} | {row.tokens:,} | {' | '.join(numbers)} | {score} | {row.verdict} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

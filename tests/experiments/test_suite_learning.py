@@ -1,0 +1,75 @@
+"""The page on what can be learned says what the runs say."""
+
+from pathlib import Path
+
+import pytest
+from synthetic import write_run
+
+from tokengym.experiments import suite_learning
+from tokengym.experiments.results import collect, subset
+from tokengym.experiments.study_file import study_from_mapping
+from tokengym.experiments.suite_learning import page, rows, save_pictures
+
+FINAL = {"Copy": 1.0, "Lattice": 0.5, "Lock": 0.02}
+
+
+@pytest.fixture
+def results(tmp_path):
+    study = study_from_mapping(
+        {
+            "name": "suite",
+            "description": "One configuration a family.",
+            "total_tokens": 20_000,
+            "seeds": [7, 8, 9],
+            "environments": {"Copy": {}, "Lattice": {}, "Lock": {"id": "tokengym/KLTree-v0"}},
+            "algorithms": {
+                "ppo-diagnostics": {"algorithm": "ppo", "environments": ["Copy", "Lock"]},
+                "ppo-control": {
+                    "algorithm": "ppo",
+                    "environments": ["Lattice"],
+                    "overrides": {"Lattice": {"gamma": 0.9}},
+                },
+            },
+        }
+    )
+    for spec in study.runs():
+        write_run(tmp_path, spec, final=FINAL[spec.environment])
+    return collect(study, tmp_path)
+
+
+def test_each_family_has_the_rows_of_its_own_environments(results):
+    assert [row.environment for row in rows(results, "ppo-diagnostics")] == ["Copy", "Lock"]
+    (row,) = rows(results, "ppo-control")
+    assert (row.environment, row.tokens, len(row.returns)) == ("Lattice", 20_000, 3)
+    assert row.score.low <= row.score.estimate <= row.score.high
+
+
+def test_the_verdict_follows_the_scores_and_names_the_missing_ability(results):
+    text = page(results, "command")
+    line = {
+        words[1].strip(): words[-2].strip()
+        for words in (line.split("|") for line in text.splitlines())
+        if len(words) > 7
+    }
+    assert line["Copy"] == "solved"
+    assert line["Lattice"] == "better than random"
+    assert line["Lock"].startswith("**does not clearly beat random**") and line["Lock"].endswith("was not learned")
+    assert "3 seeds (7 to 9)" in text and "## Diagnostics" in text and "(../images/learning/control.png)" in text
+
+
+def test_a_picture_shows_one_family(results, tmp_path):
+    pictures = save_pictures(results, tmp_path / "pictures")
+    assert [picture.name for picture in pictures] == ["diagnostics.png", "control.png"]
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    part = subset(results, ["Lattice"], ["ppo-control"])
+    assert part.environments == ["Lattice"] and len(part.runs) == 3
+
+
+def test_the_command_writes_the_page_and_refuses_a_missing_study(results, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("docs/environments").mkdir(parents=True)
+    assert suite_learning.main(["nowhere.yaml"]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
+    monkeypatch.setattr(suite_learning, "load_study", lambda path: results.study)
+    assert suite_learning.main(["suite.yaml", "--out", str(tmp_path)]) == 0
+    assert Path("docs/environments/learning.md").read_text(encoding="utf-8").startswith("# Can it be learned?")
