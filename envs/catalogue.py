@@ -62,6 +62,17 @@ GAMES = {
 
 CONTROL = {
     "Lattice": Entry("lattice:Lattice", reward_threshold=-0.5),
+    "PickPlace": Entry("pick_place:PickPlace", reward_threshold=0.9),
+    "PickPlace-3": Entry(
+        "pick_place:PickPlace", {"size": 3, "num_steps": 16}, reward_threshold=0.92, variant_of="PickPlace"
+    ),
+    "FrozenLake": Entry("toy_text:FrozenLake", reward_threshold=0.7),
+    "FrozenLake-8x8": Entry("toy_text:FrozenLake", {"map_name": "8x8"}, reward_threshold=0.85, variant_of="FrozenLake"),
+    "FrozenLake-deterministic": Entry(
+        "toy_text:FrozenLake", {"is_slippery": False}, reward_threshold=0.99, variant_of="FrozenLake"
+    ),
+    "Taxi": Entry("toy_text:Taxi", reward_threshold=7.5),
+    "Taxi-rainy": Entry("toy_text:Taxi", {"is_rainy": True}, reward_threshold=3.5, variant_of="Taxi"),
     "Gym": Entry("gym_task:Gym"),
     "CartPole": Entry("cartpole:CartPole", reward_threshold=475.0),
 }
