@@ -42,17 +42,65 @@ class Entry:
 
 DIAGNOSTICS = {
     "TokenBandit": Entry("diagnostics:TokenBandit", reward_threshold=0.95),
+    "TokenBandit-noise": Entry(
+        "diagnostics:TokenBandit", {"noise": 1.0}, reward_threshold=0.95, variant_of="TokenBandit"
+    ),
+    "TokenBandit-scale": Entry(
+        "diagnostics:TokenBandit", {"reward_scale": 100.0}, reward_threshold=95.0, variant_of="TokenBandit"
+    ),
     "Probe1": Entry("probes:Probe1", reward_threshold=1.0),
     "Probe2": Entry("probes:Probe2"),
     "Probe3": Entry("probes:Probe3", reward_threshold=1.0),
     "Probe4": Entry("probes:Probe4", reward_threshold=0.99),
     "Probe5": Entry("probes:Probe5", reward_threshold=0.99),
+    "Lock": Entry("lock:Lock", reward_threshold=0.95),
+    "Lock-10": Entry("lock:Lock", {"length": 10}, reward_threshold=0.95, variant_of="Lock"),
+    "Lock-20": Entry("lock:Lock", {"length": 20}, reward_threshold=0.95, variant_of="Lock"),
+    "SlipLock": Entry("lock:SlipLock", reward_threshold=0.6),
+    "SlipLock-often": Entry("lock:SlipLock", {"slip": 0.3}, reward_threshold=0.2, variant_of="SlipLock"),
+    "SlipLock-short": Entry("lock:SlipLock", {"length": 3}, reward_threshold=0.75, variant_of="SlipLock"),
+    "Umbrella": Entry("umbrella:Umbrella", reward_threshold=0.95),
+    "Umbrella-20": Entry("umbrella:Umbrella", {"length": 20}, reward_threshold=0.95, variant_of="Umbrella"),
+    "Umbrella-100": Entry("umbrella:Umbrella", {"length": 100}, reward_threshold=0.95, variant_of="Umbrella"),
+    "DelayChain": Entry("delay_chain:DelayChain", reward_threshold=1.09),
+    "DelayChain-10": Entry(
+        "delay_chain:DelayChain", {"delays": [1, 3, 10]}, reward_threshold=1.09, variant_of="DelayChain"
+    ),
+    "DelayChain-30": Entry(
+        "delay_chain:DelayChain", {"delays": [1, 3, 10, 30]}, reward_threshold=1.09, variant_of="DelayChain"
+    ),
     "Copy": Entry("diagnostics:Copy", reward_threshold=0.95),
+    "Copy-gap20": Entry("diagnostics:Copy", {"gap": 20}, reward_threshold=0.95, variant_of="Copy"),
+    "Copy-gap100": Entry("diagnostics:Copy", {"gap": 100}, reward_threshold=0.95, variant_of="Copy"),
+    "Copy-long": Entry("diagnostics:Copy", {"k": 6, "num_tokens": 4}, reward_threshold=0.95, variant_of="Copy"),
+    "VocabScale": Entry("vocab_scale:VocabScale", reward_threshold=0.95),
+    "VocabScale-8": Entry(
+        "vocab_scale:VocabScale", {"num_tokens": 8, "num_good": 1}, reward_threshold=0.95, variant_of="VocabScale"
+    ),
+    "VocabScale-64": Entry(
+        "vocab_scale:VocabScale", {"num_tokens": 64}, reward_threshold=0.95, variant_of="VocabScale"
+    ),
+    "VocabScale-1024": Entry(
+        "vocab_scale:VocabScale", {"num_tokens": 1024}, reward_threshold=0.95, variant_of="VocabScale"
+    ),
+    "VocabScale-8192": Entry(
+        "vocab_scale:VocabScale", {"num_tokens": 8192}, reward_threshold=0.95, variant_of="VocabScale"
+    ),
     "KLTree": Entry("tree:KLTree", reward_threshold=0.95),
+    "KLTree-8": Entry("tree:KLTree", {"depth": 8}, reward_threshold=0.95, variant_of="KLTree"),
 }
 
 TEXT = {
+    "Dyck": Entry("brackets:Dyck", reward_threshold=0.95),
+    "Dyck-8": Entry("brackets:Dyck", {"num_pairs": 8}, reward_threshold=0.95, variant_of="Dyck"),
+    "Dyck-20": Entry("brackets:Dyck", {"num_pairs": 20}, reward_threshold=0.95, variant_of="Dyck"),
+    "Dyck-trap": Entry("brackets:Dyck", {"bonus": 0.5}, reward_threshold=3.95, variant_of="Dyck"),
+    "Palindrome": Entry("palindrome:Palindrome", reward_threshold=0.95),
+    "Palindrome-8": Entry("palindrome:Palindrome", {"length": 8}, reward_threshold=0.95, variant_of="Palindrome"),
+    "Palindrome-12": Entry("palindrome:Palindrome", {"length": 12}, reward_threshold=0.95, variant_of="Palindrome"),
     "KeywordCover": Entry("keywords:KeywordCover", reward_threshold=0.95),
+    "Sentiment": Entry("sentiment:Sentiment", reward_threshold=0.95),
+    "Sentiment-8": Entry("sentiment:Sentiment", {"length": 8}, reward_threshold=0.95, variant_of="Sentiment"),
     "TextGeneration": Entry("text_generation:TextGeneration"),
 }
 

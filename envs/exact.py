@@ -153,7 +153,7 @@ def solve(
         values = action_values(graph, depth, v[depth + 1] if depth + 1 < num_levels else None)
         q[depth] = np.where(allowed[depth], values, -np.inf)
         v[depth] = q[depth].max(axis=1)
-    best = [np.eye(num_actions)[values.argmax(axis=1)] for values in q]
+    best = [_first_best(values) for values in q]
     random_return, random_variance = moments(graph, uniform)
     _, optimal_variance = moments(graph, best)
 
@@ -180,6 +180,14 @@ def solve(
         best,
         soft,
     )
+
+
+def _first_best(q: np.ndarray) -> np.ndarray:
+    """Return probabilities (N, A) that are all on the first token among equals with the largest Q (N, A)."""
+    # Not by rows of an identity matrix, which is quadratic in the vocabulary.
+    probabilities = np.zeros(q.shape)
+    np.put_along_axis(probabilities, q.argmax(axis=1)[:, None], 1.0, axis=1)
+    return probabilities
 
 
 def optimal_policy(task: FiniteTask) -> Policy:
