@@ -125,7 +125,30 @@ CONTROL = {
     "CartPole": Entry("cartpole:CartPole", reward_threshold=475.0),
 }
 
-REASONING: dict[str, Entry] = {}
+REASONING = {
+    "Countdown": Entry("countdown:Countdown", reward_threshold=0.95),
+    "Countdown-2": Entry(
+        "countdown:Countdown", {"num_numbers": 2, "num_prompts": None}, reward_threshold=0.95, variant_of="Countdown"
+    ),
+    "Countdown-4": Entry(
+        "countdown:Countdown", {"num_numbers": 4, "num_prompts": 200}, reward_threshold=0.95, variant_of="Countdown"
+    ),
+    "Countdown-process": Entry(
+        "countdown:Countdown", {"reward": "process"}, reward_threshold=0.95, variant_of="Countdown"
+    ),
+    "Addition": Entry("addition:Addition", reward_threshold=0.95),
+    "Addition-1": Entry("addition:Addition", {"digits": 1}, reward_threshold=0.95, variant_of="Addition"),
+    "Addition-3": Entry("addition:Addition", {"digits": 3}, reward_threshold=0.95, variant_of="Addition"),
+    "Addition-nocarry": Entry("addition:Addition", {"carry": False}, reward_threshold=0.95, variant_of="Addition"),
+    "Addition-process": Entry("addition:Addition", {"reward": "process"}, reward_threshold=0.95, variant_of="Addition"),
+    "Addition-reversed": Entry(
+        "addition:Addition", {"order": "least_first"}, reward_threshold=0.95, variant_of="Addition"
+    ),
+    "Sort": Entry("sort:Sort", reward_threshold=0.95),
+    "Sort-8": Entry("sort:Sort", {"length": 8, "num_prompts": 2000}, reward_threshold=0.95, variant_of="Sort"),
+    "Sort-fraction": Entry("sort:Sort", {"reward": "fraction"}, reward_threshold=0.95, variant_of="Sort"),
+    "Sort-process": Entry("sort:Sort", {"reward": "process"}, reward_threshold=0.95, variant_of="Sort"),
+}
 
 FAMILIES: dict[str, dict[str, Entry]] = {
     "diagnostics": DIAGNOSTICS,
