@@ -106,6 +106,23 @@ TEXT = {
 
 GAMES = {
     "WordleMini": Entry("wordle:WordleMini", reward_threshold=-1.5),
+    "WordleMini-words": Entry("wordle:WordleMini", {"words_only": True}, -1.5, variant_of="WordleMini"),
+    "Wordle": Entry("full_wordle:Wordle"),
+    "Wordle-words": Entry("full_wordle:Wordle", {"words_only": True}, variant_of="Wordle"),
+    "Mastermind": Entry("mastermind:Mastermind", reward_threshold=-1.8),
+    "Mastermind-2x3": Entry("mastermind:Mastermind", {"num_colours": 2}, -1.3, variant_of="Mastermind"),
+    "Mastermind-4x3": Entry(
+        "mastermind:Mastermind", {"num_colours": 4, "num_guesses": 3}, -2.3, variant_of="Mastermind"
+    ),
+    "TwentyQuestions": Entry("twenty_questions:TwentyQuestions", reward_threshold=-4.0),
+    "TwentyQuestions-8": Entry(
+        "twenty_questions:TwentyQuestions",
+        {"num_items": 8, "num_questions": 4, "num_turns": 8},
+        reward_threshold=-3.0,
+        variant_of="TwentyQuestions",
+    ),
+    "Haggle": Entry("haggle:Haggle", reward_threshold=5.6),
+    "Haggle-patient": Entry("haggle:Haggle", {"discount": 1.0}, variant_of="Haggle"),
 }
 
 CONTROL = {

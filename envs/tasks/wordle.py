@@ -8,12 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
+from ..picture import Cell, Picture
 from ..vocabulary import Vocabulary
 
 _MOST_STATES = 300_000
+_FILL = {"+": "#6aaa64", "~": "#d2b13f", ".": "#787c7e"}
 
 
 def mark_guess(guess: Sequence[int], secret: Sequence[int]) -> list[str]:
@@ -32,6 +35,24 @@ def mark_guess(guess: Sequence[int], secret: Sequence[int]) -> list[str]:
         else:
             marks.append(".")
     return marks
+
+
+def draw_guesses(names: Sequence[str], word_length: int, num_guesses: int) -> Picture:
+    """Return Wordle's board: a line a guess, each letter on the colour of its mark.
+
+    Args:
+        names: The dialogue: the letters of a guess, its marks, and so on; the last guess may be under way.
+        word_length: Letters in a word.
+        num_guesses: Lines of the board.
+    """
+    lines = []
+    for start in range(0, 2 * word_length * num_guesses, 2 * word_length):
+        letters, marks = names[start : start + word_length], names[start + word_length : start + 2 * word_length]
+        cells = [Cell("", "#e4e4e4")] * word_length
+        for place, letter in enumerate(letters):
+            cells[place] = Cell(letter.upper(), _FILL[marks[place]], "#ffffff") if marks else Cell(letter.upper())
+        lines.append(tuple(cells))
+    return Picture(tuple(lines), "green: right place; yellow: elsewhere; grey: not in the word")
 
 
 class WordleMini(FiniteTask):
@@ -78,6 +99,8 @@ class WordleMini(FiniteTask):
 
     name = "WordleMini"
     family = "games"
+    isolates = "asking for information over several turns"
+    mirrors = "LMRL-Gym Wordle"
 
     def __init__(
         self,
@@ -151,3 +174,7 @@ class WordleMini(FiniteTask):
         After letters that begin no word (said against the mask) every letter is legal.
         """
         return self._continuations.get(state[2]) if self.words_only else None
+
+    def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture | None:
+        """Return Wordle's board."""
+        return draw_guesses(self.vocabulary.names(tokens[1:].tolist()), self.word_length, self.num_guesses)
