@@ -165,6 +165,9 @@ REASONING = {
     "Sort-8": Entry("sort:Sort", {"length": 8, "num_prompts": 2000}, reward_threshold=0.95, variant_of="Sort"),
     "Sort-fraction": Entry("sort:Sort", {"reward": "fraction"}, reward_threshold=0.95, variant_of="Sort"),
     "Sort-process": Entry("sort:Sort", {"reward": "process"}, reward_threshold=0.95, variant_of="Sort"),
+    "ReasoningGym": Entry(
+        "reasoning_gym_task:ReasoningGym", reward_threshold=0.95, extra="reasoning", modules=("reasoning_gym",)
+    ),
 }
 
 FAMILIES: dict[str, dict[str, Entry]] = {

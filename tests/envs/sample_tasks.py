@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from tokengym.envs import (
+    TASKS,
     FiniteTask,
     Initial,
     Reply,
@@ -13,7 +14,6 @@ from tokengym.envs import (
     Transition,
     TurnResult,
     Vocabulary,
-    list_ids,
     make_task,
 )
 
@@ -102,7 +102,8 @@ SAMPLES = {
     "echo-cut": lambda: Echo(max_length=12),
 }
 
-MAKERS = {**SAMPLES, **{name: (lambda name=name: make_task(name)) for name in list_ids()}}
+INSTALLED = [f"tokengym/{name}-v0" for name, entry in TASKS.items() if not entry.missing]
+MAKERS = {**SAMPLES, **{name: (lambda name=name: make_task(name)) for name in INSTALLED}}
 
 
 @cache

@@ -8,12 +8,9 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from sample_tasks import MAKERS, Echo, Weather, shared_task
+from sample_tasks import INSTALLED, MAKERS, Echo, Weather, shared_task
 
-import tokengym
 from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, derive_start, make_task
-
-IDS = tokengym.list_ids()
 
 
 @pytest.fixture(params=MAKERS)
@@ -25,7 +22,7 @@ def same(left, right):
     return data_equivalence(left, right, exact=True)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", INSTALLED)
 @pytest.mark.parametrize("arguments", [{}, {"action_masks": True, "render_mode": "ansi"}], ids=["plain", "masks"])
 def test_every_environment_passes_the_checker_of_gymnasium(env_id, arguments):
     with warnings.catch_warnings():
@@ -33,7 +30,7 @@ def test_every_environment_passes_the_checker_of_gymnasium(env_id, arguments):
         check_env(gymnasium.make(env_id, **arguments).unwrapped)
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", INSTALLED)
 def test_a_specification_survives_json(env_id):
     given = {"action_masks": True, "transforms": [{"name": "time_limit", "max_tokens": 5}]}
     env = gymnasium.make(env_id, max_episode_steps=3, **given)
@@ -45,7 +42,7 @@ def test_a_specification_survives_json(env_id):
     assert same(again.step(action), env.step(action))
 
 
-@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("env_id", INSTALLED)
 @pytest.mark.parametrize("mode", [None, "sync"])
 def test_make_vec_makes_a_batch(env_id, mode):
     envs = gymnasium.make_vec(env_id, num_envs=3, vectorization_mode=mode, max_episode_steps=2)

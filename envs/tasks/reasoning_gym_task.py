@@ -1,0 +1,175 @@
+"""ReasoningGym: the procedural data sets of the package reasoning-gym as one-turn text environments."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import TokenGymError, positive_int, unknown_name
+from ..prompts import read_prompts
+from ..text_task import TextTask
+from ..tokenizers import build_tokenizer
+
+DATASET = {"name": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+"""The default data set: the sum or difference of two digits."""
+
+RANDOM_RETURN = 0.0195142
+"""Mean return of uniformly random tokens in the default setting, summed over all texts that they can write."""
+
+_OPEN_ANSWER_TOKENS = 64
+"""The length of a completion where the data set itself knows no answer to any of its questions."""
+
+
+class ReasoningGym(TextTask):
+    """Answer a question of any of the data sets of reasoning-gym; the data set scores the answer.
+
+    ## Description
+    The package reasoning-gym generates questions with verifiable answers: arithmetic, algebra, logic, graphs, puzzles,
+    more than a hundred kinds, each with its own settings of difficulty. One of `size` questions is drawn, the agent
+    writes an answer, and the data set's own scorer pays it. It isolates nothing: it is the way from the small
+    environments of this family to the tasks on which language models are trained to reason. Mirrors reinforcement
+    learning with verifiable rewards.
+
+    Needs the extra: `pip install 'tokengym[reasoning]'`.
+
+    ## Action space
+    The tokenizer's tokens, all of them. By default one token a character of the questions and answers.
+
+    ## Observation space
+    `<bos>`, the question and a newline, then what the agent wrote.
+
+    ## Rewards
+    With the last token: the data set's `score_answer` of the text without white space around it, 0 … 1. A text that
+    the scorer cannot read (it raises) gets 0. Optimal 1 where the data set's own answers score 1, can be written with
+    this tokenizer, and fit into a completion.
+
+    ## Starting state
+    One of the questions of the split, uniformly.
+
+    ## Episode end
+    Terminated by the end token or after `max_new_tokens`.
+
+    ## Information
+    No keys of its own.
+
+    ## Arguments
+    * `dataset=None`: a data set's name such as `"gcd"`, or a mapping with `name` and the settings that the data set
+      takes, such as `{"name": "chain_sum", "max_terms": 3}`; by default the sum or difference of two digits.
+    * `size=100`: questions to generate.
+    * `tokenizer=None`: a tokenizer or its specification; by default the characters of the questions and answers.
+    * `max_new_tokens=None`: most tokens of an answer, the end token included; by default as many as the data set's
+      longest answer needs, or 64 where it knows none.
+    * `split="train"`, `held_out=0.0`: ask the questions of one side, `"train"`, `"held_out"` or `"all"`, where this
+      fraction of the different questions is held out.
+    * `instance_seed=0`: the data set's seed. Most data sets draw question i from seed + i, so that seeds less than
+      `size` apart share questions.
+
+    ## References
+    Stojanovski et al., "Reasoning Gym: Reasoning Environments for Reinforcement Learning with Verifiable Rewards",
+    2025.
+
+    ## Version history
+    * v0: first release.
+    """
+
+    name = "ReasoningGym"
+    family = "reasoning"
+    isolates = "nothing: a hundred kinds of questions"
+    mirrors = "reasoning-gym"
+    deterministic = True
+    reward_range = (0.0, 1.0)
+
+    def __init__(
+        self,
+        dataset: Any = None,
+        size: int = 100,
+        tokenizer: Any = None,
+        max_new_tokens: int | None = None,
+        split: str = "train",
+        held_out: float = 0.0,
+        instance_seed: int = 0,
+    ) -> None:
+        is_default = dataset is None and tokenizer is None and max_new_tokens is None
+        is_default &= (size, held_out, instance_seed) == (100, 0.0, 0)
+        size = positive_int("size", size)
+        self.dataset = _make_dataset(DATASET if dataset is None else dataset, size, instance_seed)
+        entries = [self.dataset[index] for index in range(size)]
+        sources = [{"prompt": f"{entry['question']}\n", "entry": index} for index, entry in enumerate(entries)]
+        prompts = read_prompts(sources, split, held_out)
+        self.entries = [entries[index] for index in prompts.columns["entry"]]
+        answers = [entry["answer"] for entry in entries if isinstance(entry["answer"], str)]
+        if tokenizer is None:
+            characters = sorted(set("".join([*(source["prompt"] for source in sources), *answers])))
+            tokenizer = {"kind": "chars", "corpus": ["".join(characters)]}
+        built = build_tokenizer(tokenizer)
+        lengths = [len(built.encode(source["prompt"], add_special_tokens=False)) for source in sources]
+        if max_new_tokens is None:
+            known = [len(built.encode(answer, add_special_tokens=False)) + 1 for answer in answers]
+            max_new_tokens = max(known, default=_OPEN_ANSWER_TOKENS)
+        new_tokens = positive_int("max_new_tokens", max_new_tokens)
+        super().__init__(built, max_turn_tokens=new_tokens, max_length=1 + max(lengths) + new_tokens)
+        if all(self._attains_one(entry) for entry in self.entries):
+            self.optimal_return = 1.0
+        self.random_return = RANDOM_RETURN if is_default else None
+
+    def begin(self, random: np.random.Generator) -> tuple[int, str]:
+        """Draws a question; the episode's state is its index among `entries`."""
+        index = int(random.integers(len(self.entries)))
+        return index, f"{self.entries[index]['question']}\n"
+
+    def respond(self, episode: int, completion: str) -> tuple[str | None, float, bool]:
+        """Lets the data set score the answer."""
+        return None, self._score(completion.strip(), self.entries[episode]), True
+
+    def _score(self, answer: str, entry: Mapping[str, Any]) -> float:
+        try:
+            return float(self.dataset.score_answer(answer, entry))
+        except Exception:
+            # Some scorers parse the answer without a guard: what they cannot read is a wrong answer.
+            return 0.0
+
+    def _attains_one(self, entry: Mapping[str, Any]) -> bool:
+        """Tells whether the data set's own answer scores 1 as it reads after this tokenizer."""
+        answer = entry["answer"]
+        if not isinstance(answer, str):
+            return False
+        ids = self.encode(answer)
+        return len(ids) <= self.max_turn_tokens and self._score(self.decode([ids])[0].strip(), entry) == 1.0
+
+
+def _make_dataset(dataset: Any, size: int, seed: int) -> Any:
+    """Makes the data set that a name or a mapping with the name and its settings asks for."""
+    package = _load_package()
+    settings = {"name": dataset} if isinstance(dataset, str) else dataset
+    if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
+        raise TokenGymError(
+            f"dataset={dataset!r}: give a data set's name, or a mapping with its name under 'name' and its settings"
+        )
+    settings = dict(settings)
+    name = settings.pop("name")
+    if name not in package.factory.DATASETS:
+        raise unknown_name("data set", name, package.factory.DATASETS)
+    for key, ours in (("size", "size"), ("seed", "instance_seed")):
+        if key in settings:
+            raise TokenGymError(f"dataset={dataset!r} has the setting {key!r}: give {ours}=… beside dataset instead")
+    try:
+        return package.create_dataset(name, size=size, seed=seed, **settings)
+    except (AssertionError, TypeError, ValueError, KeyError) as error:
+        raise TokenGymError(
+            f"data set {name!r} of reasoning-gym cannot be made with {settings}: {error}; see its settings in "
+            f"help(reasoning_gym.factory.DATASETS[{name!r}][1])"
+        ) from error
+
+
+def _load_package() -> Any:
+    try:
+        # One of its dependencies leaves a file for the garbage collector to close while it is imported.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            return importlib.import_module("reasoning_gym")
+    except ImportError as error:
+        raise TokenGymError(f"reasoning-gym cannot be imported ({error}): pip install 'tokengym[reasoning]'") from error
