@@ -16,8 +16,9 @@ import numpy as np
 
 from ..envs.errors import TokenGymError
 from ..envs.registration import make_task
+from .evaluation import known_references
 from .plots import learning_curves, style
-from .results import StudyResults, cell_interval, collect, subset
+from .results import RunResult, StudyResults, cell_interval, collect, subset
 from .statistics import Interval
 from .study_file import load_study
 
@@ -41,6 +42,8 @@ class Row:
         optimal_return: Highest expected return.
         returns: Final greedy return of each seed.
         score: Interquartile mean of the normalised scores, with its interval.
+        value_loss: The critic's loss in the last update, mean over seeds, where every policy earns the same and only
+            the critic has something to learn; else None.
     """
 
     environment: str
@@ -50,10 +53,13 @@ class Row:
     optimal_return: float
     returns: tuple[float, ...]
     score: Interval
+    value_loss: float | None = None
 
     @property
     def verdict(self) -> str:
         """What the scores say: solved, better than random, or which ability was not learned."""
+        if self.value_loss is not None:
+            return f"every policy earns the same; the critic's loss fell to {self.value_loss:.1g}"
         if self.score.estimate >= SOLVED:
             return "solved"
         if self.score.low > CLEAR:
@@ -70,15 +76,19 @@ def rows(results: StudyResults, family: str) -> list[Row]:
         if score is None or between is None:
             continue
         runs = [run for run in results.cell(environment.name, family) if run.status == "done"]
+        task = make_task(environment.id or environment.name, **environment.kwargs)
+        exact = known_references(task)
+        nothing_to_choose = exact is not None and exact.random == exact.optimal
         table.append(
             Row(
                 environment=environment.name,
-                isolates=make_task(environment.id or environment.name, **environment.kwargs).isolates,
+                isolates=task.isolates,
                 tokens=results.study.budget(environment),
                 random_return=between["random"],
                 optimal_return=between["optimal"],
                 returns=tuple(run.summary["greedy"]["value"] for run in runs),
                 score=score,
+                value_loss=float(np.mean([_last_value_loss(run) for run in runs])) if nothing_to_choose else None,
             )
         )
     return table
@@ -157,8 +167,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if results.failures() or results.missing() else 0
 
 
+def _last_value_loss(run: RunResult) -> float:
+    return next((record["value/loss"] for record in reversed(run.metrics) if "value/loss" in record), float("nan"))
+
+
 def _line(row: Row) -> str:
     score = f"{row.score.estimate:.2f} [{row.score.low:.2f}, {row.score.high:.2f}]".replace("-", "−")
+    if row.value_loss is not None:
+        score = "–"
     numbers = (
         f"{value:.4g}".replace("-", "−")
         for value in (row.random_return, row.optimal_return, float(np.mean(row.returns)))
