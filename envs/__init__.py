@@ -1,6 +1,8 @@
 """Token-level environments: the vocabulary, tasks, the engine and its Gymnasium faces, and the exact solver."""
 
 from .catalogue import FAMILIES, TASKS, Entry
+from .chat import ChatTemplate
+from .chat_task import ChatTask
 from .engine import AppendResult, Engine, StepResult
 from .env import TokenEnv
 from .errors import TokenGymError, TooManyNodesError
@@ -22,6 +24,8 @@ __all__ = [
     "TASKS",
     "AppendResult",
     "Cell",
+    "ChatTask",
+    "ChatTemplate",
     "CounterRandom",
     "Engine",
     "Entry",

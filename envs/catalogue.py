@@ -123,6 +123,7 @@ GAMES = {
     ),
     "Haggle": Entry("haggle:Haggle", reward_threshold=5.6),
     "Haggle-patient": Entry("haggle:Haggle", {"discount": 1.0}, variant_of="Haggle"),
+    "HaggleChat": Entry("haggle_chat:HaggleChat", reward_threshold=5.4),
 }
 
 CONTROL = {

@@ -32,13 +32,13 @@ class TextReply(NamedTuple):
     """A `TextTask`'s answer to one finished turn.
 
     Attributes:
-        reply: What the task says next, or None for nothing.
+        reply: What the task says next, or None for nothing: a string (in a `ChatTask` also messages).
         reward: The reward of the turn, paid at its last token.
         done: Whether the episode is over.
         token_rewards: None, or the rewards of the turn's tokens one by one, float64 (tokens,), which sum to `reward`.
     """
 
-    reply: str | None
+    reply: Any
     reward: float
     done: bool
     token_rewards: npt.NDArray[np.float64] | None = None
@@ -106,17 +106,17 @@ class TextTask(Task):
     # --- what an author writes
 
     @abstractmethod
-    def begin(self, random: np.random.Generator) -> tuple[Any, str]:
+    def begin(self, random: np.random.Generator) -> tuple[Any, Any]:
         """Begins an episode.
 
         Args:
             random: The episode's own generator: equal starts give equal draws.
 
         Returns:
-            The episode's state, and the prompt.
+            The episode's state, and the prompt: a string (in a `ChatTask` messages).
         """
 
-    def respond(self, episode: Any, completion: str) -> tuple[str | None, float, bool] | TextReply:
+    def respond(self, episode: Any, completion: str) -> tuple[Any, float, bool] | TextReply:
         """Answers a finished turn.
 
         Args:
@@ -130,7 +130,7 @@ class TextTask(Task):
 
     def respond_all(
         self, episodes: list[Any], completions: list[str], completion_ids: list[list[int]]
-    ) -> Sequence[tuple[str | None, float, bool] | TextReply]:
+    ) -> Sequence[tuple[Any, float, bool] | TextReply]:
         """Answers all turns that finished in one step; override it in place of `respond` to score them together.
 
         Args:
@@ -165,11 +165,12 @@ class TextTask(Task):
         prompts: list[list[int]] = []
         for row, seed in zip(rows.tolist(), random.bits(rows)[:, 0].tolist(), strict=True):
             state["episode"][row], prompt = self.begin(np.random.default_rng(seed))
-            ids = self.encode(prompt)
+            ids = self._prompt_ids(prompt)
             if 1 + len(ids) >= self.max_length:
                 raise TokenGymError(
-                    f"task {self.name}: the prompt {prompt[:60]!r} has {len(ids)} tokens, which with bos and one of "
-                    f"the agent's exceed max_length={self.max_length}: shorten it, or give at least {len(ids) + 2}"
+                    f"task {self.name}: the prompt {str(prompt)[:60]!r} has {len(ids)} tokens, which with bos and "
+                    f"one of the agent's exceed max_length={self.max_length}: shorten it, or give at least "
+                    f"{len(ids) + 2}"
                 )
             prompts.append(ids)
         return self._reply(prompts)
@@ -199,7 +200,8 @@ class TextTask(Task):
             cut = self._cut(texts[index])
             completions.append(texts[index] if cut is None else cut)
         ending = rows[where]
-        answers = self.respond_all(list(state["episode"][ending]), completions, self._ids(state, ending))
+        turns = self._ids(state, ending)
+        answers = self.respond_all(list(state["episode"][ending]), completions, turns)
         answers = [self._check_answer(answer) for answer in answers]
         if len(answers) != len(where):
             raise TokenGymError(f"task {self.name}: respond_all gave {len(answers)} answers to {len(where)} turns")
@@ -209,8 +211,8 @@ class TextTask(Task):
         terminated[where] = [answer.done for answer in answers]
         terminated[where] |= state["turns"][ending] == self.max_turns
         replies: list[list[int]] = [[]] * m
-        for index, answer in zip(where.tolist(), answers, strict=True):
-            replies[index] = self.encode(answer.reply) if answer.reply else []
+        for index, answer, turn in zip(where.tolist(), answers, turns, strict=True):
+            replies[index] = self._reply_ids(answer.reply, turn, bool(terminated[index]))
         return Outcome(
             rewards,
             terminated,
@@ -261,6 +263,14 @@ class TextTask(Task):
             return backend.decode_batch(ids, skip_special_tokens=True)
         return [self.tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False) for row in ids]
 
+    def _prompt_ids(self, prompt: Any) -> list[int]:
+        """Gives the ids of what `begin` says; a `ChatTask` puts its messages into a template."""
+        return self.encode(prompt)
+
+    def _reply_ids(self, reply: Any, turn: list[int], over: bool) -> list[int]:
+        """Gives the ids of what the task says after a turn (its ids), or after the end (`over`)."""
+        return self.encode(reply) if reply else []
+
     def _ids(self, state: State, rows: Rows) -> list[list[int]]:
         tokens, counts = state["turn_tokens"][rows].tolist(), state["turn_counts"][rows].tolist()
         return [row[:count] for row, count in zip(tokens, counts, strict=True)]
@@ -295,7 +305,7 @@ class TextTask(Task):
             tokens[index, : len(row)] = row
         return Reply(tokens, counts, padded=True)
 
-    def _check_answer(self, answer: tuple[str | None, float, bool] | TextReply) -> TextReply:
+    def _check_answer(self, answer: tuple[Any, float, bool] | TextReply) -> TextReply:
         if not isinstance(answer, TextReply):
             if not isinstance(answer, tuple) or len(answer) != 3:
                 raise TokenGymError(f"task {self.name}: respond must return (reply, reward, done), got {answer!r}")

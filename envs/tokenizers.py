@@ -3,8 +3,9 @@
 Nothing is downloaded. A specification is one of
 
 - a path to a folder that holds a `tokenizer.json` (as `save_pretrained` writes it);
-- `{"kind": "chars" | "words" | "bpe", "corpus": ..., "vocab_size": ...}`, where `corpus` is a list of strings, the path
-  of a UTF-8 text file, or left out for the small corpus bundled here;
+- `{"kind": "chars" | "words" | "bpe", "corpus": ..., "vocab_size": ..., "special_tokens": [...]}`, where `corpus` is a
+  list of strings, the path of a UTF-8 text file, or left out for the small corpus bundled here, and `special_tokens`
+  are further tokens such as the role markers of a chat template, numbered after all others;
 - a ready tokenizer object, which is returned as it is (and which no longer round-trips through JSON).
 
 The same specification gives the same ids on every machine.
@@ -42,8 +43,8 @@ def build_tokenizer(spec: Any) -> Any:
     """Give the tokenizer that a specification names.
 
     Args:
-        spec: a folder, a mapping with `kind` (`"chars"`, `"words"`, `"bpe"`), optional `corpus` and optional
-            `vocab_size`, or a tokenizer object with `encode`, `decode` and `eos_token_id`.
+        spec: a folder, a mapping with `kind` (`"chars"`, `"words"`, `"bpe"`) and optional `corpus`, `vocab_size` and
+            `special_tokens`, or a tokenizer object with `encode`, `decode` and `eos_token_id`.
 
     Returns:
         A `transformers.PreTrainedTokenizerFast` (or the object given). Specifications are trained once a process and
@@ -116,17 +117,20 @@ def _train(key: str) -> Any:
     kind = spec.pop("kind", None)
     corpus = spec.pop("corpus", None)
     vocab_size = spec.pop("vocab_size", None)
+    special_tokens = spec.pop("special_tokens", [])
     if kind not in KINDS:
         raise unknown_name("tokenizer kind", str(kind), KINDS)
     if spec:
-        raise unknown_name("tokenizer key", next(iter(spec)), ("kind", "corpus", "vocab_size"))
+        raise unknown_name("tokenizer key", next(iter(spec)), ("kind", "corpus", "vocab_size", "special_tokens"))
+    if not isinstance(special_tokens, list) or not all(isinstance(token, str) and token for token in special_tokens):
+        raise TokenGymError(f"special_tokens={special_tokens!r}: give a list of non-empty strings.")
     if vocab_size is not None and (not isinstance(vocab_size, int) or isinstance(vocab_size, bool) or vocab_size < 1):
         raise TokenGymError(f"vocab_size must be a positive integer, got {vocab_size!r}.")
     texts = read_corpus(corpus)
     build = {"chars": _chars, "words": _words, "bpe": _bpe}[kind]
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=build(texts, vocab_size),
         pad_token=PAD,
         bos_token=BOS,
@@ -134,6 +138,9 @@ def _train(key: str) -> Any:
         unk_token=None if kind == "bpe" else UNKNOWN,
         clean_up_tokenization_spaces=False,
     )
+    if special_tokens:
+        tokenizer.add_special_tokens({"additional_special_tokens": special_tokens})
+    return tokenizer
 
 
 def _ranked(pieces: Iterable[str], vocab_size: int | None, specials: tuple[str, ...]) -> dict[str, int]:
