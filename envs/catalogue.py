@@ -141,6 +141,9 @@ CONTROL = {
     "Taxi-rainy": Entry("toy_text:Taxi", {"is_rainy": True}, reward_threshold=3.5, variant_of="Taxi"),
     "Gym": Entry("gym_task:Gym"),
     "CartPole": Entry("cartpole:CartPole", reward_threshold=475.0),
+    "MountainCar": Entry("classic_control:MountainCar"),
+    "Acrobot": Entry("classic_control:Acrobot"),
+    "Pendulum": Entry("classic_control:Pendulum"),
 }
 
 REASONING = {

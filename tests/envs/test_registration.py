@@ -43,7 +43,7 @@ def test_a_tasks_specification_makes_it_again():
         (lambda: make_task("Latice"), "unknown environment 'Latice': did you mean 'Lattice'"),
         (lambda: make_task("tokengym/lattice-v0"), "did you mean 'Lattice'"),
         (lambda: make_task("tokengym/Copy-v1"), "'Copy' has no version 1: its id is tokengym/Copy-v0"),
-        (lambda: make_task("zzzz"), "known: CartPole, Copy, "),
+        (lambda: make_task("zzzz"), "known: .*CartPole, .*Copy, "),
         (lambda: make_task("Lattice", num_step=3), "argument of environment 'Lattice'.*'num_step'.*'num_steps'"),
         (lambda: make_task("Lattice", transforms="time_limit"), "give a list of mappings"),
         (lambda: make_task("Lattice", transforms=[{"max_tokens": 3}]), "a mapping with a name"),

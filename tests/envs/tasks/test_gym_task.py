@@ -202,7 +202,6 @@ def test_wrapped_environments_pass_gymnasiums_check(kwargs):
         ({"env_kwargs": {"no_such_argument": 1}}, "cannot be made"),
         ({"env_id": "CartPole-v1", "low": -1, "high": [1, 2]}, "give one bound, or 4"),
         ({"env_id": "CartPole-v1", "low": -np.inf, "high": np.inf}, "finite"),
-        ({"env_id": "Blackjack-v1", "max_episode_steps": 10}, r"Tuple.*cannot be written.*FlattenObservation"),
         ({"env_id": "Blackjack-v1"}, "no time limit"),
         ({"base": 1}, "at least 2"),
         ({"digits": 0}, "digits"),
@@ -214,6 +213,107 @@ def test_wrapped_environments_pass_gymnasiums_check(kwargs):
 def test_bad_arguments_stop_at_the_door(arguments, message):
     with pytest.raises(TokenGymError, match=message):
         Gym(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Text(5), r"observation space Text\(.*cannot be written.*TransformObservation"),
+        (spaces.Dict(a=spaces.Tuple([spaces.Discrete(2), spaces.Text(3)])), r"Text\(.* at \['a'\]\[1\] cannot be"),
+        (spaces.Graph(spaces.Discrete(2), None), r"Graph\(.*cannot be written"),
+        (spaces.Sequence(spaces.Discrete(2)), r"Sequence\(.*cannot be written"),
+        (spaces.Dict(), "Dict.* is empty"),
+        (spaces.Box(0, 1, (0,)), "Box.* is empty"),
+        (spaces.Discrete(2**60), "number of 1152921504606846976 values"),
+        (spaces.Box(0, 255, (64, 64, 3), np.uint8), "takes 24576 tokens, but at most 8192"),
+    ],
+)
+def test_spaces_that_cannot_be_written_are_refused_by_name_and_place(recorder, space, message):
+    with pytest.raises(TokenGymError, match=message):
+        recorder(space, spaces.Discrete(2), base=16)
+
+
+def test_actions_that_cannot_be_written_name_the_wrapper_for_actions(recorder):
+    with pytest.raises(TokenGymError, match=r"action space Text.*TransformAction"):
+        recorder(spaces.Discrete(2), spaces.Text(4))
+
+
+def test_a_tuple_of_integers_is_shown_exactly():
+    """Blackjack shows the player's sum of 32, the dealer's card of 11 and whether there is a usable ace."""
+    task = Gym("Blackjack-v1", max_episode_steps=10)
+    engine = Engine(task, 20)
+    engine.reset(None, np.arange(20))
+    hands = np.array([env.unwrapped._get_obs() for env in engine._state["env"]])
+    np.testing.assert_array_equal(task.read_observations(engine.tokens[:, 1:6]), hands)
+
+
+NESTED = spaces.Dict(
+    goal=spaces.Box(-1, 1, (2,)),
+    parts=spaces.Tuple([spaces.Discrete(300, start=-7), spaces.MultiBinary(2)]),
+    pixels=spaces.Box(0, 255, (2, 2), np.uint8),
+    count=spaces.Box(np.array([-3], np.int32), np.array([12], np.int32), dtype=np.int32),
+)
+
+
+def test_nested_observations_are_flattened_in_their_own_order(recorder):
+    task = recorder(NESTED, spaces.Discrete(2), base=4, digits=4)
+    engine = Engine(task, 3)
+    engine.reset(None, np.arange(3))
+    # Digits of base 4: 16 values (2), two reals (4 each), 300 values (5), two bits, four bytes (4 each).
+    width = {"count": 2, "goal": 8, "parts": 5 + 2, "pixels": 16}
+    assert engine.lengths.tolist() == [1 + sum(width.values())] * 3
+    read = task.read_observations(engine.tokens[:, 1 : engine.lengths[0]])
+    for row in range(3):
+        at = 0
+        for key in NESTED.spaces:
+            shown = inner(engine, row).shown[key]
+            values = np.concatenate([np.ravel(part) for part in shown]) if key == "parts" else np.ravel(shown)
+            precise = 1 / 255 + 1e-6 if key == "goal" else 0
+            np.testing.assert_allclose(read[row, at : at + len(values)], values, rtol=0, atol=precise, err_msg=key)
+            at += len(values)
+        assert at == read.shape[1]
+
+
+def test_nested_actions_are_spelt_in_digits_where_there_are_reals(recorder):
+    space = spaces.Dict(grip=spaces.Discrete(3), push=spaces.Box(-1, 1, (2,)))
+    task = recorder(spaces.Discrete(3), space, base=5, digits=1)
+    assert (task.vocabulary.num_actions, task.max_turn_tokens) == (5, 3)
+    engine = Engine(task, 1)
+    engine.reset(None, [0])
+    assert engine.action_mask().tolist() == [[True, True, True, False, False]]
+    engine.append(None, [[1, 0, 3]], [3])
+    engine.append(None, [[4, 2, 4]], [3])  # a grip that is too high counts as the highest
+    first, second = inner(engine).actions
+    assert first["grip"] == 1 and first["push"].tolist() == [-1.0, 0.5] and first["push"].dtype == np.float32
+    assert second["grip"] == 2 and second["push"].tolist() == [0.0, 1.0]
+
+
+def test_nested_actions_without_reals_are_one_token_a_component(recorder):
+    task = recorder(spaces.Discrete(3), spaces.Tuple([spaces.Discrete(2), spaces.MultiDiscrete([3, 4])]))
+    assert (task.vocabulary.num_actions, task.max_turn_tokens) == (4, 3)
+    engine = Engine(task, 1)
+    engine.reset(None, [0])
+    engine.append(None, [[1, 2, 3]], [3])
+    ((first, second),) = inner(engine).actions
+    assert first == 1 and second.tolist() == [2, 3]
+
+
+def test_an_observation_outside_of_its_space_does_not_spill_over(recorder):
+    task = recorder(spaces.MultiDiscrete([5, 5]), spaces.Discrete(2), base=5)
+    assert task._observation.encode([np.array([7, -2])]).tolist() == [[4, 0]]
+
+
+def test_frames_are_the_inner_environments_own_where_it_renders():
+    pytest.importorskip("pygame")
+    task = Gym("FrozenLake-v1", {"render_mode": "rgb_array"})
+    engine = Engine(task, 1)
+    engine.reset(None, [0])
+    frame = engine.frame(0)
+    np.testing.assert_array_equal(frame, inner(engine).render())
+    assert frame.dtype == np.uint8 and frame.shape == (256, 256, 3) and frame.std() > 0
+    assert (
+        Gym().frame({"env": engine._state["env"][:0]} | {"env": np.array([gymnasium.make("Taxi-v4")])}, 0, []) is None
+    )
 
 
 def test_unbounded_actions_are_refused(recorder):
