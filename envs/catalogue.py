@@ -99,6 +99,9 @@ TEXT = {
     "Palindrome-8": Entry("palindrome:Palindrome", {"length": 8}, reward_threshold=0.95, variant_of="Palindrome"),
     "Palindrome-12": Entry("palindrome:Palindrome", {"length": 12}, reward_threshold=0.95, variant_of="Palindrome"),
     "KeywordCover": Entry("keywords:KeywordCover", reward_threshold=0.95),
+    "KeywordCover-6": Entry(
+        "keywords:KeywordCover", {"num_keywords": 6, "length": 12}, reward_threshold=0.95, variant_of="KeywordCover"
+    ),
     "Sentiment": Entry("sentiment:Sentiment", reward_threshold=0.95),
     "Sentiment-8": Entry("sentiment:Sentiment", {"length": 8}, reward_threshold=0.95, variant_of="Sentiment"),
     "TextGeneration": Entry("text_generation:TextGeneration"),

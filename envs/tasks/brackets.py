@@ -64,8 +64,8 @@ class Dyck(FiniteTask):
     the number that there are.
 
     ## References
-    Chomsky and Schützenberger, "The Algebraic Theory of Context-Free Languages", 1963; Ng, Harada and Russell, "Policy
-    Invariance under Reward Transformations", ICML 1999 (on shaping that changes the optimum).
+    Suzgun et al., "Memory-Augmented Recurrent Neural Networks Can Learn Generalized Dyck Languages", 2019; Ng, Harada
+    and Russell, "Policy Invariance under Reward Transformations", ICML 1999 (on shaping that changes the optimum).
 
     ## Version history
     * v0: first release.

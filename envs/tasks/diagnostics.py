@@ -64,6 +64,8 @@ class TokenBandit(FiniteTask):
 
     name = "TokenBandit"
     family = "diagnostics"
+    isolates = "the use of a reward"
+    mirrors = "bsuite Bandit"
 
     def __init__(
         self, num_arms: int = 11, noise: float = 0.0, reward_scale: float = 1.0, instance_seed: int = 0
@@ -131,6 +133,8 @@ class Copy(FiniteTask):
 
     name = "Copy"
     family = "diagnostics"
+    isolates = "attention to a fixed place back"
+    mirrors = "copying from the prompt (induction heads)"
 
     def __init__(self, k: int = 3, num_tokens: int = 8, gap: int = 0) -> None:
         self.k, self.num_tokens = positive_int("k", k), positive_int("num_tokens", num_tokens)

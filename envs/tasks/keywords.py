@@ -60,6 +60,8 @@ class KeywordCover(FiniteTask):
 
     name = "KeywordCover"
     family = "text"
+    isolates = "a reward for a set of words"
+    mirrors = "CommonGen"
 
     def __init__(self, num_words: int = 16, length: int = 8, num_keywords: int = 3, instance_seed: int = 0) -> None:
         self.num_words, self.length = positive_int("num_words", num_words), positive_int("length", length)

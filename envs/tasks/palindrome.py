@@ -48,8 +48,7 @@ class Palindrome(FiniteTask):
     * `length=6`: letters in a text (L), at least 2. V^⌊L/2⌋ may be at most 100,000.
 
     ## References
-    Suzgun et al., "Memory-Augmented Recurrent Neural Networks Can Learn Generalized Dyck Languages", 2019 (on rules
-    that need a stack).
+    Delétang et al., "Neural Networks and the Chomsky Hierarchy", ICLR 2023 (reversing a string).
 
     ## Version history
     * v0: first release.

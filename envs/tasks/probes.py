@@ -47,6 +47,8 @@ class Probe1(FiniteTask):
 
     name = "Probe1"
     family = "diagnostics"
+    isolates = "the value estimate"
+    mirrors = "probe environments"
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary.of(["0", "1"], ["x", "y"])
@@ -58,6 +60,10 @@ class Probe1(FiniteTask):
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
         """Pay 1 and end."""
         return [Transition(1.0, None, 1.0)]
+
+    def expert_action(self, state: Any) -> int | None:
+        """Return a best token: here either."""
+        return 0
 
 
 class _ShowsXOrY(Probe1):
@@ -105,6 +111,8 @@ class Probe2(_ShowsXOrY):
     """
 
     name = "Probe2"
+    isolates = "the observation's way to the value"
+    mirrors = "probe environments"
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
         """Pay what the prompt says and end."""
@@ -147,6 +155,8 @@ class Probe3(Probe1):
     """
 
     name = "Probe3"
+    isolates = "the backup from token to token"
+    mirrors = "probe environments"
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
         """Wait for one token, then pay 1 and end."""
@@ -189,10 +199,16 @@ class Probe4(Probe1):
     """
 
     name = "Probe4"
+    isolates = "the policy's loss"
+    mirrors = "probe environments"
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
         """Pay for the token and end."""
         return [Transition(1.0, None, 2.0 * action - 1.0)]
+
+    def expert_action(self, state: Any) -> int | None:
+        """Return the token that pays."""
+        return 1
 
 
 class Probe5(_ShowsXOrY):
@@ -231,7 +247,13 @@ class Probe5(_ShowsXOrY):
     """
 
     name = "Probe5"
+    isolates = "policy and value at the same place"
+    mirrors = "probe environments"
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
         """Pay for the token that fits the prompt and end."""
         return [Transition(1.0, None, state * (2.0 * action - 1.0))]
+
+    def expert_action(self, state: Any) -> int | None:
+        """Return the token that fits the prompt."""
+        return int(state > 0)

@@ -60,6 +60,8 @@ class KLTree(FiniteTask):
 
     name = "KLTree"
     family = "diagnostics"
+    isolates = "the KL-regularised objective"
+    mirrors = "RLHF objectives"
     beta = 0.2
 
     def __init__(self, num_tokens: int = 4, depth: int = 4, instance_seed: int = 0) -> None:

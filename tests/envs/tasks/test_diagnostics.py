@@ -6,6 +6,7 @@ import pytest
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import evaluate_policy, solve
+from tokengym.envs.registration import make_task
 from tokengym.envs.tasks.diagnostics import Copy, TokenBandit
 from tokengym.envs.tasks.probes import Probe1, Probe2, Probe3, Probe4, Probe5
 
@@ -100,9 +101,26 @@ def test_what_copies_without_looking_gets_the_random_return():
     assert fixed.expected_return == pytest.approx(1 / 8, **EXACT)
 
 
-@pytest.mark.parametrize("make", [TokenBandit, Copy])
+@pytest.mark.parametrize("make", [TokenBandit, Copy, Probe1, Probe3, Probe4, Probe5])
 def test_experts_play_optimally(make):
     assert play_expert(make()) == pytest.approx(np.ones(20), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("name", "random", "optimal", "variance"),
+    [
+        ("TokenBandit-noise", 0.5, 1.0, 1.0),
+        ("TokenBandit-scale", 50.0, 100.0, 0.0),
+        ("Copy-gap20", 1 / 8, 1.0, 0.0),
+        ("Copy-gap100", 1 / 8, 1.0, 0.0),
+        ("Copy-long", 1 / 4, 1.0, 0.0),
+    ],
+)
+def test_variants_have_their_closed_scores(name, random, optimal, variance):
+    solution = solve(make_task(name))
+    assert solution.random_return == pytest.approx(random, **EXACT)
+    assert solution.optimal_return == pytest.approx(optimal, **EXACT)
+    assert solution.optimal_variance == pytest.approx(variance, **EXACT)
 
 
 @pytest.mark.parametrize(
