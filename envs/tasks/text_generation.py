@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..chat import ChatTemplate
 from ..errors import TokenGymError, positive_int
 from ..prompts import read_prompts
 from ..reward_scorer import Scorer
@@ -38,31 +40,60 @@ TOKENIZER = {"kind": "words"}
 class TextGeneration(TextTask):
     """Continue a prompt; a reward function scores the whole completion.
 
-    **Description.** A prompt is drawn uniformly, the agent writes up to `max_new_tokens` tokens, and the reward
-    function scores all completions that finished in a step in one call. It isolates what fine-tuning a language model
-    with a reward is: one turn, a reward at its end. By default four prompts each want three words of their own, and
-    repeated word pairs cost.
+    ## Description
+    A prompt is drawn, the agent writes a completion, and a reward function scores all completions that finished in a
+    step in one call. It is the general one: your prompts, from a list or a file with a held-out part; your tokenizer;
+    any reward function; and a chat template, where the model is one that talks. It isolates what fine-tuning a language
+    model with a reward is: one turn, a reward at its end. By default four prompts each want three words of their own,
+    and repeated word pairs cost. Mirrors the rollouts of trainers that learn from human feedback.
 
-    **Action space.** The whole tokenizer (A = V); all specials can be said, and only the end token means something.
+    ## Action space
+    The whole tokenizer: all specials can be said, and only the end token means something. By default 45 tokens.
 
-    **Observation.** `bos`, the prompt, and the tokens said so far.
+    ## Observation space
+    `[<bos>]`, the prompt (in the chat template, where one is given), and the tokens said so far.
 
-    **Rewards.** The reward function's, at the last token. A per-token reward pays its sum there, with the parts in
-    `token_rewards`.
+    ## Rewards
+    The reward function's, at the last token. A per-token reward pays its sum there, with the parts in `token_rewards`.
 
-    **Starting state.** One of the prompts of the split, uniformly.
+    ## Starting state
+    One of the prompts of the split, uniformly.
 
-    **Episode end.** The end token, a stop string, or `max_new_tokens`, which is part of the task: always `terminated`.
+    ## Episode end
+    Terminated by the end token, a stop string, or `max_new_tokens`, which is part of the task.
 
-    **Version history.** v0: first version.
+    ## Information
+    `token_rewards` with the last token, where the reward function credits single tokens.
+
+    ## Arguments
+    * `prompts=None`: a list of strings or mappings, or the path of a text or JSONL file. The columns beside a prompt go
+      to the reward function.
+    * `tokenizer=None`: a tokenizer or its specification; by default the words of the bundled corpus.
+    * `reward=None`: a reward function or its specification.
+    * `max_new_tokens=8`: the most tokens of a completion, the end token included.
+    * `stop=()`: strings that end a completion.
+    * `split="train"`, `held_out=0.0`, `split_seed=0`: which side of which split, and how much of the prompts is held
+      out, by a hash of their text.
+    * `max_length=None`: the context; by default just long enough for the longest prompt.
+    * `template=None`, `system=None`: a chat template, and a system message before each prompt.
+
+    ## References
+    Ziegler et al., "Fine-Tuning Language Models from Human Preferences", 2019; Ouyang et al., "Training language models
+    to follow instructions with human feedback", NeurIPS 2022.
+
+    ## Version history
+    * v0: first release.
 
     Attributes:
         prompts: The prompts of the split and their columns.
         scorer: The checked reward function; `scorer.take_metrics()` gives what it logged.
+        chat: The chat template, or None.
     """
 
     name = "TextGeneration"
     family = "text"
+    isolates = "one turn with a reward at its end"
+    mirrors = "RLHF rollouts"
     deterministic = True
 
     def __init__(
@@ -75,6 +106,9 @@ class TextGeneration(TextTask):
         split: str = "train",
         held_out: float = 0.0,
         max_length: int | None = None,
+        split_seed: int = 0,
+        template: str | None = None,
+        system: str | None = None,
     ) -> None:
         """Sets the task up.
 
@@ -88,16 +122,26 @@ class TextGeneration(TextTask):
             split: `"train"`, `"held_out"` or `"all"`.
             held_out: The fraction of the prompts that is held out.
             max_length: The context window. By default just long enough for the longest prompt of all splits.
+            split_seed: Which of the possible splits it is.
+            template: A chat template, by name or as a Jinja text, `"tokenizer"` for the tokenizer's own: every prompt
+                is then a message of the user's, and the agent answers as the assistant; see `ChatTemplate`. By default
+                prompts are shown as they are.
+            system: With a template, the message of the system before each prompt.
 
         Raises:
             TokenGymError: For a bad argument, a tokenizer without an end token, or a prompt longer than the context.
         """
+        if system is not None and template is None:
+            raise TokenGymError(f"system={system!r} needs a chat template: give template='tokenizer', say")
         is_default = prompts is None and tokenizer is None and reward is None and max_new_tokens == 8 and not stop
+        is_default = is_default and template is None
         new_tokens = positive_int("max_new_tokens", max_new_tokens)
         source = PROMPTS if prompts is None else prompts
         built = build_tokenizer(TOKENIZER if tokenizer is None else tokenizer)
         texts = read_prompts(source, "all").texts
-        lengths = [len(built.encode(text, add_special_tokens=False)) for text in texts]
+        self.system = system
+        self.chat = None if template is None else ChatTemplate(built, template)
+        lengths = [len(self._said(built, text)) for text in texts]
         needed = 1 + max(lengths) + new_tokens
         if max_length is not None and positive_int("max_length", max_length) < needed:
             raise TokenGymError(
@@ -105,7 +149,9 @@ class TextGeneration(TextTask):
                 f"{new_tokens} new tokens exceed max_length={max_length}: shorten it, or give at least {needed}"
             )
         super().__init__(built, max_turn_tokens=new_tokens, max_length=max_length or needed, stop=stop)
-        self.prompts = read_prompts(source, split, held_out)
+        if self.chat is not None and self.chat.end_of_turn is not None:
+            self.vocabulary = dataclasses.replace(self.vocabulary, eos=self.chat.end_of_turn)
+        self.prompts = read_prompts(source, split, held_out, split_seed)
         self.scorer = Scorer(build_reward(REWARD if reward is None else reward))
         self.reward_range = self.scorer.reward_range
         if is_default and len(self.prompts.texts) == len(texts):
@@ -115,6 +161,16 @@ class TextGeneration(TextTask):
         """Draws a prompt; the episode's state is its index."""
         index = int(random.integers(len(self.prompts.texts)))
         return index, self.prompts.texts[index]
+
+    def _said(self, tokenizer: Any, prompt: str) -> list[int]:
+        """Gives the ids of a prompt, in the chat template where there is one."""
+        if self.chat is None:
+            return list(tokenizer.encode(prompt, add_special_tokens=False))
+        before = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return self.chat.opening([*before, {"role": "user", "content": prompt}])
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        return self.encode(prompt) if self.chat is None else self._said(self.tokenizer, prompt)
 
     def respond_all(
         self, episodes: list[int], completions: list[str], completion_ids: list[list[int]]

@@ -37,6 +37,13 @@ def test_a_split_does_not_depend_on_the_order_and_keeps_equal_prompts_together()
     assert not held & set(read_prompts(MANY[::-1] + MANY, "train", 0.2).texts)
 
 
+def test_a_seed_chooses_among_splits():
+    held = [set(read_prompts(MANY, "held_out", 0.2, seed).texts) for seed in (0, 1, 1)]
+    assert held[0] != held[1] == held[2] and len(held[1]) == 10
+    assert not held[1] & set(read_prompts(MANY, "train", 0.2, 1).texts)
+    assert read_prompts(MANY, "held_out", 0.2).texts == read_prompts(MANY, "held_out", 0.2, 0).texts
+
+
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
@@ -45,6 +52,8 @@ def test_a_split_does_not_depend_on_the_order_and_keeps_equal_prompts_together()
         (["a"], {"split": "held_out"}, "no prompts in split 'held_out'"),
         (["a"], {"split": "tran"}, "did you mean 'train'"),
         (["a"], {"held_out": 1.0}, "fraction"),
+        (["a"], {"split_seed": -1}, "split_seed=-1"),
+        (["a"], {"split_seed": 0.5}, "split_seed=0.5"),
         ([3], {}, "prompt 0 is 3"),
         ([{"text": "a"}], {}, "prompt 0"),
         ([{"prompt": "a", "x": 1}, "b"], {}, "prompt 1 has the columns"),
@@ -65,3 +74,23 @@ def test_a_broken_line_of_a_jsonl_file_is_named(tmp_path):
     (tmp_path / "prompts.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TokenGymError, match="UTF-8"):
         read_prompts(tmp_path / "prompts.txt")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['{"prompt": "a"}', "", '{"text": "b"}'], r"line 3 of the prompt file .*prompts.jsonl' is \{'text': 'b'\}"),
+        (['{"prompt": "a"}', "3"], "line 2 of the prompt file .* is 3"),
+        (['{"prompt": "a"}', '{"prompt": "b", "x": 1}'], r"line 2 of .* has the columns \['prompt', 'x'\], but line 1"),
+        (['{"prompt": "a", "prompts": 1}'], "line 1 of .* rename"),
+    ],
+)
+def test_a_wrong_entry_of_a_file_is_named_by_its_line(tmp_path, lines, message):
+    (tmp_path / "prompts.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(TokenGymError, match=message):
+        read_prompts(tmp_path / "prompts.jsonl")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_prompt(tmp_path):
+    (tmp_path / "prompts.txt").write_text("one\n", encoding="utf-8-sig")
+    assert read_prompts(tmp_path / "prompts.txt").texts == ["one"]

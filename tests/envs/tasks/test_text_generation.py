@@ -185,3 +185,24 @@ def test_a_failing_reward_function_stops_the_step():
     engine.reset(None, [0])
     with pytest.raises(TokenGymError, match=r"faulty.*nan for row 0"):
         engine.step(None, [engine.task.vocabulary.eos])
+
+
+def test_with_a_chat_template_a_prompt_is_the_user_s_and_the_completion_the_assistant_s():
+    tokenizer = {**BPE, "special_tokens": ["<|im_start|>", "<|im_end|>"]}
+    task = TextGeneration(
+        [{"prompt": "hello", "answer": "world"}],
+        tokenizer,
+        {"name": "exact_match", "column": "answer"},
+        template="chatml",
+        system="how are you?",
+    )
+    engine = Engine(task, 1)
+    engine.reset(None, [0])
+    shown = task.tokenizer.decode(engine.tokens[0, 1 : engine.lengths[0]].tolist())
+    assert shown == (
+        "<|im_start|>system\nhow are you?<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert task.vocabulary.tokens[task.vocabulary.eos or 0] == "<|im_end|>"
+    assert finish(engine, ["world"]).rewards.tolist() == [1.0]
+    with pytest.raises(TokenGymError, match="needs a chat template"):
+        TextGeneration(system="x")
