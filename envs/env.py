@@ -53,7 +53,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
     ## Information
     - `action_mask`: which tokens may be said next, int8 of shape (A,), where `action_masks` was asked for.
     - `token_rewards`: after a turn whose tokens the task credits one by one, their rewards, float64 of shape
-      (max_turn_tokens,), 0 past the turn's length; they sum to the reward.
+      (max_turn_tokens,), 0 past the turn's length; they sum to what was paid in the turn.
 
     ## Version history
     - v0: first version.

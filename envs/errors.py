@@ -14,6 +14,10 @@ class TooManyNodesError(TokenGymError):
     """An exact computation needs more information states than it was allowed; sampled episodes can estimate it."""
 
 
+class TooManyStatesError(TokenGymError):
+    """A finite task has more states than it may compile; a smaller one, or a larger `max_states`, mends it."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> TokenGymError:
     """Makes the error for a name that nothing is registered under, with the nearest known names.
 

@@ -10,15 +10,19 @@ from abc import abstractmethod
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from .credit import share_reward
 from .errors import positive_int
 from .picture import Picture
 from .random import CounterRandom
 from .task import Outcome, Reply, Rows, State, Task
+
+Shown: TypeAlias = "str | tuple[int | str, ...]"
+"""What a task says: a tuple of token ids or names, or a single name."""
 
 
 class Initial(NamedTuple):
@@ -26,7 +30,7 @@ class Initial(NamedTuple):
 
     probability: float
     state: Hashable
-    shown: tuple[int, ...] = ()
+    shown: Shown = ()
 
 
 class Transition(NamedTuple):
@@ -36,14 +40,14 @@ class Transition(NamedTuple):
         probability: Probability of this outcome.
         state: The next state (hashable), or None where the episode ends.
         reward: Expected reward.
-        shown: Token ids that the task says next. Only a token that ends a turn may have any.
+        shown: The tokens that the task says next, by id or name. Only a token that ends a turn may have any.
         noise: Standard deviation of a normal noise added to the reward.
     """
 
     probability: float
     state: Hashable | None
     reward: float = 0.0
-    shown: tuple[int, ...] = ()
+    shown: Shown = ()
     noise: float = 0.0
 
 
@@ -109,11 +113,14 @@ class FiniteTask(Task):
     Attributes:
         turn_tokens: Length of every turn. Only the last token of a turn may lead to shown tokens.
         max_states: The most states that are compiled; a task with more of them is refused.
+        credit_weights: Where the reward of a turn's last token is to be credited to all the turn's tokens: how much of
+            it each of the agent's tokens gets, at least 0, shape (A,). None for no credit.
     """
 
     finite = True
     turn_tokens: int = 1
     max_states: int = 1_000_000
+    credit_weights: npt.NDArray[np.float64] | None = None
 
     @abstractmethod
     def initial(self) -> Iterable[Initial]:
@@ -185,11 +192,15 @@ class FiniteTask(Task):
         return _Tables.of(self.arrays)
 
     def make_state(self, num_rows: int) -> State:
-        """Returns the index of each row's state and how many tokens of the turn under way were said."""
-        return {
+        """Returns the index of each row's state, and how far its turn is and what of it is to be credited."""
+        state = {
             "state": np.full(num_rows, self.arrays.num_states, np.int64),
             "turn_position": np.zeros(num_rows, np.int64),
         }
+        if self.credit_weights is not None:
+            paid, weights = np.zeros((2, num_rows, self.max_turn_tokens))
+            state |= {"turn_paid": paid, "turn_weights": weights}
+        return state
 
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Draws an initial state for each of `rows`; see `Task.start`."""
@@ -224,20 +235,28 @@ class FiniteTask(Task):
         else:
             current[rows] = following
         terminated = following == tables.end
+        counts = None
         if self.turn_tokens == 1:
             turn_ended = np.empty(len(rows), np.bool_)
             turn_ended.fill(True)
         else:
-            position = state["turn_position"][rows] + 1
-            turn_ended = position == self.turn_tokens
+            counts = state["turn_position"][rows] + 1
+            turn_ended = counts == self.turn_tokens
             turn_ended |= terminated
-            position[turn_ended] = 0
-            state["turn_position"][rows] = position
+            state["turn_position"][rows] = np.where(turn_ended, 0, counts)
         reply = None
         if tables.reply is not None:
             said = tables.reply.take(index)
             reply = Reply(tables.reply_tokens.take(said, axis=0), tables.reply_counts.take(said), True)
-        return Outcome(rewards, terminated, turn_ended, reply)
+        credited = None
+        if self.credit_weights is not None:
+            paid, weights = state["turn_paid"], state["turn_weights"]
+            sizes = np.ones(len(rows), np.int64) if counts is None else counts
+            paid[rows, sizes - 1], weights[rows, sizes - 1] = rewards, self.credit_weights[actions]
+            ended = np.flatnonzero(turn_ended)
+            if len(ended):
+                credited = share_reward(paid[rows[ended]], weights[rows[ended]], sizes[ended])
+        return Outcome(rewards, terminated, turn_ended, reply, credited)
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
         """Returns what `legal` allows in each row's state, shape (m, A); after the end, everything."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import TokenGymError
-from .finite import FiniteArrays, FiniteTask, Initial, Transition
+from .errors import TokenGymError, TooManyStatesError
+from .finite import FiniteArrays, FiniteTask, Initial, Shown, Transition
 
 _TOLERANCE = 1e-9
 
@@ -25,8 +25,9 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
     turn_tokens = task.max_turn_tokens
     replies: dict[tuple[int, ...], int] = {(): 0}
 
-    def reply_index(shown: Sequence[int], *place: Any) -> int:
-        key = tuple(int(token) for token in shown)
+    def reply_index(shown: Shown, *place: Any) -> int:
+        names = (shown,) if isinstance(shown, str) else shown
+        key = tuple(task.vocabulary.encode([token])[0] if isinstance(token, str) else int(token) for token in names)
         if key not in replies:
             wrong = [token for token in key if not 0 <= token < task.vocabulary.size]
             if wrong:
@@ -54,7 +55,7 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
     explored = 0
     while explored < len(states):
         if len(states) > task.max_states:
-            raise TokenGymError(
+            raise TooManyStatesError(
                 f"task {task.name} has more than {task.max_states} states: make it smaller, or raise its max_states"
             )
         state = states[explored]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -51,7 +53,7 @@ class Outcome(NamedTuple):
             a count above 0.
         token_rewards: None, or a list with one entry for each row whose turn ended, in the order of the rows: the
             rewards of the turn's tokens one by one, shape (tokens of the turn,), where the task credits them; they sum
-            to the reward. An entry may be None.
+            to all that was paid in the turn. An entry may be None.
         truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
     """
 
@@ -67,16 +69,16 @@ class TurnResult(NamedTuple):
     """A `TokenTask`'s answer to m finished turns.
 
     Attributes:
-        reply: What the task says next, or None for nothing.
+        reply: What the task says next: a `Reply`, ids of shape (m, R) of which every row is told all, or None.
         rewards: Reward for the turn, float64 of shape (m,), paid at its last token.
-        terminated: Whether the episode ended, bool of shape (m,).
+        terminated: Whether the task ended the episode, bool of shape (m,), or None for nowhere (but see `max_turns`).
         token_rewards: None, or one array (or None) a row with the rewards of the turn's tokens, which sum to `rewards`.
         truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
     """
 
-    reply: Reply | None
+    reply: Reply | npt.NDArray[np.integer] | None
     rewards: npt.NDArray[np.float64]
-    terminated: npt.NDArray[np.bool_]
+    terminated: npt.NDArray[np.bool_] | None = None
     token_rewards: list[npt.NDArray[np.float64] | None] | None = None
     truncated: npt.NDArray[np.bool_] | None = None
 
@@ -125,6 +127,11 @@ class Task(ABC):
     isolates: str = ""
     mirrors: str = ""
     spec: dict[str, Any] | None = None
+
+    @property
+    def unwrapped(self) -> Task:
+        """The task under all transforms; for a task without any, itself."""
+        return self
 
     @abstractmethod
     def make_state(self, num_rows: int) -> State:
@@ -217,20 +224,46 @@ class Task(ABC):
 class TokenTask(Task):
     """A task that answers whole turns, with token ids in arrays.
 
-    A subclass sets the attributes of `Task`, and writes `begin` and `respond`. Arrays of its own go into the state:
+    A subclass sets the attributes of `Task`, and writes `begin` and `respond`:
 
-        def make_state(self, num_rows):
-            return super().make_state(num_rows) | {"position": np.zeros(num_rows)}
+        class Sum(TokenTask):
+            vocabulary = Vocabulary.of([*"0123456789"], shown=[f"={total}" for total in range(19)])
+            max_turns, max_turn_tokens, max_length = 1, 2, 4
+            fields = {"total": np.int64}
+
+            def begin(self, state, rows, random):
+                state["total"][rows] = random.integers(rows, 19)[:, 0]
+                return 10 + state["total"][rows, None]
+
+            def respond(self, state, rows, turn_tokens, counts, random):
+                return TurnResult(None, 1.0 * (turn_tokens.sum(axis=1) == state["total"][rows]))
 
     Attributes:
         end_of_turn: The token that ends a turn before `max_turn_tokens`, or None where turns have one length.
+        max_turns: The most turns of an episode, the last of which ends it as part of the task, or None where `respond`
+            alone says when it is over; `max_episode_tokens` must then be set.
+        fields: The names and types of numbers that each row has in the state; for arrays of another shape, extend
+            `make_state`.
     """
 
     end_of_turn: int | None = None
+    max_turns: int | None = None
+    fields: Mapping[str, npt.DTypeLike] = {}
 
     @abstractmethod
-    def begin(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
-        """Begins an episode in each of `rows` and returns what is shown first, after `bos`."""
+    def begin(self, state: State, rows: Rows, random: CounterRandom) -> Reply | npt.NDArray[np.integer]:
+        """Begins an episode in each of `rows` and returns what is shown first, after `bos`.
+
+        Returns:
+            A `Reply`, or ids of shape (m, R) of which every row is shown all.
+        """
+
+    @cached_property
+    def max_episode_tokens(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The longest turns, as many as there may be; set it where `max_turns` is not."""
+        if self.max_turns is None:
+            raise TokenGymError(f"task {self.name}: set max_turns, or max_episode_tokens where a turn limit is no rule")
+        return positive_int(f"task {self.name}: max_turns", self.max_turns) * self.max_turn_tokens
 
     @abstractmethod
     def respond(
@@ -253,16 +286,21 @@ class TokenTask(Task):
         """
 
     def make_state(self, num_rows: int) -> State:
-        """Returns the buffers of the turns under way; subclasses add arrays of their own."""
-        return {
+        """Returns the buffers of the turns under way and the `fields`; subclasses may add arrays of their own."""
+        state = {
             "turn_tokens": np.zeros((num_rows, self.max_turn_tokens), np.int32),
             "turn_counts": np.zeros(num_rows, np.int64),
         }
+        if self.max_turns is not None:
+            state["turns_taken"] = np.zeros(num_rows, np.int64)
+        return state | {name: np.zeros(num_rows, dtype) for name, dtype in self.fields.items()}
 
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Begins an episode in each of `rows`; see `Task.start`."""
         state["turn_counts"][rows] = 0
-        return self.begin(state, rows, random)
+        if self.max_turns is not None:
+            state["turns_taken"][rows] = 0
+        return _as_reply(self.begin(state, rows, random))
 
     def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
         """Says one token in each of `rows`, and asks `respond` about those whose turn it ended."""
@@ -280,23 +318,38 @@ class TokenTask(Task):
         ending = rows[where]
         result = self.respond(state, ending, state["turn_tokens"][ending], counts[where], random)
         state["turn_counts"][ending] = 0
+        over = np.zeros(len(where), np.bool_) if result.terminated is None else result.terminated
+        if self.max_turns is not None:
+            state["turns_taken"][ending] += 1
+            over = over | (state["turns_taken"][ending] == self.max_turns)
+        said = None if result.reply is None else _as_reply(result.reply)
         if len(where) == m:
-            return Outcome(
-                result.rewards, result.terminated, ended, result.reply, result.token_rewards, result.truncated
-            )
+            return Outcome(result.rewards, over, ended, said, result.token_rewards, result.truncated)
         rewards = np.zeros(m)
         rewards[where] = result.rewards
         terminated = np.zeros(m, np.bool_)
-        terminated[where] = result.terminated
+        terminated[where] = over
         truncated = None
         if result.truncated is not None:
             truncated = np.zeros(m, np.bool_)
             truncated[where] = result.truncated
         reply = None
-        if result.reply is not None:
-            tokens = np.full((m, result.reply.tokens.shape[1]), self.vocabulary.pad, np.int32)
-            tokens[where] = result.reply.tokens
+        if said is not None:
+            tokens = np.full((m, said.tokens.shape[1]), self.vocabulary.pad, np.int32)
+            tokens[where] = said.tokens
             reply_counts = np.zeros(m, np.int64)
-            reply_counts[where] = result.reply.counts
-            reply = Reply(tokens, reply_counts, result.reply.padded)
+            reply_counts[where] = said.counts
+            reply = Reply(tokens, reply_counts, said.padded)
         return Outcome(rewards, terminated, ended, reply, result.token_rewards, truncated)
+
+
+def _as_reply(shown: Reply | npt.NDArray[np.integer]) -> Reply:
+    """Returns ids of shape (m, R), of which every row is told all, as a `Reply`; a `Reply` as it is."""
+    if isinstance(shown, Reply):
+        return shown
+    tokens = np.asarray(shown)
+    if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
+        raise TokenGymError(
+            f"a task says a Reply or integer ids of shape (rows, tokens), got {tokens.dtype} of shape {tokens.shape}"
+        )
+    return Reply(tokens.astype(np.int32), np.full(len(tokens), tokens.shape[1], np.int64), padded=True)
