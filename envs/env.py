@@ -57,6 +57,9 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
 
     ## Version history
     - v0: first version.
+
+    Attributes:
+        turn_ended: Whether the last token ended the agent's turn.
     """
 
     metadata = {"render_modes": ["ansi", "human", "rgb_array"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's own form)
@@ -78,12 +81,21 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         self._seed: int | None = None
         self._episode = 0
         self._reward: float | None = None
+        self.turn_ended = False
         self._frames = Frames(self.engine)
 
     @property
     def task(self) -> Task:
         """The task."""
         return self.engine.task
+
+    @property
+    def origin(self) -> tuple[int, int] | None:
+        """The seed of the episode under way and its number since the reset with that seed, or None before the first.
+
+        `derive_start` of the two is the episode's start.
+        """
+        return None if self._seed is None else (self._seed, self._episode)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -104,7 +116,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         else:
             self._episode += 1
         self.engine.reset(None, derive_start(self._seed, self._episode))
-        self._reward = None
+        self._reward, self.turn_ended = None, False
         if self.render_mode == "human":
             print(render_row(self.engine, 0, None))
         return self._observation(), self._info(None)
@@ -120,6 +132,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         """
         result = self.engine.step(None, np.asarray(action)[None])
         self._reward = float(result.rewards[0])
+        self.turn_ended = bool(result.turn_ended[0])
         if self.render_mode == "human":
             print(render_row(self.engine, 0, self._reward))
         ended = bool(result.terminated[0]), bool(result.truncated[0])
