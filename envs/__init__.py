@@ -10,7 +10,7 @@ from .exact import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, 
 from .finite import FiniteArrays, FiniteTask, Initial, Transition
 from .picture import Cell, Picture
 from .random import CounterRandom, derive_start
-from .registration import list_ids, make_task
+from .registration import list_ids, make_task, register_task
 from .rewards import RewardFunction, build_reward
 from .task import Outcome, Reply, Task, TokenTask, TurnResult
 from .text_task import TextReply, TextTask
@@ -59,5 +59,6 @@ __all__ = [
     "list_ids",
     "make_task",
     "optimal_policy",
+    "register_task",
     "solve",
 ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
+
+from .errors import TokenGymError
 
 
 @dataclass(frozen=True)
@@ -14,20 +17,23 @@ class Entry:
     """One registered environment.
 
     Attributes:
-        task: Where its task class lives, `"module:Class"` below `tokengym.envs.tasks`; loaded when it is first made.
+        task: Where its task class lives, `"module:Class"`, loaded when it is first made: the suite's own below
+            `tokengym.envs.tasks`, a registered one anywhere; or for a registered one the class itself.
         kwargs: The arguments in which a variant differs from the class's defaults, JSON-able. A user's own come on top.
         reward_threshold: Mean return from which the environment counts as solved, or None.
         variant_of: The name of the base environment, or None for a base.
         extra: The optional dependency that brings what it needs, `pip install tokengym[extra]`, or None.
         modules: The modules that must be importable; all of them where `extra` is installed.
+        registered_by: The module that registered it, for a task that is not the suite's own; else None.
     """
 
-    task: str
+    task: str | Callable[..., Any]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     reward_threshold: float | None = None
     variant_of: str | None = None
     extra: str | None = None
     modules: tuple[str, ...] = ()
+    registered_by: str | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -35,9 +41,40 @@ class Entry:
         return tuple(module for module in self.modules if importlib.util.find_spec(module) is None)
 
     def load(self) -> Any:
-        """Imports the task's module and returns its class, or the function that makes it."""
+        """Imports the task's module and returns its class, or the function that makes it.
+
+        Raises:
+            TokenGymError: If a registered task is not where it was said to be.
+        """
+        if callable(self.task):
+            return self.task
         module, _, attribute = self.task.partition(":")
-        return getattr(importlib.import_module(f"{__package__}.tasks.{module}"), attribute)
+        if self.registered_by is None:
+            return getattr(importlib.import_module(f"{__package__}.tasks.{module}"), attribute)
+        maker: Any = import_module(module)
+        for part in attribute.split("."):
+            if not hasattr(maker, part):
+                raise TokenGymError(f"module {module!r} has no {attribute!r}: give 'module:Class' as it stands there")
+            maker = getattr(maker, part)
+        return maker
+
+
+def import_module(name: str) -> ModuleType:
+    """Imports a user's module by its dotted name.
+
+    Raises:
+        TokenGymError: If there is no such module, or it cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise TokenGymError(f"module {name!r} cannot be imported: {error}") from error
+        raise TokenGymError(
+            f"there is no module {name!r} here: run from its folder, put that on PYTHONPATH, or install the module"
+        ) from None
+    except ImportError as error:
+        raise TokenGymError(f"module {name!r} cannot be imported: {error}") from error
 
 
 DIAGNOSTICS = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 
-from .catalogue import TASKS
+from .catalogue import FAMILIES, TASKS, Entry, import_module
 from .env import TokenEnv
 from .errors import TokenGymError, unknown_name
 from .task import Task
@@ -27,7 +28,8 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
     """Makes a task by its name.
 
     Args:
-        name: A name such as `"Lattice"`, or an environment's id such as `"tokengym/Lattice-v0"`.
+        name: A name such as `"Lattice"`, or an environment's id such as `"tokengym/Lattice-v0"`. One of your own may
+            have its module in front, as `"my_module:tokengym/Lamp-v0"`, which is then imported to register it.
         transforms: Transforms to put around it, as `apply_transforms` takes them.
         **arguments: The task's own arguments, JSON-able; they go before those that a variant brings.
 
@@ -35,14 +37,7 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
         TokenGymError: For an unknown name or argument, with the nearest ones, a value that the task cannot take, or an
             optional dependency that is not installed, with the command that installs it.
     """
-    match = re.fullmatch(rf"(?:{NAMESPACE}:)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
-    short = match.group(1) if match else str(name)
-    if short not in TASKS:
-        base, _, version = short.rpartition("-v")
-        if version.isdigit() and base in TASKS:
-            raise TokenGymError(f"environment {base!r} has no version {version}: its id is {NAMESPACE}/{base}-v0")
-        raise unknown_name("environment", name, TASKS)
-    entry = TASKS[short]
+    short, entry = _find(name)
     if entry.missing:
         raise TokenGymError(
             f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: "
@@ -57,12 +52,110 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
     except (TypeError, ValueError, OverflowError) as error:
         raise TokenGymError(
             f"environment {short!r} cannot be made with {arguments}: {error}; see the arguments that it takes in "
-            f"help({maker.__module__}.{maker.__name__})"
+            f"help({maker.__module__}.{maker.__qualname__})"
         ) from error
+    if entry.registered_by is not None:
+        task = _named(short, task)
     task = apply_transforms(task, transforms)
     given = {"transforms": [dict(transform) for transform in transforms]} if transforms else {}
-    task.spec = {"id": f"{NAMESPACE}/{short}-v0", "kwargs": arguments | given}
+    task.spec = {"id": _qualified(short, entry), "kwargs": arguments | given}
     return task
+
+
+def register_task(
+    name: str,
+    task: str | Callable[..., Task],
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    reward_threshold: float | None = None,
+    family: str = Task.family,
+) -> None:
+    """Registers a task of your own, here and with Gymnasium, as `tokengym/<name>-v0`.
+
+    It is then made, listed, trained and compared as those of the suite. Another process, such as the command line,
+    finds it by its module: `my_module:tokengym/<name>-v0` imports `my_module`, which must be where this is called.
+
+        tokengym.register_task("Lamp", Lamp)
+        tokengym.register_task("Lamp-long", "my_module:Lamp", kwargs={"steps": 9})
+        tokengym.register_task("Shout", "TextGeneration", kwargs={"prompts": ["say it"], "reward": shout})
+
+    Registering again from the same module replaces what was there.
+
+    Args:
+        name: The name: capital first, letters and digits; a variant is `<Base>-<what differs>`.
+        task: The task class, or a function that makes a task; or where that is, `"module:Class"`, to be imported when
+            the environment is first made; or the name of a registered environment, of which this is a variant.
+        kwargs: Arguments in which it differs from the class's defaults, or from the environment's that it varies.
+        reward_threshold: Mean return from which it counts as solved.
+        family: The family to list it under.
+
+    Raises:
+        TokenGymError: For a name that is not well formed or belongs to another task, a task that is none, or arguments
+            that it does not take.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[a-z0-9]+)*", name):
+        raise TokenGymError(f"name={name!r}: give a capital first, then letters and digits, as 'Lamp' or 'Lamp-long'")
+    if not isinstance(family, str) or not family:
+        raise TokenGymError(f"family={family!r}: give a name, one of {', '.join(FAMILIES)} or your own")
+    module = sys._getframe(1).f_globals.get("__name__", "__main__")
+    if name in TASKS and TASKS[name].registered_by != module:
+        owner = TASKS[name].registered_by
+        raise TokenGymError(
+            f"name={name!r} belongs to {'the suite' if owner is None else f'module {owner!r}'} already: take another"
+        )
+    arguments = dict(kwargs or {})
+    if isinstance(task, str) and ":" not in task:
+        varied = _find(task)[1]
+        task = varied.load() if varied.registered_by is None else varied.task
+        arguments = {**varied.kwargs, **arguments}
+    elif isinstance(task, str):
+        if not re.fullmatch(r"[\w.]+:[\w.]+", task):
+            raise TokenGymError(f"task={task!r}: give 'module:Class', importable from here")
+    elif not callable(task) or (isinstance(task, type) and not issubclass(task, Task)):
+        raise TokenGymError(f"task={task!r} is neither a Task class nor a function that makes a task")
+    if callable(task):
+        check_arguments(f"task {name!r}", task, (), arguments)
+    entry = Entry(task, arguments, reward_threshold, registered_by=module)
+    for members in FAMILIES.values():
+        if name in members:
+            del members[name]
+    FAMILIES.setdefault(family, {})[name] = TASKS[name] = entry
+    gymnasium.registry.pop(f"{NAMESPACE}/{name}-v0", None)
+    _register(name, entry)
+
+
+def _find(name: str) -> tuple[str, Entry]:
+    """Returns the short name and the entry of an environment, after importing the module in front of the name."""
+    match = re.fullmatch(rf"(?:([\w.]+):)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
+    module, short = match.groups() if match else (None, str(name))
+    if module not in (None, NAMESPACE) and (short not in TASKS or TASKS[short].registered_by != module):
+        import_module(module)
+        if short not in TASKS:
+            of_module = [known for known, entry in TASKS.items() if entry.registered_by == module]
+            raise unknown_name(f"environment of module {module!r}", short, of_module)
+    if short not in TASKS:
+        base, _, version = short.rpartition("-v")
+        if version.isdigit() and base in TASKS:
+            raise TokenGymError(f"environment {base!r} has no version {version}: its id is {NAMESPACE}/{base}-v0")
+        raise unknown_name("environment", name, TASKS)
+    return short, TASKS[short]
+
+
+def _named(short: str, task: Any) -> Task:
+    """Returns a registered task, after giving it the name and the family of its entry where it has none of its own."""
+    if not isinstance(task, Task):
+        raise TokenGymError(f"environment {short!r}: what was registered made {task!r}, which is no Task")
+    if task.name == Task.name:
+        task.name = short
+    if task.family == Task.family:
+        task.family = next(family for family, members in FAMILIES.items() if short in members)
+    return task
+
+
+def _qualified(short: str, entry: Entry) -> str:
+    """Returns an id that finds the environment from any process; a script's own is known in that process alone."""
+    module = entry.registered_by
+    return f"{NAMESPACE}/{short}-v0" if module in (None, "__main__") else f"{module}:{NAMESPACE}/{short}-v0"
 
 
 def make_env(
@@ -119,12 +212,15 @@ def make_vector_env(
 def register_all() -> None:
     """Registers every environment with Gymnasium; `import tokengym` calls it. Calling it again changes nothing."""
     for name, entry in TASKS.items():
-        environment_id = f"{NAMESPACE}/{name}-v0"
-        if environment_id not in gymnasium.registry:
-            gymnasium.register(
-                id=environment_id,
-                entry_point="tokengym.envs.registration:make_env",
-                vector_entry_point="tokengym.envs.registration:make_vector_env",
-                reward_threshold=entry.reward_threshold,
-                kwargs={"task": name},
-            )
+        if f"{NAMESPACE}/{name}-v0" not in gymnasium.registry:
+            _register(name, entry)
+
+
+def _register(name: str, entry: Entry) -> None:
+    gymnasium.register(
+        id=f"{NAMESPACE}/{name}-v0",
+        entry_point="tokengym.envs.registration:make_env",
+        vector_entry_point="tokengym.envs.registration:make_vector_env",
+        reward_threshold=entry.reward_threshold,
+        kwargs={"task": name if entry.registered_by is None else _qualified(name, entry)},
+    )

@@ -141,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands after ``tokengym``; by default that of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())  # where a module of the user's own is looked for: my_tasks:tokengym/Lamp-v0
     console = _Terminal()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         console.print(_USAGE)

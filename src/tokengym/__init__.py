@@ -7,9 +7,14 @@ Importing it registers every environment with Gymnasium:
 """
 
 # The folders of the sub-packages stand elsewhere in the source tree, where pyright does not look for this one.
-from .envs.registration import list_ids, make_task, register_all  # pyright: ignore[reportMissingImports]
+from .envs.registration import (  # pyright: ignore[reportMissingImports]
+    list_ids,
+    make_task,
+    register_all,
+    register_task,
+)
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "list_ids", "make_task"]
+__all__ = ["__version__", "list_ids", "make_task", "register_task"]
 
 register_all()
