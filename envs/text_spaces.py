@@ -114,7 +114,7 @@ class Phrases(spaces.Text):
             return False
         return True
 
-    def sample(self, mask: None = None, probability: None = None) -> str:
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
         """Returns the text of randomly chosen tokens; there are no masks for texts.
 
         Raises:

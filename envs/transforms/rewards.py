@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import TokenGymError
-from ..finite import FiniteTask, Initial, Transition
+from ..finite import FiniteArrays, FiniteTask, Initial, Transition
+from ..finite_compiler import compile_task
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
 from .base import FiniteTransform, RewardTransform, Transform, finite_number, hand_on_returns
@@ -67,6 +70,14 @@ class FiniteRewardScale(FiniteTransform):
                 reward=self.scale * outcome.reward + self.shift, noise=abs(self.scale) * outcome.noise
             )
 
+    @cached_property
+    def arrays(self) -> FiniteArrays:
+        """The inner task's arrays in the new unit: exactly what compiling `transitions` gives, sooner."""
+        inner = self.task.arrays
+        possible = inner.probability > 0
+        reward = np.where(possible, self.scale * inner.reward + self.shift, 0.0)
+        return replace(inner, reward=reward, noise=abs(self.scale) * inner.noise)
+
     def expert_action(self, state: Any) -> int | None:
         """Returns the inner task's expert token where it stays good."""
         return super().expert_action(state) if self.scale > 0 and self.shift == 0 else None
@@ -112,6 +123,14 @@ class FiniteRewardNoise(FiniteTransform):
         # Only inside of a longer turn does it matter which token it is.
         self._counts = at == "turn" and task.turn_tokens > 1
         hand_on_returns(task, self)
+
+    @cached_property
+    def arrays(self) -> FiniteArrays:
+        """The inner task's arrays with more noise, where every token has the same: what compiling gives, sooner."""
+        if self.at == "turn" and self.turn_tokens > 1:
+            return compile_task(self)
+        inner = self.task.arrays
+        return replace(inner, noise=np.where(inner.probability > 0, np.hypot(inner.noise, self.sigma), 0.0))
 
     def inner(self, state: Any) -> Any:
         """Returns the inner state of (inner state, tokens of the turn under way), or the state as it is."""

@@ -58,7 +58,8 @@ def test_each_example_is_about_ten_lines():
 def test_an_example_is_an_environment_like_any_other(name, my_tasks):
     env_id = f"my_tasks:tokengym/{name}-v0"
     task = make_task(env_id)
-    assert task.name == name and task.spec == {"id": env_id, "kwargs": {}}
+    assert task.name == {"Shout": "TextGeneration"}.get(name, name)
+    assert task.spec == {"id": env_id, "kwargs": {}}
     assert task.family == {"Shout": "text", "Guess": "games"}.get(name, "custom")
     assert f"tokengym/{name}-v0" in tokengym.list_ids()
     env = gymnasium.make(f"tokengym/{name}-v0")

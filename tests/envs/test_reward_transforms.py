@@ -1,7 +1,5 @@
 """Transforms of rewards: scale, noise, delay and credit, in numbers that are known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from playing import episodes
@@ -9,6 +7,7 @@ from sample_tasks import SAMPLES, Echo, Weather
 
 from tokengym.envs import Engine, TextTask, TokenGymError, derive_start, make_task
 from tokengym.envs.exact import solve
+from tokengym.envs.finite_compiler import compile_task
 from tokengym.envs.transforms import (
     Redistribution,
     RewardDelay,
@@ -278,11 +277,19 @@ def test_an_empty_keyword_is_refused():
         transformed(Say(), {"name": "redistribute", "weights": {" ": 1.0}})
 
 
-def test_the_arrays_of_a_noisy_task_differ_in_the_noise_alone():
-    plain = Weather().arrays
-    noisy = transformed(Weather(), {"name": "reward_noise", "sigma": 1.2}).arrays
-    possible = plain.probability > 0
-    np.testing.assert_allclose(noisy.noise[possible], np.hypot(plain.noise, 1.2)[possible])
-    for left, right in zip(vars(replace(noisy, noise=plain.noise)).items(), vars(plain).items(), strict=True):
+@pytest.mark.parametrize(
+    "transform",
+    [
+        {"name": "reward_noise", "sigma": 1.2},
+        {"name": "reward_noise", "sigma": 1.2, "at": "turn"},
+        {"name": "reward_scale", "scale": -2.0, "shift": 0.5},
+    ],
+)
+def test_arrays_that_are_taken_from_the_inner_task_are_those_that_compiling_gives(transform):
+    task = transformed(Weather(), transform)
+    for left, right in zip(vars(task.arrays).items(), vars(compile_task(task)).items(), strict=True):
         assert left[0] == right[0]
-        np.testing.assert_array_equal(np.asarray(left[1], object), np.asarray(right[1], object))
+        if left[0] != "states":
+            np.testing.assert_array_equal(left[1], right[1])
+    assert task.arrays.states == Weather().arrays.states
+    assert task.arrays.noise.any()
