@@ -18,7 +18,37 @@ from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
 
 
-class Transform(Task):
+class Around:
+    """What every transform has: the task inside, and its declared returns where they stay true.
+
+    Attributes:
+        task: The task inside.
+        return_factor: What the inner task's returns are multiplied by, or None where they are no longer known.
+    """
+
+    task: Task
+    return_factor: float | None = None
+
+    @property
+    def unwrapped(self) -> Task:
+        """The task under all transforms."""
+        return self.task.unwrapped
+
+    @cached_property
+    def random_return(self) -> float | None:
+        """The inner task's, in this one's unit, or None."""
+        # Read when it is asked for: the inner task may have to be solved first.
+        inner = None if self.return_factor is None else self.task.random_return
+        return None if inner is None or self.return_factor is None else self.return_factor * inner
+
+    @cached_property
+    def optimal_return(self) -> float | None:
+        """The inner task's, in this one's unit, or None."""
+        inner = None if self.return_factor is None else self.task.optimal_return
+        return None if inner is None or self.return_factor is None else self.return_factor * inner
+
+
+class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A task around another one, to which everything is handed on that a subclass does not change.
 
     A transform's own numbers, which `own_arrays` declares, are kept in the state beside the inner task's arrays.
@@ -43,11 +73,6 @@ class Transform(Task):
         self.isolates, self.mirrors = task.isolates, task.mirrors
         # Transforms nest, and each needs keys of its own.
         self._prefix = f"transform_{_depth(task)}."
-
-    @property
-    def unwrapped(self) -> Task:
-        """The task under all transforms."""
-        return self.task.unwrapped
 
     def own_arrays(self, num_rows: int) -> State:
         """Returns the transform's own arrays, whose first axis is the row. A row that starts is set to 0."""
@@ -161,7 +186,7 @@ class RewardTransform(Transform):
         return outcome._replace(rewards=rewards, token_rewards=credited)
 
 
-class FiniteTransform(FiniteTask):
+class FiniteTransform(Around, FiniteTask):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A finite task around another one, from whose declaration it makes its own; the exact solver takes it as any.
 
     A state is the inner task's, or where a subclass needs more a pair (inner state, own part): it then says so in
@@ -172,7 +197,7 @@ class FiniteTransform(FiniteTask):
     """
 
     def __init__(self, task: FiniteTask) -> None:
-        self.task = task
+        self.task: FiniteTask = task  # pyright: ignore[reportIncompatibleVariableOverride]
         self.vocabulary = task.vocabulary
         self.name = task.name
         self.family = task.family
@@ -181,11 +206,6 @@ class FiniteTransform(FiniteTask):
         self.max_states = task.max_states
         self.isolates, self.mirrors = task.isolates, task.mirrors
         self.credit_weights = task.credit_weights
-
-    @property
-    def unwrapped(self) -> Task:
-        """The task under all transforms."""
-        return self.task.unwrapped
 
     @cached_property
     def max_length(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -224,14 +244,6 @@ class FiniteTransform(FiniteTask):
     def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture | None:
         """Draws as the inner task does."""
         return self.task.picture_of(None if state is None else self.inner(state), tokens)
-
-
-def hand_on_returns(inner: Task, outer: Task, scale: float = 1.0) -> None:
-    """Gives `outer` the returns that `inner` declares, times `scale`; only where they stay true."""
-    if inner.random_return is not None:
-        outer.random_return = scale * inner.random_return
-    if inner.optimal_return is not None:
-        outer.optimal_return = scale * inner.optimal_return
 
 
 def finite_number(name: str, value: Any) -> float:

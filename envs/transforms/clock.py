@@ -16,7 +16,7 @@ from ..picture import Picture
 from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
 from ..vocabulary import Vocabulary
-from .base import FiniteTransform, Transform, hand_on_returns
+from .base import FiniteTransform, Transform
 
 _MOST_NAMES = 100
 """Up to so many different times each has a token of its own; beyond, times are written in digits."""
@@ -78,7 +78,7 @@ class Clock(Transform):
         self._face = _Face(task.vocabulary, _last(task), base)
         self.vocabulary = self._face.vocabulary
         self.max_length = task.max_length + self._face.width
-        hand_on_returns(task, self)
+        self.return_factor = 1.0
 
     def own_arrays(self, num_rows: int) -> State:
         """Returns how many turns are over."""
@@ -137,7 +137,7 @@ class FiniteClock(FiniteTransform):
         super().__init__(task)
         self._face = _Face(task.vocabulary, _last(task), base)
         self.vocabulary = self._face.vocabulary
-        hand_on_returns(task, self)
+        self.return_factor = 1.0
 
     @cached_property
     def max_length(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -14,9 +14,9 @@ from ..errors import TokenGymError, TooManyStatesError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
-from .base import FiniteTransform, Transform, hand_on_returns
+from .base import FiniteTransform, Transform
 
-_MOST_STATES = 200_000
+_MOST_STATES = 50_000
 
 
 class RewardDelay(Transform):
@@ -121,7 +121,7 @@ class FiniteRewardDelay(FiniteTransform):
         super().__init__(task)
         self.tokens = _tokens(tokens)
         self.credit_weights = None
-        hand_on_returns(task, self)
+        self.return_factor = 1.0
 
     def inner(self, state: Any) -> Any:
         """Returns the inner state of (inner state, outstanding)."""

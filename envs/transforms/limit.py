@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ..errors import positive_int
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
-from .base import Transform, hand_on_returns
+from .base import Transform
 
 
 class TimeLimit(Transform):
@@ -28,7 +28,7 @@ class TimeLimit(Transform):
         self.max_tokens = positive_int("time_limit: max_tokens", max_tokens)
         self.max_episode_tokens = min(task.max_episode_tokens, self.max_tokens)
         if self.max_tokens >= task.max_episode_tokens:
-            hand_on_returns(task, self)
+            self.return_factor = 1.0
 
     def own_arrays(self, num_rows: int) -> State:
         """Returns how many tokens were said."""

@@ -15,7 +15,7 @@ from ..finite import FiniteArrays, FiniteTask, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
 from ..text_task import TextTask
-from .base import FiniteTransform, Transform, finite_number, hand_on_returns
+from .base import FiniteTransform, Transform, finite_number
 from .shaping import token_weights
 
 
@@ -37,10 +37,7 @@ class Redistribution(Transform):
             other: The weight of all other tokens, at least 0. Where all weights of a turn are 0, all share alike.
         """
         super().__init__(task)
-        hand_on_returns(task, self)
-        # Earlier tokens' rewards stay, so that a part never exceeds the sum of two rewards.
-        low, high = task.reward_range
-        self.reward_range = low, high
+        self.return_factor = 1.0
         self._text: TextTask | None = None
         text = task.unwrapped
         if isinstance(text, TextTask) and weights is not None:
@@ -99,7 +96,7 @@ class FiniteRedistribution(FiniteTransform):
     def __init__(self, task: FiniteTask, weights: Mapping[str, float] | None = None, other: float = 0.0) -> None:
         """Puts the redistribution around `task`; the arguments are those of `Redistribution`."""
         super().__init__(task)
-        hand_on_returns(task, self)
+        self.return_factor = 1.0
         self.credit_weights = credit_weights(task, weights, other)
 
     @cached_property

@@ -16,7 +16,7 @@ from ..finite import FiniteArrays, FiniteTask, Initial, Transition
 from ..finite_compiler import compile_task
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
-from .base import FiniteTransform, RewardTransform, Transform, finite_number, hand_on_returns
+from .base import FiniteTransform, RewardTransform, Transform, finite_number
 
 
 class RewardScale(Transform):
@@ -39,7 +39,7 @@ class RewardScale(Transform):
         self.scale, self.shift = _scale(scale), finite_number("reward_scale: shift", shift)
         ends = sorted(self.scale * end for end in task.reward_range)
         self.reward_range = ends[0] + self.shift, ends[1] + self.shift
-        _hand_on_scaled(task, self, self.scale, self.shift)
+        self.return_factor = self.scale if self.scale > 0 and self.shift == 0 else None
 
     def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
         """Says one token; what the inner task credits token by token is scaled part by part."""
@@ -61,7 +61,7 @@ class FiniteRewardScale(FiniteTransform):
         """Puts the scale around `task`; the arguments are those of `RewardScale`."""
         super().__init__(task)
         self.scale, self.shift = _scale(scale), finite_number("reward_scale: shift", shift)
-        _hand_on_scaled(task, self, self.scale, self.shift)
+        self.return_factor = self.scale if self.scale > 0 and self.shift == 0 else None
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
         """Returns the inner task's outcomes with rewards in the new unit."""
@@ -99,7 +99,7 @@ class RewardNoise(RewardTransform):
         self.sigma, self.at = _sigma(sigma), _place(at)
         if self.sigma:
             self.reward_range = -np.inf, np.inf
-        hand_on_returns(task, self)
+        self.return_factor = 1.0
 
     def rewards(
         self, state: State, rows: Rows, actions: npt.NDArray[np.integer], outcome: Outcome, random: CounterRandom
@@ -122,7 +122,7 @@ class FiniteRewardNoise(FiniteTransform):
         self.sigma, self.at = _sigma(sigma), _place(at)
         # Only inside of a longer turn does it matter which token it is.
         self._counts = at == "turn" and task.turn_tokens > 1
-        hand_on_returns(task, self)
+        self.return_factor = 1.0
 
     @cached_property
     def arrays(self) -> FiniteArrays:
@@ -166,11 +166,6 @@ def reward_noise(task: Task, sigma: float, at: Literal["token", "turn"] = "token
     if isinstance(task, FiniteTask):
         return FiniteRewardNoise(task, sigma, at)
     return RewardNoise(task, sigma, at)
-
-
-def _hand_on_scaled(inner: Task, outer: Task, scale: float, shift: float) -> None:
-    if shift == 0 and scale > 0:
-        hand_on_returns(inner, outer, scale)
 
 
 def _scale(value: Any) -> float:

@@ -13,7 +13,7 @@ from ..finite import FiniteTask, Initial, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
 from ..vocabulary import Vocabulary
-from .base import FiniteTransform, RewardTransform, hand_on_returns
+from .base import FiniteTransform, RewardTransform
 
 
 class PotentialShaping(RewardTransform):
@@ -38,7 +38,7 @@ class PotentialShaping(RewardTransform):
         low, high = min(self.gamma * low - high, low - high), max(self.gamma * high - low, high - low)
         self.reward_range = task.reward_range[0] + low, task.reward_range[1] + high
         if self.gamma == 1:
-            hand_on_returns(task, self)
+            self.return_factor = 1.0
 
     def own_arrays(self, num_rows: int) -> State:
         """Returns each row's potential beside the arrays of every change of rewards."""
@@ -63,7 +63,7 @@ class FinitePotentialShaping(FiniteTransform):
         super().__init__(task)
         self.weights, self.gamma = token_weights("potential_shaping", task.vocabulary, weights), _discount(gamma)
         if self.gamma == 1:
-            hand_on_returns(task, self)
+            self.return_factor = 1.0
 
     def inner(self, state: Any) -> Any:
         """Returns the inner state of (inner state, potential)."""

@@ -13,7 +13,7 @@ from ..finite import FiniteTask, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
 from ..text_task import TextTask
-from .base import FiniteTransform, RewardTransform, finite_number, hand_on_returns
+from .base import FiniteTransform, RewardTransform, finite_number
 
 Effect = Literal["mask", "end", "penalty"]
 
@@ -54,7 +54,7 @@ class AllowedWords(RewardTransform):
         elif self.effect == "end":
             self.reward_range = min(low, -self.penalty), max(high, -self.penalty)
         if self.effect == "mask":
-            hand_on_returns(task, self)
+            self.return_factor = 1.0
 
     def rewards(
         self, state: State, rows: Rows, actions: npt.NDArray[np.integer], outcome: Outcome, random: CounterRandom
@@ -118,7 +118,7 @@ class FiniteAllowedWords(FiniteTransform):
         self.allowed, self.effect = allowed_tokens(task, words, forbidden), _effect(effect)
         self.penalty = _penalty(self.effect, penalty)
         if self.effect == "mask":
-            hand_on_returns(task, self)
+            self.return_factor = 1.0
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
         """Returns the inner task's outcomes, or what a forbidden token leads to."""

@@ -137,6 +137,8 @@ def test_a_delay_with_too_many_outstanding_amounts_is_no_longer_finite_but_knows
     plain = solve(Weather())
     assert task.random_return == pytest.approx(plain.random_return) == pytest.approx(task.random_return)
     assert task.optimal_return == pytest.approx(plain.optimal_return)
+    around = transformed(task, {"name": "reward_noise", "sigma": 1}, {"name": "reward_scale", "scale": 3})
+    assert around.optimal_return == pytest.approx(3 * plain.optimal_return)
 
 
 def test_a_time_limit_inside_pays_what_is_outstanding_and_one_outside_cuts_it():
