@@ -49,7 +49,9 @@ def test_an_episode_is_that_of_the_wrapped_robot(task_class, env_id, sizes):
         observation, reward, terminated, truncated, _ = other.step(action.astype(np.float32))
         assert result.rewards[0] == pytest.approx(float(reward), abs=1e-6)
         assert (bool(result.terminated[0]), bool(result.truncated[0])) == (terminated, truncated)
-        parts = observation.values() if isinstance(observation, dict) else [observation]
+        parts = [observation]
+        if isinstance(observation, dict):
+            parts = [observation[key] for key in other.observation_space.spaces]
         grid = task._observation.grid
         true = np.clip(np.concatenate([np.ravel(part) for part in parts]), grid.low, grid.high)
         seen = task.read_observations(engine.tokens[:, 1 : 1 + width])[0]
