@@ -19,6 +19,8 @@ from .finite import FiniteArrays, FiniteTask
 
 # Beliefs whose weights differ by less than this grid are one node; far below the solver's promised precision of 1e-12.
 _WEIGHT_GRID = float(2**46)
+# How many (pair, token, outcome) are expanded at a time: it bounds the memory, and a cache holds a good part of it.
+_CHUNK = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,26 +189,69 @@ def _possible(arrays: FiniteArrays, level: Level, follow: np.ndarray | None) -> 
 def _expand(
     arrays: FiniteArrays, level: Level, depth: int, possible: np.ndarray, observer: Observer | None
 ) -> tuple[Level | None, np.ndarray]:
-    """Return the next level (None if every episode has ended) and the pair of it that each outcome leads to."""
-    _, num_actions, num_outcomes = possible.shape
+    """Return the next level (None if every episode has ended) and the pair of it that each outcome leads to.
+
+    Nodes are expanded in chunks, and equal beliefs merged within a chunk before they are merged in all.
+    """
     child = np.full(possible.shape, -1, dtype=np.int32)
-    flat = np.flatnonzero(possible)
-    if len(flat) == 0:
+    if not possible.any():
         return None, child
-    pair, action = flat // (num_actions * num_outcomes), flat // num_outcomes % num_actions
-    reply = arrays.reply[level.state].ravel()[flat].astype(np.int64)
+    per_pair = possible.shape[1] * possible.shape[2]
+    parts, num_pairs, first = [], 0, 0
+    while first < level.num_nodes:
+        # At least one node, and as many more as stay within the size.
+        last = int(np.searchsorted(level.starts, level.starts[first] + _CHUNK // per_pair, side="right")) - 1
+        last = max(last, first + 1)
+        pairs = slice(int(level.starts[first]), int(level.starts[last]))
+        part, flat, target = _expand_pairs(arrays, level, depth, possible, pairs, observer)
+        if part is not None:
+            child[pairs].reshape(-1)[flat] = target + num_pairs
+            num_pairs += len(part.node)
+            parts.append(part)
+        first = last
+    if len(parts) == 1:
+        return parts[0], child
+    following, target = _merge(_joined(parts))
+    return following, np.append(target, -1).astype(np.int32)[child]
+
+
+def _expand_pairs(
+    arrays: FiniteArrays, level: Level, depth: int, possible: np.ndarray, pairs: slice, observer: Observer | None
+) -> tuple[Level | None, np.ndarray, np.ndarray]:
+    """Expand the pairs of some nodes; return a level, the outcomes that go on (flat) and the pair each leads to."""
+    _, num_actions, num_outcomes = possible.shape
+    flat = np.flatnonzero(possible[pairs])
+    if len(flat) == 0:
+        return None, flat, flat
+    pair, action = flat // (num_actions * num_outcomes) + pairs.start, flat // num_outcomes % num_actions
+    state = level.state[pairs]
+    reply = arrays.reply[state].ravel()[flat].astype(np.int64)
     history = (level.node[pair] * num_actions + action) * len(arrays.reply_counts) + reply
-    following, child.ravel()[flat], _, _ = _assemble(
+    following, target, _, _ = _assemble(
         history,
-        arrays.next[level.state].ravel()[flat].astype(np.int64),
-        level.weight[pair] * arrays.probability[level.state].ravel()[flat],
+        arrays.next[state].ravel()[flat].astype(np.int64),
+        level.weight[pair] * arrays.probability[state].ravel()[flat],
         arrays.num_states,
         None
         if observer is None
         else lambda rows: observer.after(level, depth, level.node[pair[rows]], action[rows], reply[rows]),
         merge=True,
     )
-    return following, child
+    return following, flat, target
+
+
+def _joined(parts: list[Level]) -> Level:
+    """Put levels behind one another."""
+    nodes = np.cumsum([0, *(part.num_nodes for part in parts)])
+    pairs = np.cumsum([0, *(len(part.node) for part in parts)])
+    return Level(
+        np.concatenate([part.node + node for part, node in zip(parts, nodes[:-1], strict=True)]),
+        np.concatenate([part.state for part in parts]),
+        np.concatenate([part.weight for part in parts]),
+        np.concatenate([[0], *(part.starts[1:] + pair for part, pair in zip(parts, pairs[:-1], strict=True))]),
+        None if parts[0].tokens is None else np.concatenate([part.tokens for part in parts if part.tokens is not None]),
+        None if parts[0].lengths is None else np.concatenate([p.lengths for p in parts if p.lengths is not None]),
+    )
 
 
 def _assemble(
@@ -245,22 +290,29 @@ def _assemble(
     if not merge:
         return Level(node, pair_state, weight, starts, tokens, lengths), pair_of_row, first_row, total
 
-    kept, merged = _equal_beliefs(pair_state, weight, first_pair, tokens, lengths)
-    kept_pairs = np.zeros(len(total), dtype=bool)
+    level, target = _merge(Level(node, pair_state, weight, starts, tokens, lengths))
+    return level, target[pair_of_row], first_row, total
+
+
+def _merge(level: Level) -> tuple[Level, np.ndarray]:
+    """Merge the nodes whose beliefs are equal; return the level and the pair of it that each pair went into."""
+    first_pair = level.starts[:-1]
+    kept, merged = _equal_beliefs(level.state, level.weight, first_pair, level.tokens, level.lengths)
+    kept_pairs = np.zeros(level.num_nodes, dtype=bool)
     kept_pairs[kept] = True
-    kept_pairs = kept_pairs[node]
-    sizes = np.diff(starts)[kept]
+    kept_pairs = kept_pairs[level.node]
+    sizes = np.diff(level.starts)[kept]
     kept_starts = np.append(0, np.cumsum(sizes))
-    target = kept_starts[merged[node]] + np.arange(len(node)) - first_pair[node]
-    level = Level(
+    target = kept_starts[merged[level.node]] + np.arange(len(level.node)) - first_pair[level.node]
+    smaller = Level(
         np.repeat(np.arange(len(kept)), sizes),
-        pair_state[kept_pairs],
-        weight[kept_pairs],
+        level.state[kept_pairs],
+        level.weight[kept_pairs],
         kept_starts,
-        None if tokens is None else tokens[kept],
-        None if lengths is None else lengths[kept],
+        None if level.tokens is None else level.tokens[kept],
+        None if level.lengths is None else level.lengths[kept],
     )
-    return level, target[pair_of_row], first_row[kept], total
+    return smaller, target
 
 
 def _equal_beliefs(
@@ -277,7 +329,7 @@ def _equal_beliefs(
     grid = np.rint(weight * _WEIGHT_GRID).astype(np.uint64)
     hashes = []
     for seed in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03):
-        belief = np.add.reduceat(_mix(_mix(state.astype(np.uint64), seed) + grid, seed), first_pair)
+        belief = np.add.reduceat(_mix(state.astype(np.uint64) * np.uint64(seed) + grid, seed), first_pair)
         if tokens is not None and lengths is not None:
             place = np.arange(tokens.shape[1], dtype=np.uint64) << np.uint64(32)
             said = _mix(_mix(tokens.astype(np.uint64) + place, seed), seed)
@@ -299,6 +351,9 @@ def _equal_beliefs(
 def _mix(values: np.ndarray, seed: int) -> np.ndarray:
     """Scatter uint64 values over 64 bits (the finaliser of SplitMix64, Steele et al. 2014)."""
     mixed = values + np.uint64(seed)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed

@@ -26,7 +26,7 @@ _MOST_WORDS = 3000
 
 def common_words() -> list[str]:
     """Return the bundled list: common English words of five letters, in alphabetical order."""
-    return files(__package__).joinpath("five_letter_words.txt").read_text(encoding="utf-8").split()
+    return files(__name__.rpartition(".")[0]).joinpath("five_letter_words.txt").read_text(encoding="utf-8").split()
 
 
 def mark_words(guesses: npt.NDArray[np.integer], secrets: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:

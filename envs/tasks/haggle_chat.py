@@ -185,11 +185,13 @@ class HaggleChat(ChatTask):
         """
         if None in self._asks:
             return None
+        end = self.vocabulary.eos
+        assert end is not None
         actions = np.zeros(len(rows), np.int64)
         for index, (episode, said) in enumerate(zip(state["episode"][rows], self._ids(state, rows), strict=True)):
             price = self.game.plan[episode.refusals, episode.lowest][1] if episode.refusals < self.max_turns else 1
-            ids = [*self.encode(self._asks[price - 1] or ""), self.vocabulary.eos]
-            actions[index] = ids[len(said)] if said == ids[: len(said)] else self.vocabulary.eos
+            ids = [*self.encode(self._asks[price - 1] or ""), end]
+            actions[index] = ids[len(said)] if said == ids[: len(said)] else end
         return actions
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError, TooManyNodesError
 from tokengym.envs.exact import evaluate_policy, optimal_policy, solve
+from tokengym.envs.exact_levels import unfold
 from tokengym.envs.finite import FiniteTask, Initial, Transition
 from tokengym.envs.tasks.diagnostics import Copy, TokenBandit
 from tokengym.envs.tasks.keywords import KeywordCover
@@ -327,3 +328,20 @@ def test_too_many_nodes_are_an_error_of_their_own():
         solve(WordleMini(num_letters=2, word_length=2, num_words=2), max_nodes=3)
     with pytest.raises(TooManyNodesError):
         evaluate_policy(KLTree(), uniform(KLTree()), max_nodes=3)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [WordleMini(num_letters=3, word_length=2, num_words=5, num_guesses=3), Lattice(2, 1, 4), Copy(2, 2)],
+    ids=lambda task: task.name,
+)
+@pytest.mark.parametrize("observe", [False, True])
+def test_information_states_do_not_depend_on_how_many_are_expanded_at_a_time(task, observe, monkeypatch):
+    whole = unfold(task, observe=observe)
+    monkeypatch.setattr("tokengym.envs.exact_levels._CHUNK", 1)
+    chunked = unfold(task, observe=observe)
+    for level, other in zip(whole.levels, chunked.levels, strict=True):
+        for field in ("node", "state", "weight", "starts", "tokens", "lengths"):
+            np.testing.assert_array_equal(getattr(level, field), getattr(other, field))
+    for children, others in zip(whole.children, chunked.children, strict=True):
+        np.testing.assert_array_equal(children, others)
