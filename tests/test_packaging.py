@@ -65,7 +65,8 @@ def test_every_pattern_of_data_files_matches_a_file():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     for package, patterns in config["options.package_data"].items():
-        folder = ROOT / FOLDERS[package]
+        mapped = max((name for name in FOLDERS if f"{package}.".startswith(f"{name}.")), key=len)
+        folder = ROOT / FOLDERS[mapped] / package[len(mapped) :].replace(".", "/").lstrip("/")
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         for pattern in patterns.split(","):
             assert fnmatch.filter(files, pattern.strip()), f"{pattern.strip()} in {package} matches nothing"

@@ -59,6 +59,8 @@ class Lattice(FiniteTask):
     name = "Lattice"
     family = "control"
     context = "turn"
+    isolates = "control, dense rewards"
+    mirrors = "linear-quadratic regulator"
 
     def __init__(self, max_position: int = 8, max_speed: int = 3, num_steps: int = 20) -> None:
         self.max_position, self.max_speed = (
