@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from bisect import bisect_right
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ _SIDE, _SMALLEST, _LARGEST = 480, 8, 96  # pixels: of a picture's longer side, a
 _NARROWEST = 320  # pixels: a caption below a small board needs some room
 _MARGIN, _CAPTION = 12, 15  # pixels: around everything, and the height of a caption's letters
 _PAGE, _LETTERS = (640, 400), (28, 20, 15)  # pixels: a page of text, and its letters' heights
+_MOST_LETTERS = 5_000  # of a text: more than the page holds
 _LINE = 1.35  # from the height of letters to that of lines
 
 
@@ -63,21 +65,33 @@ def draw_text(text: str, footer: str = "", size: tuple[int, int] = _PAGE) -> Fra
     image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
     width, below = size[0] - 2 * _MARGIN, round(_CAPTION * _LINE) + 2 * _MARGIN
-    lines: list[str] = []
+    text, lines, room, letters = text[-_MOST_LETTERS:], [""], 1, _LETTERS[0]
     for letters in _LETTERS:
-        font, height = _font(letters, mono=True), letters * _LINE
-        room = max(1, int((size[1] - _MARGIN - below) // height))
-        lines = _wrap(text, font, width)
+        room = max(1, int((size[1] - _MARGIN - below) // (letters * _LINE)))
+        lines = _wrap(text, _font(letters, mono=True), width)
         if len(lines) <= room:
             break
     else:
         lines = ["…", *lines[len(lines) - room + 1 :]] if room > 1 else lines[-1:]
+    font, height = _font(letters, mono=True), letters * _LINE
     for index, line in enumerate(lines):
         draw.text((_MARGIN, _MARGIN + index * height), line, INK, font)
     if footer:
         draw.line([(0, size[1] - below), (size[0], size[1] - below)], "#d1d5db")
         last = _wrap(footer, _font(_CAPTION, mono=True), width, 1)[0]
         draw.text((_MARGIN, size[1] - below / 2), last, FAINT, _font(_CAPTION, mono=True), anchor="lm")
+    return np.asarray(image).copy()
+
+
+def subtitle(frame: npt.NDArray[np.uint8], words: str) -> Frame:
+    """Returns an image with a strip below it, in which one line stands."""
+    strip = round(_CAPTION * _LINE) + _MARGIN
+    strip += (frame.shape[0] + strip) % 2
+    image = Image.new("RGB", (frame.shape[1], frame.shape[0] + strip), "#f3f4f6")
+    image.paste(Image.fromarray(frame), (0, 0))
+    line = _wrap(words, _font(_CAPTION), image.width - 2 * _MARGIN, 1)[0]
+    middle = (_MARGIN, frame.shape[0] + strip / 2)
+    ImageDraw.Draw(image).text(middle, line, INK, _font(_CAPTION), anchor="lm")
     return np.asarray(image).copy()
 
 
@@ -88,7 +102,9 @@ def fit(frame: npt.NDArray[np.uint8], size: tuple[int, int]) -> Frame:
     image = Image.fromarray(frame)
     scale = min(1.0, size[0] / image.width, size[1] / image.height)
     if scale < 1:
-        image = image.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))), Image.LANCZOS)
+        image = image.resize(
+            (max(1, int(image.width * scale)), max(1, int(image.height * scale))), Image.Resampling.LANCZOS
+        )
     page = Image.new("RGB", size, PAPER)
     page.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
     return np.asarray(page).copy()
@@ -145,8 +161,9 @@ def _wrap(
                 continue
             if line:
                 lines.append(line)
-            while font.getlength(word) > width:  # a word longer than a line
-                cut = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+            while len(word) > 1 and font.getlength(word) > width:  # a word longer than a line
+                # The longest beginning that fits; at least one letter, however narrow the line.
+                cut = bisect_right(range(2, len(word)), width, key=lambda n, word=word: font.getlength(word[:n])) + 1
                 lines.append(word[:cut])
                 word = word[cut:]
             line = word

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import gymnasium
@@ -157,11 +156,13 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         """
         if self.render_mode is None:
             return None
-        draw = self._frames.draw if self.render_mode == "rgb_array" else partial(render_row, self.engine)
-        return tuple(
-            draw(row, None if begun else reward)
-            for row, (reward, begun) in enumerate(zip(self._rewards.tolist(), self._begun.tolist(), strict=True))
-        )
+        rewards = [
+            None if begun else reward
+            for reward, begun in zip(self._rewards.tolist(), self._begun.tolist(), strict=True)
+        ]
+        if self.render_mode == "rgb_array":
+            return tuple(self._frames.draw(row, reward) for row, reward in enumerate(rewards))
+        return tuple(render_row(self.engine, row, reward) for row, reward in enumerate(rewards))
 
     def _begin(self, rows: npt.NDArray[np.intp]) -> None:
         """Begins the episodes that `rows` have come to."""

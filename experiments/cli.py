@@ -1,4 +1,4 @@
-"""The command line: ``tokengym list | train | evaluate | compare | report | play``.
+"""The command line: ``tokengym list | train | evaluate | compare | report | play | watch``.
 
 Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
 line and exit code 2; a run that failed is exit code 1; an interruption is 130.
@@ -28,6 +28,7 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
   [bold]tokengym compare[/] STUDY.yaml         run a study, or what is missing of it, and write its report
   [bold]tokengym report[/] STUDY.yaml          write the report again, without running anything
   [bold]tokengym play[/] ENV                   play an environment yourself
+  [bold]tokengym watch[/] ENV --agent WHO      watch random, expert, optimal or a trained agent play
 
 [dim]--help after a command lists its options.[/]"""
 
@@ -35,6 +36,13 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
 @dataclass(frozen=True)
 class ListOptions:
     """List the registered environments and algorithms."""
+
+    family: str | None = None
+    """Environments of one family only: diagnostics, text, games, control or reasoning."""
+    all: bool = False
+    """Show the variants of the environments, too."""
+    json: bool = False
+    """Print the environments as JSON, variants included, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,30 @@ class PlayOptions:
     """Seed of the episodes."""
     episodes: int = 1
     """Episodes to play."""
+    kwargs: tuple[str, ...] = ()
+    """Arguments of the environment as name=value, the value in YAML."""
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """Watch a player token by token: what it sees, how probable its tokens are, and what they are exactly worth."""
+
+    env: Annotated[str, tyro.conf.Positional]
+    """Environment id or name."""
+    agent: str = "random"
+    """random, expert, optimal, or the folder of a run or a checkpoint."""
+    episodes: int = 1
+    """Episodes to watch."""
+    seed: int = 0
+    """Seed of the episodes and of the draws."""
+    greedy: bool = False
+    """Say the most probable token always, instead of drawing one."""
+    masked: bool = False
+    """Keep to the legal tokens; an agent that learnt with masks does so anyway."""
+    delay: float | None = None
+    """Seconds between two tokens; by default .6 on a terminal."""
+    frames: Path | None = None
+    """New folder for a PNG of every position and an animated GIF of every episode."""
     kwargs: tuple[str, ...] = ()
     """Arguments of the environment as name=value, the value in YAML."""
 
@@ -181,12 +213,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list(arguments: list[str], console: Console) -> int:
-    tyro.cli(ListOptions, prog="tokengym list", args=arguments)
-    from ..algorithms.registry import ALGORITHMS
-    from .listing import algorithm_table, environment_table
+    options = tyro.cli(ListOptions, prog="tokengym list", args=arguments)
+    from .listing import show_list
 
-    console.print(environment_table())
-    console.print(algorithm_table(list(ALGORITHMS)))
+    show_list(console, family=options.family, variants=options.all, as_json=options.json)
     return 0
 
 
@@ -249,8 +279,16 @@ def _play(arguments: list[str], console: Console) -> int:
     from .play import play
 
     task = make_task(options.env, **parse_arguments(options.kwargs))
-    play(task, seed=options.seed, episodes=options.episodes, console=console)
+    name = task.spec["id"] if task.spec is not None else task.name
+    play(task, seed=options.seed, episodes=options.episodes, console=console, name=name)
     return 0
+
+
+def _watch(arguments: list[str], console: Console) -> int:
+    options = tyro.cli(WatchOptions, prog="tokengym watch", args=arguments)
+    from .watch import watch
+
+    return watch(options, console)
 
 
 def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
@@ -290,4 +328,5 @@ _COMMANDS: dict[str, Callable[[list[str], Console], int]] = {
     "compare": _compare,
     "report": _report,
     "play": _play,
+    "watch": _watch,
 }

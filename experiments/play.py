@@ -2,144 +2,254 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
-from rich.panel import Panel
+from rich.text import Text
 
-from ..envs.engine import Engine
 from ..envs.errors import TokenGymError, positive_int
 from ..envs.random import derive_start
 from ..envs.task import Task
-from .evaluation import References, known_references
+from .episode import Episode
+from .guide import Guide
+from .screen import Screen, View, innermost, name_columns, panel_width, summary_of, talk_of
+from .speech import read_command, read_tokens, sayable, speaks_text
 
 Ask = Callable[[], str]
 """Returns one line that the player typed, without its end; raises EOFError when there is no more."""
 
-_SHOWN_TOKENS = 60
+_PANEL_LINES = 7
 
 
-def play(task: Task, *, seed: int = 0, episodes: int = 1, console: Console, ask: Ask | None = None) -> list[float]:
+def play(
+    task: Task,
+    *,
+    seed: int = 0,
+    episodes: int = 1,
+    console: Console,
+    ask: Ask | None = None,
+    name: str | None = None,
+) -> list[float]:
     """Let a person play, and return the return of every finished episode.
 
-    A line is one or more tokens by name (or ``#7`` for id 7), said one after another; an empty line asks the task's
-    expert, ``?`` lists the legal tokens, ``quit`` leaves.
+    A line is one or more tokens by name (or `#7` for id 7), or a text where the task is one of strings. An empty line
+    or `hint` asks what would be good, `undo` takes the last line back, `?` explains everything, `quit` leaves, as the
+    end of the input and an interruption do.
 
     Args:
         task: The task.
         seed: Seed of the episodes.
         episodes: Episodes to play.
-        console: Where to print.
+        console: Where to draw: a whole screen on a terminal, else one view below the other.
         ask: Where lines come from; by default the terminal.
+        name: What the environment is called at the top; by default the task's name.
 
     Raises:
         TokenGymError: If `episodes` is not positive or `seed` is negative.
     """
     positive_int("episodes", episodes)
-    ask = ask or (lambda: console.input("[bold cyan]say[/] "))
-    engine, finished = Engine(task, 1), []
-    between = known_references(task)
-    console.print(Panel(_rules(task, between), title=task.name, title_align="left", expand=False))
-    for episode in range(episodes):
-        engine.reset(None, derive_start(seed, episode))
-        total = _play_episode(engine, console, ask)
-        if total is None:
-            break
-        finished.append(total)
-        console.print(Panel(_verdict(total, between), title=f"episode {episode + 1}", title_align="left", expand=False))
+    starts = [derive_start(seed, episode) for episode in range(episodes)]
+    table = _Table(task, console, ask, name or task.name, episodes)
+    finished: list[float] = []
+    try:
+        for index, start in enumerate(starts):
+            total = table.play_episode(index, start)
+            if total is None:
+                break
+            finished.append(total)
+    except KeyboardInterrupt:
+        console.print()
     if len(finished) > 1:
         console.print(f"mean of {len(finished)} episodes: [bold]{np.mean(finished):.4g}[/]", highlight=False)
     return finished
 
 
-def _play_episode(engine: Engine, console: Console, ask: Ask) -> float | None:
-    """Play one episode; return its return, or None where the player left."""
-    total, said = 0.0, 0
-    while True:
-        _show(engine, console)
-        actions = _read(engine, console, ask)
-        if actions is None:
-            return None
-        for index, action in enumerate(actions):
-            result = engine.step(None, [action])
-            said += 1
-            reward = float(result.rewards[0])
-            total += reward
-            if reward:
-                console.print(f"  reward [bold]{reward:+.4g}[/], so far {total:.4g}", highlight=False)
-            if result.terminated[0] or result.truncated[0]:
-                _show(engine, console)
-                why = "ended" if result.terminated[0] else "was cut"
-                console.print(f"  the episode {why} after {said} tokens", highlight=False)
-                return total
-            if result.turn_ended[0] and index + 1 < len(actions):
-                console.print("  [dim]your turn ended there; the rest of the line is dropped[/]")
+class _Table:
+    """Where a person sits: the screen, the episode under way, and the way back."""
+
+    def __init__(self, task: Task, console: Console, ask: Ask | None, name: str, episodes: int) -> None:
+        self.task = task
+        self.console = console
+        self.screen = Screen(console)
+        self.ask = ask or (lambda: console.input("[bold cyan]say[/] "))
+        self.name = name
+        self.episodes = episodes
+        self.guide = Guide(task)
+        self.episode = Episode(task)
+        self.before: list[dict[str, Any]] = []
+        self.undone = 0
+        self.index = 0
+        with console.status("looking up what random and optimal play get …"):
+            self.between = self.guide.references
+
+    def play_episode(self, index: int, start: Any) -> float | None:
+        """Play one episode; return its return, or None where the player left."""
+        self.index, self.before, self.undone = index, [], 0
+        self.episode.begin(start)
+        notes = self._welcome() if index == 0 else []
+        while not self.episode.ended:
+            self.screen.draw(self._view(notes))
+            try:
+                line = self.ask()
+            except EOFError:
+                self.console.print()
+                return None
+            try:
+                command = read_command(self.task, line)
+                if command == "quit":
+                    return None
+                notes = self._answer(command) if command else self._say(read_tokens(self.task, line))
+            except TokenGymError as error:
+                notes = [Text(str(error), "red")]
+        last = index + 1 == self.episodes
+        end = [] if last or not self.screen.live else [Text("Enter: the next episode", "dim")]
+        self.screen.draw(self._view([*notes, *self._verdict(), *end]))
+        if end:
+            try:
+                self.ask()
+            except EOFError:
+                return self.episode.total
+        return self.episode.total
+
+    def _say(self, tokens: list[int]) -> list[Text]:
+        """Say tokens until the line, the turn or the episode ends; return what to tell of it."""
+        if self.task.can_save_state:
+            self.before.append(self.episode.get_state())
+        notes, paid = [], 0.0
+        mask = self.episode.engine.action_mask()[0] if self.task.has_action_mask else None
+        for count, token in enumerate(tokens, 1):
+            if mask is not None and not mask[token] and not speaks_text(self.task):
+                name = self.task.vocabulary.tokens[token]
+                notes.append(Text(f"{name!r} was no legal token there; the rules of the game answer it", "yellow"))
+            reward, turn_over = self.episode.say(token)
+            paid += reward
+            if self.episode.ended or turn_over:
+                if any(left != self.task.vocabulary.eos for left in tokens[count:]):
+                    over = "episode" if self.episode.ended else "turn"
+                    notes.append(Text(f"your {over} ended there; the rest of the line is dropped", "yellow"))
                 break
+            mask = self.episode.engine.action_mask()[0] if self.task.has_action_mask else None
+        if paid:
+            notes.append(Text.assemble("reward ", (f"{paid:+.4g}", "bold green" if paid > 0 else "bold red")))
+        return notes
+
+    def _answer(self, command: str) -> list[Text]:
+        """Return what to tell after a command."""
+        if command == "help":
+            return self._help()
+        if command == "undo":
+            if not self.task.can_save_state:
+                return [Text("this environment cannot go back: its state cannot be saved", "yellow")]
+            if not self.before:
+                return [Text("there is nothing to take back", "yellow")]
+            self.episode.set_state(self.before.pop())
+            self.undone += 1
+            return [Text("taken back", "dim")]
+        return self._hint()
+
+    def _hint(self) -> list[Text]:
+        with self.console.status("solving …"):
+            values = self.guide.q_values(self.episode)
+        names = self.task.vocabulary.tokens
+        if values is not None:
+            best = [names[token] for token in np.flatnonzero(values >= values.max() - 1e-9)]
+            shown = " or ".join(best[:4]) + (f" or {len(best) - 4} more" if len(best) > 4 else "")
+            still = f"exactly solved: the best play from here gets {values.max():+.4g} more, and begins with "
+            return [Text.assemble((still, "dim"), (shown, "bold"))]
+        advised = self.episode.engine.expert()
+        if advised is not None:
+            return [Text.assemble(("the environment's expert would say ", "dim"), (names[int(advised[0])], "bold"))]
+        return [Text("nobody knows a good token here; type one, or ? for help", "dim")]
+
+    def _view(self, notes: list[Text]) -> View:
+        episode = self.episode
+        facts = [f"token {len(episode.actions)} of {self.task.max_episode_tokens}", f"return {episode.total:.4g}"]
+        if self.episodes > 1:
+            facts.insert(0, f"episode {self.index + 1} of {self.episodes}")
+        talk = talk_of(episode, max(20, self.screen.width - panel_width() - 3))
+        return View(
+            title=self.name,
+            facts=" · ".join(facts),
+            subtitle=summary_of(self.task),
+            picture=episode.engine.picture(0),
+            talk=talk if any(text.plain for text in talk) else [Text("(nothing has been said yet)", "dim")],
+            panel=[] if episode.ended else self._panel(),
+            notes=notes,
+        )
+
+    def _panel(self) -> list[Text]:
+        """Return what can be said now."""
+        vocabulary = self.task.vocabulary
+        legal = self.episode.legal().tolist()
+        masked = len(legal) < vocabulary.num_actions
+        if speaks_text(self.task) and not masked:
+            return [
+                Text("type a text; Enter ends your turn", "dim"),
+                Text(f"up to {self.task.max_turn_tokens} tokens of {vocabulary.num_actions}", "dim"),
+            ]
+        count = f"{len(legal)} of {vocabulary.num_actions}" if masked else f"{len(legal)}"
+        each = "" if self.task.max_turn_tokens == 1 else f", up to {self.task.max_turn_tokens} a turn"
+        return [Text(f"you can say {count}{each}:", "dim"), *self._names(legal, _PANEL_LINES)]
+
+    def _names(self, tokens: list[int], height: int) -> list[Text]:
+        return name_columns(self.task.vocabulary.names(tokens), panel_width(), height)
+
+    def _welcome(self) -> list[Text]:
+        what = "a text" if speaks_text(self.task) else "one or more tokens"
+        lines = [Text(f"Type {what}. Enter alone: a hint. undo, ?, quit.", "dim")]
+        if self.between is not None:
+            random, optimal = f"{self.between.random:.4g}", f"{self.between.optimal:.4g}"
+            lines.append(Text(f"Random play gets {random} on average, optimal play {optimal}.", "dim"))
+        return lines
+
+    def _verdict(self) -> list[Text]:
+        episode = self.episode
+        why = "ended" if episode.ended == "terminated" else "was cut"
+        back = f", {self.undone} taken back" if self.undone else ""
+        lines = [
+            Text(f"the episode {why} after {len(episode.actions)} tokens{back}", "dim"),
+            Text.assemble("return ", (f"{episode.total:.4g}", "bold")),
+        ]
+        if self.between is not None:
+            lines[-1].append(f"  (random {self.between.random:.4g}, optimal {self.between.optimal:.4g})", "dim")
+        score = self.guide.score(episode.total)
+        if score is not None:
+            lines.append(
+                Text.assemble("score ", (f"{score:.2f}", "bold"), ("  0 is random play, 1 the optimum", "dim"))
+            )
+        return lines
+
+    def _help(self) -> list[Text]:
+        """Return the rules of the environment, the commands and all legal tokens."""
+        lines = [Text(text) for text in rules_of(self.task)]
+        colon = "" if not set(sayable(self.task.vocabulary)) & {"quit", "undo", "hint", "?", "help"} else ":"
+        lines.append(
+            Text.assemble(
+                *(
+                    part
+                    for word, meaning in (
+                        ("hint", "what would be good  "),
+                        ("undo", "take the last line back  "),
+                        ("quit", "leave"),
+                    )
+                    for part in ((f"{colon}{word} ", "bold"), (meaning, "dim"))
+                )
+            )
+        )
+        if not speaks_text(self.task):
+            legal = self.episode.legal().tolist()
+            lines.append(Text(f"{len(legal)} legal, #n is the token with id n:", "dim"))
+            lines += name_columns(self.task.vocabulary.names(legal), self.screen.width, 4)
+        return lines
 
 
-def _read(engine: Engine, console: Console, ask: Ask) -> list[int] | None:
-    """Return the tokens that the player says, None to leave; asks again until a line makes sense."""
-    while True:
-        try:
-            words = ask().split()
-        except EOFError:
-            return None
-        if words in (["quit"], ["exit"]):
-            return None
-        if words == ["?"]:
-            legal = np.flatnonzero(engine.action_mask()[0])
-            names = engine.task.vocabulary.names(legal.tolist())
-            shown = "  ".join(escape(name) for name in names[:_SHOWN_TOKENS])
-            console.print(f"  {len(names)} legal: {shown}{' …' if len(names) > _SHOWN_TOKENS else ''}", highlight=False)
-            continue
-        if not words:
-            advised = engine.expert()
-            if advised is None:
-                console.print("  [dim]this task has no expert; type a token, or ? for a list[/]")
-                continue
-            console.print(f"  [dim]the expert says {escape(engine.task.vocabulary.render([int(advised[0])]))}[/]")
-            return [int(advised[0])]
-        try:
-            return [_token(engine.task, word) for word in words]
-        except TokenGymError as error:
-            console.print(f"  [red]{escape(str(error))}[/]", highlight=False)
-
-
-def _token(task: Task, word: str) -> int:
-    vocabulary = task.vocabulary
-    if word.startswith("#") and word[1:].isdigit():
-        token = int(word[1:])
-        if token >= vocabulary.size:
-            raise TokenGymError(f"{word!r} is outside the vocabulary, whose ids are 0 … {vocabulary.size - 1}")
-    else:
-        token = vocabulary.encode([word])[0]
-    if token >= vocabulary.num_actions:
-        raise TokenGymError(f"{word!r} cannot be said, only read; type ? for what can be said")
-    return token
-
-
-def _show(engine: Engine, console: Console) -> None:
-    seen = engine.tokens[0, 1 : engine.lengths[0]]
-    text = engine.task.render_tokens(seen) if len(seen) else ""
-    console.print(f"[bold]{escape(text) or '[dim](nothing yet)[/]'}[/]", highlight=False)
-
-
-def _rules(task: Task, between: References | None) -> str:
-    lines = [
-        f"{task.vocabulary.num_actions} tokens to say, up to {task.max_episode_tokens} an episode, "
-        f"turns of up to {task.max_turn_tokens}.",
-        "Type tokens; ? lists the legal ones, an empty line asks the expert, quit leaves.",
-    ]
-    if between is not None:
-        lines.append(f"Random play gets {between.random:.4g} on average, optimal play {between.optimal:.4g}.")
-    return "\n".join(escape(line) for line in lines)
-
-
-def _verdict(total: float, between: References | None) -> str:
-    text = f"return [bold]{total:.4g}[/]"
-    if between is None:
-        return text
-    score = (total - between.random) / (between.optimal - between.random)
-    return f"{text}\nrandom {between.random:.4g}, optimal {between.optimal:.4g}: a score of [bold]{score:.2f}[/]"
+def rules_of(task: Task) -> list[str]:
+    """Return how a task describes its play and its rewards, a paragraph each, from its documentation."""
+    text = inspect.getdoc(type(innermost(task))) or ""
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE))
+    wanted = [sections[name] for name in ("Description", "Action space", "Rewards") if name in sections]
+    return [" ".join(section.split("\n\n")[0].split()) for section in wanted] or [text.split("\n")[0]]

@@ -1,46 +1,96 @@
-"""A person plays: scripted lines in, a screen out."""
+"""A person plays: scripted lines in, screens out."""
 
 import io
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from tokengym.envs import Cell, Picture, TextTask
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.registration import make_task
-from tokengym.experiments.play import play
+from tokengym.experiments.episode import Episode
+from tokengym.experiments.guide import Guide, listed_references
+from tokengym.experiments.play import play, rules_of
+from tokengym.experiments.screen import Screen, View, name_columns, picture_lines
+from tokengym.experiments.speech import read_command, read_tokens
 
 
-def run(task, lines, **settings):
-    console = Console(file=io.StringIO(), width=100)
+def terminal(width=80, height=24):
+    return Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor")
+
+
+def run(task, lines, console=None, **settings):
+    console = console or Console(file=io.StringIO(), width=100)
     script = iter(lines)
 
     def ask():
         try:
-            return next(script)
+            line = next(script)
         except StopIteration:
             raise EOFError from None
+        if isinstance(line, BaseException):
+            raise line
+        return line
 
     return play(task, console=console, ask=ask, **settings), console.file.getvalue()
 
 
+class Answer(TextTask):
+    """Asked for a word; answers what it heard, twice."""
+
+    name = "Answer"
+
+    def __init__(self, legal=False, turns=2):
+        corpus = ["say sea wood help yes no"]
+        super().__init__({"kind": "words", "corpus": corpus}, max_turn_tokens=3, max_length=40, max_turns=turns)
+        self.has_action_mask = legal
+
+    def begin(self, random):
+        return [], "say sea"
+
+    def respond(self, episode, completion):
+        episode.append(completion)
+        return "yes" if completion == "sea" else "no", float(completion == "sea"), False
+
+    def legal(self, episode):
+        return ["sea", "wood"]
+
+
 def test_an_episode_ends_with_the_score_against_random_and_optimal_play():
-    task = make_task("TokenBandit")
-    returns, screen = run(task, ["#3"])
+    returns, screen = run(make_task("TokenBandit"), ["#3"])
     assert len(returns) == 1
-    assert f"return {returns[0]:.4g}" in screen
-    assert "random 0.5, optimal 1: a score of" in screen
+    assert f"return {returns[0]:.4g}  (random 0.5, optimal 1)" in screen
+    assert f"score {2 * returns[0] - 1:.2f}  0 is random play, 1 the optimum" in screen
 
 
 def test_several_tokens_of_a_line_are_said_one_after_another():
     returns, screen = run(make_task("Copy"), ["#0 #1 #2"])
-    assert len(returns) == 1 and "after 3 tokens" in screen
+    assert len(returns) == 1 and "ended after 3 tokens" in screen and "you t0 t1 t2" in screen
 
 
-def test_the_legal_tokens_are_listed():
+def test_what_is_left_of_a_line_after_the_turn_is_dropped_and_said_so():
+    _, screen = run(make_task("Lattice"), ["push+ push+"])
+    assert "your turn ended there; the rest of the line is dropped" in screen
+    assert screen.count("you push+") == 1
+
+
+def test_what_can_be_said_is_shown_and_the_help_explains_the_rules():
     task = make_task("Copy")
     _, screen = run(task, ["?", "quit"])
-    assert "8 legal:" in screen
+    assert "you can say 8" in screen and "8 legal" in screen
     assert all(name in screen for name in task.vocabulary.names(range(8)))
+    assert rules_of(task)[0].split()[0] in screen
+
+
+def test_only_legal_tokens_are_offered_and_an_illegal_one_is_answered_by_the_rules():
+    task = make_task("WordleMini", num_letters=4, word_length=2, num_words=3, words_only=True)
+    words = [task.vocabulary.names(word) for word in task.words]
+    first = sorted({word[0] for word in words})
+    others = [name for name in task.vocabulary.names(range(4)) if name not in first]
+    returns, screen = run(task, [f"{others[0]}{others[0]}", "quit"])
+    assert returns == [] and f"you can say {len(first)} of 4" in screen
+    assert f"'{others[0]}' was no legal token there" in screen and "reward -1" in screen
 
 
 @pytest.mark.parametrize(
@@ -48,7 +98,9 @@ def test_the_legal_tokens_are_listed():
     [
         ("nonsense-word", "unknown token 'nonsense-word'"),
         ("#99999", "'#99999' is outside the vocabulary, whose ids are 0 … 12"),
+        ("99999", "'99999' is outside the vocabulary, whose ids are 0 … 12"),
         ("<pad>", "'<pad>' cannot be said, only read"),
+        (":jump", "':jump' is no command"),
     ],
 )
 def test_a_token_that_cannot_be_said_is_refused_and_asked_for_again(line, message):
@@ -57,9 +109,90 @@ def test_a_token_that_cannot_be_said_is_refused_and_asked_for_again(line, messag
     assert message in screen
 
 
-def test_leaving_early_gives_no_score():
-    assert run(make_task("Lattice"), ["#0", "quit"])[0] == []
-    assert run(make_task("Lattice"), ["#0"])[0] == []
+def test_leaving_early_gives_no_score_however_one_leaves():
+    for leave in ("quit", ":quit", EOFError(), KeyboardInterrupt()):
+        returns, screen = run(make_task("Lattice"), ["#0", leave])
+        assert returns == [] and "score" not in screen and "Traceback" not in screen
+
+
+def test_undo_takes_a_line_back_with_its_reward_and_its_chances():
+    task = make_task("WordleMini", num_letters=4, word_length=2, num_words=3)
+    straight = Episode(task)
+    returns, screen = run(task, ["undo", "ab", "undo", "ab", "undo", "undo", "quit"])
+    assert returns == [] and screen.count("taken back") == 2 and screen.count("there is nothing to take back") == 2
+    told = [line for line in screen.splitlines() if "you a b" in line]
+    assert len(set(told)) == 1
+    straight.begin(3)
+    before = straight.get_state()
+    said = [straight.say(token) for token in (0, 1)]
+    after = straight.exchanges[-1].shown
+    straight.set_state(before)
+    assert (straight.actions, straight.total, straight.exchanges[1:]) == ([], 0.0, [])
+    assert [straight.say(token) for token in (0, 1)] == said and straight.exchanges[-1].shown == after
+
+
+def test_an_environment_that_cannot_go_back_says_so():
+    task = make_task("Lattice")
+    task.can_save_state = False
+    _, screen = run(task, ["push+", "undo", "quit"])
+    assert "this environment cannot go back" in screen
+
+
+def test_a_hint_is_exact_where_the_task_is_solved():
+    task = make_task("Lattice", num_steps=3)
+    episode, guide = Episode(task), Guide(task)
+    episode.begin(5)
+    # By hand: the value with k pushes left, from the task's own transitions.
+
+    def value(state):
+        return 0.0 if state is None else max(worth(state, action) for action in range(3))
+
+    def worth(state, action):
+        (outcome,) = task.transitions(state, action)
+        return outcome.reward + value(outcome.state)
+
+    for token in (2, 0, 2):
+        state = task.arrays.states[int(episode.engine._state["state"][0])]
+        expected = [worth(state, action) for action in range(3)]
+        assert guide.q_values(episode) == pytest.approx(expected, abs=1e-12)
+        episode.say(token)
+    assert guide.q_values(episode) is None
+    _, screen = run(task, ["", "hint", "quit"])
+    assert screen.count("exactly solved: the best play from here gets") == 2
+
+
+def test_without_a_solution_the_expert_is_asked_and_else_nobody():
+    assert "the environment's expert would say" in run(make_task("CartPole"), ["hint", "quit"])[1]
+    assert "nobody knows a good token here" in run(Answer(), ["hint", "quit"])[1]
+
+
+def test_values_after_a_step_back_are_those_of_the_place():
+    task = make_task("WordleMini", num_letters=4, word_length=2, num_words=3)
+    episode, guide = Episode(task), Guide(task)
+    episode.begin(1)
+    first = guide.q_values(episode)
+    before = episode.get_state()
+    episode.say(2)
+    assert guide.q_values(episode) is not None
+    episode.set_state(before)
+    assert guide.q_values(episode) == pytest.approx(first)
+    episode.say(0)
+    fresh = Guide(task)
+    assert guide.q_values(episode) == pytest.approx(fresh.q_values(episode))
+
+
+def test_scores_are_looked_up_for_defaults_and_solved_for_anything_else():
+    listed = listed_references(make_task("Lattice"))
+    assert listed is not None and listed.random < listed.optimal < 0
+    assert listed_references(make_task("Lattice", num_steps=3)) is None
+    small = Guide(make_task("Lattice", num_steps=3)).references
+    assert small is not None and small.random > listed.random
+    assert Guide(make_task("Lattice", num_steps=3), max_nodes=5).references is None
+
+
+def test_a_task_without_a_spread_has_no_score():
+    guide = Guide(make_task("Probe1"))
+    assert guide.references is not None and guide.score(1.0) is None
 
 
 def test_the_same_seed_shows_the_same_prompt():
@@ -69,9 +202,119 @@ def test_the_same_seed_shows_the_same_prompt():
 
 def test_several_episodes_end_with_their_mean():
     returns, screen = run(make_task("TokenBandit"), ["#0", "#1"], episodes=2)
-    assert len(returns) == 2 and "mean of 2 episodes" in screen
+    assert len(returns) == 2 and "mean of 2 episodes" in screen and "episode 2 of 2" in screen
 
 
 def test_zero_episodes_are_refused():
     with pytest.raises(TokenGymError, match="episodes"):
         run(make_task("TokenBandit"), [], episodes=0)
+
+
+def test_in_a_task_of_strings_a_line_is_a_turn():
+    returns, screen = run(Answer(), ["sea", "wood"])
+    assert returns == [1.0]
+    assert "you sea" in screen and "→ yes" in screen and "→ no" in screen and "type a text" in screen
+    _, screen = run(Answer(), ["zebra", "quit"])
+    assert "has no tokens for 'zebra'" in screen
+    _, screen = run(Answer(legal=True), ["quit"])
+    assert "you can say 2 of" in screen and "wood" in screen
+
+
+class Names:
+    """A task as far as reading a line goes."""
+
+    def __init__(self, *names):
+        from tokengym.envs import Vocabulary
+
+        self.vocabulary = Vocabulary.of(names, ["seen"])
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "tokens"),
+    [
+        (("a", "b", "c"), "cab", [2, 0, 1]),
+        (("a", "b", "c"), "C ab", [2, 0, 1]),
+        (("a", "b", "ab"), "ab", [2]),
+        (("up", "Up"), "Up", [1]),
+        (("x", "y"), "1 #0", [1, 0]),
+        (("1", "2", "0"), "102 0", [0, 2, 1, 2]),
+        (("quit", "a"), "quit", [0]),
+    ],
+)
+def test_a_line_is_read_as_it_is_meant(names, line, tokens):
+    assert read_tokens(Names(*names), line) == tokens  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (("a", "aa", "b"), "aab"),  # two ways to cut it
+        (("a", "b"), "abc"),
+        (("a", "b"), "seen"),
+        (("1", "2"), "7"),
+        (("a",), "2"),  # the id of what can only be read
+    ],
+)
+def test_a_line_with_several_meanings_or_none_is_refused(names, line):
+    with pytest.raises(TokenGymError):
+        read_tokens(Names(*names), line)  # type: ignore[arg-type]
+
+
+def test_a_command_gives_way_to_a_token_of_its_name_and_takes_a_colon_then():
+    assert read_command(Names("a"), "quit") == "quit"  # type: ignore[arg-type]
+    assert read_command(Names("quit", "?"), "quit") is None  # type: ignore[arg-type]
+    assert read_command(Names("quit", "?"), ":quit") == "quit"  # type: ignore[arg-type]
+    assert read_command(Names("quit", "?"), "?") is None  # type: ignore[arg-type]
+    assert read_command(Names("a"), " ") == "hint"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("height", [6, 10, 24])
+@pytest.mark.parametrize("shape", [None, (1, 17), (3, 3), (10, 13), (30, 60)])
+def test_a_screen_never_outgrows_its_terminal(height, shape):
+    picture = None if shape is None else Picture(((Cell("X"),) * shape[1],) * shape[0], "caption " * 40)
+    console = terminal(80, height)
+    view = View(
+        "a name " * 30,
+        "facts " * 20,
+        "subtitle " * 30,
+        picture,
+        [Text("word " * 40) for _ in range(50)],
+        name_columns([f"token{index}" for index in range(200)], 33, 7),
+        [Text("note " * 60) for _ in range(9)],
+    )
+    lines = Screen(console).compose(view, height - 1)
+    assert len(lines) <= height - 1
+    assert all(line.cell_len <= 80 for line in lines)
+    assert "a name" in lines[0].plain
+    Screen(console).draw(view)
+    assert console.file.getvalue().count("\n") == len(lines)  # type: ignore[attr-defined]
+
+
+def test_small_boards_have_lines_and_large_ones_touch_and_too_large_ones_are_left_out():
+    board = Picture(((Cell("X"), Cell("O")), (Cell(), Cell("X"))), "O to move")
+    lines = picture_lines(board, 78, 20)
+    assert lines is not None and [line.plain for line in lines] == [
+        "┌─────┬─────┐",
+        "│  X  │  O  │",
+        "├─────┼─────┤",
+        "│     │  X  │",
+        "└─────┴─────┘",
+    ]
+    track = Picture(((Cell("●"),) * 17,))
+    assert [line.plain for line in picture_lines(track, 78, 20) or []] == [" ● " * 17]
+    assert [line.plain for line in picture_lines(track, 40, 20) or []] == ["● " * 17]
+    assert picture_lines(track, 10, 20) is None
+    assert picture_lines(Picture(((Cell(),),) * 30), 78, 20) is None
+
+
+def test_without_colour_dark_fields_are_still_seen():
+    maze = Picture(((Cell(fill="#222222"), Cell(), Cell("A")),) * 7)
+    lines = picture_lines(maze, 78, 20, colour=False)
+    assert lines is not None and lines[0].plain == "### ·  A "
+
+
+def test_a_terminal_is_cleared_for_every_screen_and_waits_between_episodes():
+    console = terminal()
+    returns, text = run(make_task("TokenBandit"), ["#0", "", "#1"], console=console, episodes=2)
+    assert len(returns) == 2 and text.count("\x1b[2J") == 4
+    assert "Enter: the next episode" in text

@@ -1,0 +1,100 @@
+"""What an episode is worth: random and optimal return, and the exact values of what can be said next."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+
+from ..envs.errors import TokenGymError
+from ..envs.exact import Solution, solve
+from ..envs.finite import FiniteTask
+from ..envs.scores import suite_scores
+from ..envs.task import Task
+from .episode import Episode
+from .evaluation import References
+from .statistics import normalised_score
+
+MOST_NODES = 400_000
+"""The most information states that are solved while a person waits: some seconds."""
+
+
+class Guide:
+    """Knows a task's scores, and solves it where that takes seconds, at the first question that needs it.
+
+    Args:
+        task: The task.
+        max_nodes: The most information states to solve; more count as not solvable.
+    """
+
+    def __init__(self, task: Task, max_nodes: int = MOST_NODES) -> None:
+        self.task = task
+        self.max_nodes = max_nodes
+        self._followed: list[int] | None = None
+
+    @cached_property
+    def solution(self) -> Solution | None:
+        """The exact solution, or None where there is none within reach."""
+        if not self.task.finite:
+            return None
+        try:
+            return solve(cast(FiniteTask, self.task), max_nodes=self.max_nodes)
+        except TokenGymError:
+            return None
+
+    @cached_property
+    def references(self) -> References | None:
+        """Random and optimal return: as the task declares them, as the suite lists them, or as solved; else None."""
+        random, optimal = self.task.random_return, self.task.optimal_return
+        listed = listed_references(self.task)
+        if (random is None or optimal is None) and listed is not None:
+            return listed
+        if (random is None or optimal is None) and self.solution is not None:
+            random, optimal = self.solution.random_return, self.solution.optimal_return
+        return None if random is None or optimal is None else References(random=random, optimal=optimal)
+
+    def score(self, total: float) -> float | None:
+        """Return the normalised score of a return: 0 is random play, 1 the optimum; None where it has no meaning."""
+        if self.references is None or self.references.optimal - self.references.random <= 1e-9:
+            return None
+        return normalised_score(total, self.references.random, self.references.optimal)
+
+    def q_values(self, episode: Episode) -> np.ndarray | None:
+        """Return the exact optimal Q of every token that can be said now, float64 (A,), or None where not solved.
+
+        The episode is followed from its beginning, so that in context "turn" the clock counts, too.
+        """
+        if self.solution is None or episode.ended:
+            return None
+        self._follow(episode)
+        return self._follower.gather(self.solution.optimal_q, np.zeros(1, np.intp))[0]
+
+    def _follow(self, episode: Episode) -> None:
+        """Bring the follower to where the episode is, from where it is or, after a step back, from the beginning."""
+        assert self.solution is not None
+        row, said = np.zeros(1, np.intp), episode.actions
+        if self._followed == said:
+            return
+        one_more = self._followed is not None and self._followed == said[:-1]
+        if one_more:
+            self._follower.follow(row, np.array(said[-1:]), episode.tokens, episode.lengths)
+        else:
+            self._follower = self.solution.follower(1)
+            again = episode.replay()
+            self._follower.begin(row, again.tokens, again.lengths)
+            for token in said:
+                again.say(token)
+                self._follower.follow(row, np.array([token]), again.tokens, again.lengths)
+        self._followed = list(said)
+
+
+def listed_references(task: Task) -> References | None:
+    """Return what the suite lists for a registered environment with its defaults, or None for any other task."""
+    spec = task.spec
+    if spec is None or spec["kwargs"]:
+        return None
+    listed = suite_scores().get(spec["id"].removeprefix("tokengym/").removesuffix("-v0"))
+    if listed is None or listed.random is None or listed.optimal is None:
+        return None
+    return References(random=listed.random, optimal=listed.optimal)
