@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
+import inspect
 import json
 from typing import Any
 
@@ -159,8 +160,10 @@ def summary_in_source(module: str, wanted: str) -> str:
 
 
 def _summary(entry: Entry) -> str:
-    module, _, wanted = entry.task.partition(":")
-    return summary_in_source(f"tokengym.envs.tasks.{module}", wanted)
+    if isinstance(entry.task, str) and entry.registered_by is None:
+        module, _, wanted = entry.task.partition(":")
+        return summary_in_source(f"tokengym.envs.tasks.{module}", wanted)
+    return (inspect.getdoc(entry.load()) or "").split("\n")[0]
 
 
 def _numbers(known: SuiteScores | None) -> list[str]:

@@ -101,7 +101,7 @@ def test_a_report_of_an_unfinished_study_names_what_is_missing(tmp_path, monkeyp
         (["compare", "none.yaml"], "cannot read study 'none.yaml'"),
         (["report", "none.yaml"], "cannot read study 'none.yaml'"),
         (["train", "pppo", "Copy"], "unknown algorithm 'pppo': did you mean 'ppo' or"),
-        (["train", "ppo", "Coppy"], "unknown environment 'Coppy': did you mean 'Copy'?"),
+        (["train", "ppo", "Coppy"], "unknown environment 'Coppy': did you mean 'Copy'"),
         (["train", "ppo", "Copy", "--kwargs", "lenght=3"], "lenght"),
         (["train", "ppo", "Copy", "--learning-rate", "-1"], "learning_rate is -1.0"),
         (["train", "ppo", "Copy", "--agent", "gpt2-tyni"], "gpt2-tyni"),

@@ -64,6 +64,12 @@ def test_what_is_not_installed_is_listed_with_the_command_that_installs_it(monke
     assert entry["missing"] == ["a_module_nobody_has"] and entry["install"] == "pip install 'tokengym[far]'"
 
 
+def test_a_task_of_ones_own_is_listed_with_what_it_says_of_itself(monkeypatch):
+    own = Entry(type(make_task("Lattice")), registered_by="mine")
+    monkeypatch.setitem(FAMILIES, "custom", {"Own": own})
+    assert "Bring a point to the origin" in printed(width=120, family="custom")
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_fits_the_terminal(width):
     assert all(len(line) <= width for line in printed(width, variants=True).splitlines() if "█" not in line)
