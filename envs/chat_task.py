@@ -83,7 +83,7 @@ class ChatTask(TextTask):
             return piece.ids[piece.end_place + 1 :]
         if self.stop:
             text = self.decode([turn])[0]
-            cut = self._cut(text)
+            cut = self.codec.cut(text)
             if cut is not None and piece.text.startswith(text[len(cut) :]):
                 # The agent's stop string is the beginning of what the template would put here.
                 return self.encode(piece.text[len(text) - len(cut) :])

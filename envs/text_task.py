@@ -5,7 +5,8 @@ The author of a `TextTask` never sees a token: `begin` gives a prompt, `respond`
 
 - ids that were sampled are kept as they are; text is decoded from them, never encoded back into them;
 - a turn ends where its *decoded text* contains a stop string, since a tokenizer may merge a newline with other text;
-- what may be said next follows from the encodings of the legal strings.
+- what may be said next follows from the encodings of the legal strings, and saying one is heard as that very string
+  even where the tokenizer respells it (`text_codec`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +23,9 @@ import numpy.typing as npt
 from .errors import TokenGymError, positive_int
 from .random import CounterRandom
 from .task import Outcome, Reply, Rows, State, Task
+from .text_codec import TextCodec
 from .tokenizers import build_tokenizer
 from .vocabulary import Vocabulary
-
-_CACHE_LIMIT = 4096
-"""How many prompts, replies and sets of legal strings keep their encodings; past it the cache starts anew."""
 
 
 class TextReply(NamedTuple):
@@ -99,9 +99,6 @@ class TextTask(Task):
         if not all(isinstance(text, str) and text for text in self.stop):
             raise TokenGymError(f"stop={stop!r}: give non-empty strings")
         self.has_action_mask = type(self).legal is not TextTask.legal
-        self._may_stop = self._tokens_that_may_stop()
-        self._encodings: dict[str, list[int]] = {}
-        self._legal_next: dict[tuple[str, ...], dict[tuple[int, ...], npt.NDArray[np.intp]]] = {}
 
     # --- what an author writes
 
@@ -147,6 +144,10 @@ class TextTask(Task):
         """Gives the whole texts that the coming turn may consist of, or None for any (the default)."""
         return None
 
+    def expert_text(self, episode: Any) -> str | None:
+        """Gives a good text for the whole coming turn, or None where the task knows none (the default)."""
+        return None
+
     # --- what the engine calls
 
     def make_state(self, num_rows: int) -> State:
@@ -187,7 +188,7 @@ class TextTask(Task):
         if self._may_stop is not None:
             candidates = np.flatnonzero(self._may_stop[actions] & ~ended)
             texts = dict(zip(candidates.tolist(), self._texts(state, rows, candidates), strict=True))
-            ended[[index for index, text in texts.items() if self._cut(text) is not None]] = True
+            ended[[index for index, text in texts.items() if self.codec.cut(text) is not None]] = True
         where = np.flatnonzero(ended)
         rewards, terminated = np.zeros(m), np.zeros(m, np.bool_)
         if not len(where):
@@ -195,13 +196,12 @@ class TextTask(Task):
 
         unread = np.array([index for index in where.tolist() if index not in texts], np.intp)
         texts.update(zip(unread.tolist(), self._texts(state, rows, unread), strict=True))
-        completions = []
-        for index in where.tolist():
-            cut = self._cut(texts[index])
-            completions.append(texts[index] if cut is None else cut)
         ending = rows[where]
-        turns = self._ids(state, ending)
-        answers = self.respond_all(list(state["episode"][ending]), completions, turns)
+        episodes, turns = list(state["episode"][ending]), self._ids(state, ending)
+        completions = [
+            self._heard(*pair) for pair in zip(episodes, (texts[index] for index in where.tolist()), strict=True)
+        ]
+        answers = self.respond_all(episodes, completions, turns)
         answers = [self._check_answer(answer) for answer in answers]
         if len(answers) != len(where):
             raise TokenGymError(f"task {self.name}: respond_all gave {len(answers)} answers to {len(where)} turns")
@@ -234,8 +234,22 @@ class TextTask(Task):
                 mask[index] = True
             else:
                 # Off the legal texts, where only an agent that ignores masks gets, nothing is left but to end the turn.
-                mask[index, self._continuations(tuple(legal)).get(tuple(said), self.vocabulary.eos)] = True
+                mask[index, self.codec.legal(tuple(legal)).following.get(tuple(said), self.vocabulary.eos)] = True
         return mask
+
+    def expert(self, state: State, rows: Rows) -> npt.NDArray[np.integer] | None:
+        """Returns the next tokens of `expert_text`, shape (m,), or None where some row has none.
+
+        A turn that has begun otherwise is ended.
+        """
+        tokens = []
+        for episode, said in zip(state["episode"][rows], self._ids(state, rows), strict=True):
+            text = self.expert_text(episode)
+            if text is None:
+                return None
+            ids = self.codec.encode_turn(text)
+            tokens.append(ids[len(said)] if ids[: len(said)] == said and len(said) < len(ids) else self.vocabulary.eos)
+        return np.array(tokens, np.int64)
 
     def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
         """Returns an observation's text, without special tokens."""
@@ -245,23 +259,20 @@ class TextTask(Task):
 
     def encode(self, text: str) -> list[int]:
         """Gives the ids of a text of the task's, without special tokens."""
-        if not isinstance(text, str):
-            raise TokenGymError(f"task {self.name}: prompts, replies and legal moves are strings, got {text!r}")
-        ids = self._encodings.get(text)
-        if ids is None:
-            if len(self._encodings) >= _CACHE_LIMIT:
-                self._encodings.clear()
-            ids = self._encodings[text] = list(self.tokenizer.encode(text, add_special_tokens=False))
-        return ids
+        return self.codec.encode(text)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Gives the texts of several rows of ids, without special tokens."""
-        if not ids:
-            return []
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is not None:
-            return backend.decode_batch(ids, skip_special_tokens=True)
-        return [self.tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False) for row in ids]
+        return self.codec.decode(ids)
+
+    @cached_property
+    def codec(self) -> TextCodec:
+        """What encodes and decodes the task's texts; made at the first use, when the vocabulary is settled."""
+        return TextCodec(self.name, self.tokenizer, self.vocabulary, self.stop, self.max_turn_tokens)
+
+    @cached_property
+    def _may_stop(self) -> npt.NDArray[np.bool_] | None:
+        return self.codec.tokens_that_may_stop()
 
     def _prompt_ids(self, prompt: Any) -> list[int]:
         """Gives the ids of what `begin` says; a `ChatTask` puts its messages into a template."""
@@ -278,25 +289,12 @@ class TextTask(Task):
     def _texts(self, state: State, rows: Rows, indices: npt.NDArray[np.intp]) -> list[str]:
         return self.decode(self._ids(state, rows[indices])) if len(indices) else []
 
-    def _cut(self, text: str) -> str | None:
-        """Gives the text before the first stop string, or None where there is no stop string."""
-        places = [place for stop in self.stop if (place := text.find(stop)) >= 0]
-        return text[: min(places)] if places else None
-
-    def _tokens_that_may_stop(self) -> npt.NDArray[np.bool_] | None:
-        """Gives which tokens can complete a stop string, bool (A,): only after these is a turn decoded.
-
-        The last character of a stop string comes from the token said last. A token whose own text shares no character
-        with the stop strings is therefore safe, unless it is part of a character (shown as U+FFFD) or the tokenizer
-        puts spaces between tokens and a stop string has one.
-        """
-        if not self.stop:
-            return None
-        characters = set("".join(self.stop)) | {"\ufffd"}
-        size = self.vocabulary.num_actions
-        if any(character.isspace() and character != "\n" for character in characters):
-            return np.ones(size, np.bool_)
-        return np.array([not characters.isdisjoint(text) for text in self.decode([[index] for index in range(size)])])
+    def _heard(self, episode: Any, text: str) -> str:
+        """Gives what the author hears of a turn's decoded text: up to the stop string, a legal text as it was spelt."""
+        cut = self.codec.cut(text)
+        text = text if cut is None else cut
+        legal = self.legal(episode) if self.has_action_mask else None
+        return text if legal is None else self.codec.legal(tuple(legal)).heard.get(text, text)
 
     def _reply(self, ids: list[list[int]]) -> Reply:
         counts = np.array([len(row) for row in ids], np.int64)
@@ -314,31 +312,3 @@ class TextTask(Task):
         if not number or not math.isfinite(answer.reward):
             raise TokenGymError(f"task {self.name}: respond gave the reward {answer.reward!r}: give a finite number")
         return answer
-
-    def _continuations(self, legal: tuple[str, ...]) -> dict[tuple[int, ...], npt.NDArray[np.intp]]:
-        """Gives, for every beginning of a legal text's ids, the ids that may come next."""
-        known = self._legal_next.get(legal)
-        if known is not None:
-            return known
-        if not legal:
-            raise TokenGymError(f"task {self.name}: legal gave no text: end the episode, or return None to allow all")
-        following: dict[tuple[int, ...], set[int]] = {}
-        for text in legal:
-            ids = tuple(self.encode(text))
-            if not ids or len(ids) > self.max_turn_tokens:
-                raise TokenGymError(
-                    f"task {self.name}: the legal text {text!r} has {len(ids)} tokens, but a turn has 1 … "
-                    f"{self.max_turn_tokens}: raise max_turn_tokens"
-                )
-            cut = self._cut(text)
-            if cut is not None and not any(text == cut + stop for stop in self.stop):
-                raise TokenGymError(f"task {self.name}: the legal text {text!r} goes on after a stop string")
-            for length, token in enumerate(ids):
-                following.setdefault(ids[:length], set()).add(token)
-            if cut is None and self.vocabulary.eos is not None:
-                following.setdefault(ids, set()).add(self.vocabulary.eos)
-        if len(self._legal_next) >= _CACHE_LIMIT:
-            self._legal_next.clear()
-        made = {prefix: np.array(sorted(tokens), np.intp) for prefix, tokens in following.items()}
-        self._legal_next[legal] = made
-        return made

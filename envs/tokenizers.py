@@ -64,6 +64,11 @@ def build_tokenizer(spec: Any) -> Any:
         return _train(key)
     if all(hasattr(spec, name) for name in ("encode", "decode", "eos_token_id")):
         return spec
+    if type(spec).__module__ == "tokenizers":
+        raise TokenGymError(
+            "A bare tokenizer of the package tokenizers does not say which of its tokens are special: wrap it, "
+            'transformers.PreTrainedTokenizerFast(tokenizer_object=..., eos_token="...", pad_token="...").'
+        )
     raise TokenGymError(
         f"Expected a tokenizer folder, a mapping such as {{'kind': 'words'}} or a tokenizer object, "
         f"got {type(spec).__name__}: {spec!r}."

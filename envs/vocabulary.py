@@ -106,13 +106,14 @@ class Vocabulary:
         """Builds the vocabulary of a `transformers` tokenizer: every id, added tokens included, can be said.
 
         Args:
-            tokenizer: A `transformers` tokenizer with an end-of-sequence token. Where it has no beginning-of-sequence
-                or padding token, the end token takes that place.
+            tokenizer: A `transformers` tokenizer with an end-of-sequence token, or like BERT's with a separator and a
+                class token in place of end and beginning. Where it has no token for the beginning or for padding, the
+                end token takes that place.
 
         Raises:
-            TokenGymError: If the tokenizer has no end-of-sequence token.
+            TokenGymError: If the tokenizer has no end-of-sequence token and no separator.
         """
-        eos = getattr(tokenizer, "eos_token_id", None)
+        eos = _first_id(tokenizer, "eos_token_id", "sep_token_id")
         if eos is None:
             raise TokenGymError(
                 f"the tokenizer {type(tokenizer).__name__} has no end-of-sequence token (eos_token is None): "
@@ -120,13 +121,19 @@ class Vocabulary:
             )
         by_id = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
         size = max(by_id) + 1  # ids may have holes, which models nevertheless give a logit
-        bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else eos
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else eos
+        bos = _first_id(tokenizer, "bos_token_id", "cls_token_id")
+        pad = _first_id(tokenizer, "pad_token_id")
         return cls(
             tokens=tuple(by_id.get(token_id, f"<unused {token_id}>") for token_id in range(size)),
             num_actions=size,
-            bos=bos,
-            pad=pad,
+            bos=eos if bos is None else bos,
+            pad=eos if pad is None else pad,
             eos=eos,
             separator="",
         )
+
+
+def _first_id(tokenizer: Any, *attributes: str) -> int | None:
+    """Returns the first of the tokenizer's special ids that is set."""
+    ids = (getattr(tokenizer, attribute, None) for attribute in attributes)
+    return next((token_id for token_id in ids if token_id is not None), None)

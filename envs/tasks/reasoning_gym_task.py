@@ -125,6 +125,11 @@ class ReasoningGym(TextTask):
         """Lets the data set score the answer."""
         return None, self._score(completion.strip(), self.entries[episode]), True
 
+    def expert_text(self, episode: int) -> str | None:
+        """Gives the data set's own answer, where it knows one that fits into a completion."""
+        answer = self.entries[episode]["answer"]
+        return answer if isinstance(answer, str) and 0 < len(self.encode(answer)) <= self.max_turn_tokens else None
+
     def _score(self, answer: str, entry: Mapping[str, Any]) -> float:
         try:
             return float(self.dataset.score_answer(answer, entry))

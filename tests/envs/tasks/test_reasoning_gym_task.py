@@ -110,6 +110,20 @@ def test_any_data_set_runs_under_any_tokenizer(name, kind):
 
 
 @needs_package
+def test_the_expert_says_the_data_set_s_own_answer():
+    engine = Engine(ReasoningGym(), 20)
+    engine.reset(None, np.arange(20))
+    total = np.zeros(20)
+    while not engine.over.all():
+        rows = np.flatnonzero(~engine.over)
+        total[rows] += engine.step(rows, engine.expert(rows)).rewards
+    assert total.tolist() == [1.0] * 20
+    without_answers = Engine(ReasoningGym("graph_color", size=3), 1)
+    without_answers.reset(None, [0])
+    assert without_answers.expert() is None
+
+
+@needs_package
 def test_an_answer_that_a_scorer_cannot_read_gets_nothing():
     task = ReasoningGym("prime_factorization", size=5)
     with pytest.raises(ValueError):
