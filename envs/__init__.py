@@ -13,6 +13,7 @@ from .random import CounterRandom, derive_start
 from .registration import list_ids, make_task, register_task
 from .rewards import RewardFunction, build_reward
 from .task import Outcome, Reply, Task, TokenTask, TurnResult
+from .tasks.two_player import TwoPlayerTask, exploitability
 from .text_task import TextReply, TextTask
 from .tokenizers import build_tokenizer
 from .transforms import PotentialShaping, TimeLimit
@@ -51,11 +52,13 @@ __all__ = [
     "TooManyNodesError",
     "Transition",
     "TurnResult",
+    "TwoPlayerTask",
     "Vocabulary",
     "build_reward",
     "build_tokenizer",
     "derive_start",
     "evaluate_policy",
+    "exploitability",
     "list_ids",
     "make_task",
     "optimal_policy",

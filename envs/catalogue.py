@@ -164,6 +164,16 @@ GAMES = {
     "Haggle": Entry("haggle:Haggle", reward_threshold=5.6),
     "Haggle-patient": Entry("haggle:Haggle", {"discount": 1.0}, variant_of="Haggle"),
     "HaggleChat": Entry("haggle_chat:HaggleChat", reward_threshold=5.4),
+    "TicTacToe": Entry("tictactoe:TicTacToe", reward_threshold=0.9),
+    "TicTacToe-optimal": Entry("tictactoe:TicTacToe", {"opponent": "optimal"}, -0.05, variant_of="TicTacToe"),
+    "TicTacToe-second": Entry("tictactoe:TicTacToe", {"side": "second"}, 0.8, variant_of="TicTacToe"),
+    "TicTacToe-both": Entry("tictactoe:TicTacToe", {"side": "both"}, 0.85, variant_of="TicTacToe"),
+    "Nim": Entry("nim:Nim", reward_threshold=0.9),
+    "Nim-optimal": Entry("nim:Nim", {"opponent": "optimal"}, 0.9, variant_of="Nim"),
+    "Nim-second": Entry("nim:Nim", {"side": "second"}, 0.9, variant_of="Nim"),
+    "Nim-both": Entry("nim:Nim", {"side": "both"}, 0.9, variant_of="Nim"),
+    "Maze": Entry("maze:Maze", reward_threshold=-7.0),
+    "Maze-partial": Entry("maze:Maze", {"observed": "partial"}, -9.0, variant_of="Maze"),
 }
 
 CONTROL = {

@@ -145,6 +145,15 @@ class FiniteTask(Task):
 
         return compile_task(self)
 
+    def recompile(self) -> None:
+        """Forgets the arrays: they are compiled anew at the next use. For a task whose transitions have changed.
+
+        To be called between episodes, since states may be numbered anew. The sizes of the observations and of the
+        episodes stay what they were, because engines have made room for them.
+        """
+        for name in ("arrays", "_tables", "_expert_actions", "reward_range", "deterministic", "has_action_mask"):
+            vars(self).pop(name, None)
+
     @cached_property
     def max_turn_tokens(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The length of every turn."""
@@ -315,12 +324,8 @@ class _Tables:
     def of(cls, arrays: FiniteArrays) -> _Tables:
         cumulative = None
         if arrays.outcomes > 1:
-            cumulative = arrays.probability.cumsum(axis=2).reshape(-1, arrays.outcomes)
-            # Outcomes of probability 0 stand last and must never be drawn.
-            last = (arrays.probability.reshape(cumulative.shape) > 0).sum(axis=1) - 1
-            cumulative[np.arange(arrays.outcomes) >= last[:, None]] = 2.0
-        initial_cumulative = arrays.initial_probability.cumsum()
-        initial_cumulative[-1] = 2.0
+            cumulative = _thresholds(arrays.probability.reshape(-1, arrays.outcomes))
+        initial_cumulative = _thresholds(arrays.initial_probability[None])[0]
         legal = None
         if arrays.legal is not None:
             legal = np.concatenate([arrays.legal, np.ones((1, arrays.num_actions), np.bool_)])
@@ -338,3 +343,15 @@ class _Tables:
             initial_cumulative=initial_cumulative,
             legal=legal,
         )
+
+
+def _thresholds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns, for rows of probabilities (m, K), what a uniform draw must reach to pass each outcome, (m, K).
+
+    An outcome of probability 0 is passed by whatever reaches it, and nothing passes the last one of a row that has any:
+    so rounding never draws what cannot happen.
+    """
+    cumulative = probability.cumsum(axis=1)
+    last = probability.shape[1] - 1 - (probability[:, ::-1] > 0).argmax(axis=1)
+    cumulative[np.arange(probability.shape[1]) >= last[:, None]] = 2.0
+    return cumulative

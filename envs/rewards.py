@@ -15,11 +15,11 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .entry_points import call_entry_point, load_entry_point
 from .errors import TokenGymError, unknown_name
 from .reward_rules import ExactMatch, Keyword, Length, Regex, RepetitionPenalty
 from .reward_scorer import Scorer, name_of, reward_range
@@ -127,10 +127,10 @@ def build_reward(spec: Any) -> Callable[..., Any]:
             raise TokenGymError(f"The reward function {name_of(spec)!r} is a coroutine; give a plain function.")
         return spec
     if isinstance(spec, str):
-        return _load(spec) if ":" in spec else build_reward({"name": spec})
+        return load_entry_point("reward", spec) if ":" in spec else build_reward({"name": spec})
     if isinstance(spec, Mapping):
         if "entry_point" in spec:
-            return _build_entry_point(spec)
+            return call_entry_point("reward", spec)
         return _build_rule(spec)
     if isinstance(spec, (list, tuple)):
         return WeightedSum(tuple((1.0, build_reward(term)) for term in spec))
@@ -171,41 +171,3 @@ def _term(term: Any) -> tuple[float, Callable[..., Any]]:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
         raise TokenGymError(f"A weight of a weighted_sum must be a finite number, got {weight!r}.")
     return float(weight), build_reward(function)
-
-
-def _build_entry_point(spec: Mapping[str, Any]) -> Callable[..., Any]:
-    for key in spec:
-        if key not in ("entry_point", "kwargs"):
-            raise unknown_name("key of a reward entry point", key, ("entry_point", "kwargs"))
-    target = _load(spec["entry_point"])
-    if "kwargs" not in spec:
-        return target
-    try:
-        function = target(**spec["kwargs"])
-    except Exception as error:
-        raise TokenGymError(
-            f"The reward entry point {spec['entry_point']!r} called with {spec['kwargs']!r} raised "
-            f"{type(error).__name__}: {error}; give it the keyword arguments that it takes."
-        ) from error
-    if not callable(function):
-        raise TokenGymError(
-            f"The reward entry point {spec['entry_point']!r}, called with its kwargs, must give a reward function, "
-            f"got {type(function).__name__}."
-        )
-    return function
-
-
-def _load(entry_point: Any) -> Callable[..., Any]:
-    module, _, attribute = str(entry_point).partition(":")
-    try:
-        target: Any = import_module(module)
-        for part in attribute.split("."):
-            target = getattr(target, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TokenGymError(
-            f"The reward entry point {entry_point!r} cannot be loaded: {error}. Expected 'module:callable', "
-            f"importable from here."
-        ) from error
-    if not callable(target):
-        raise TokenGymError(f"The reward entry point {entry_point!r} is a {type(target).__name__}, not a callable.")
-    return target
