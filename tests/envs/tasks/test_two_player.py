@@ -89,12 +89,12 @@ def test_perfect_play_cannot_be_exploited_and_random_play_can(game):
 def test_a_best_response_wins_what_exploitability_says_and_is_found_from_what_it_sees():
     policy = drawn_policy(4, zeros=0)  # what it never does, its best response never sees
     game = TicTacToe(policy)
-    best = solve(game).policy("optimal")
+    best = solve(game, masked=True).policy("optimal")
     evaluation = evaluate_policy(game, best)
     assert evaluation.expected_return == pytest.approx(solve(game).optimal_return, abs=1e-12)
     # Its value, from the other side, is what the policy gets against it: it plays as an opponent, too.
     turned = TicTacToe(best, "second")
-    own = evaluate_policy(turned, policy, masked=True).expected_return
+    own = evaluate_policy(turned, lambda *seen: ask_opponent(policy, *seen), masked=True).expected_return
     assert own == pytest.approx(-evaluation.expected_return, abs=1e-12)
 
 
