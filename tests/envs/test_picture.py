@@ -6,13 +6,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from sample_tasks import Echo, shared_task
+from sample_tasks import Echo
+from suite import INSTALLED, shared_task
 
-from tokengym.envs import TASKS, Engine, TokenEnv, TokenGymError, TokenVectorEnv, make_task
+from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, make_task
 from tokengym.envs.drawing import draw_text, fit
 from tokengym.envs.picture import Cell, Picture
 
-INSTALLED = [name for name, entry in TASKS.items() if not entry.missing]
 RED, BLUE = Cell("", "#ff0000"), Cell("", "#0000ff")
 
 
