@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install compare test bench lint format clean
+.PHONY: help install compare test bench pages lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make compare   run experiments/studies/first.yaml and write its report (under 15 minutes)"
 	@echo "make test      lint, types and tests (under 10 minutes)"
 	@echo "make bench     speed ratios against the peers, into results/"
+	@echo "make pages     solve the suite anew; write its scores, pictures and pages"
 	@echo "make lint      ruff and pyright only"
 	@echo "make format    let ruff rewrite what it can"
 	@echo "make install   only build .venv"
@@ -30,7 +31,7 @@ compare: $(STAMP)
 	$(BIN)/tokengym compare experiments/studies/first.yaml
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,6 +45,9 @@ format: $(STAMP)
 bench: export OMP_NUM_THREADS = 1
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run
+
+pages: $(STAMP)
+	$(BIN)/python -m tokengym.experiments.suite_pages
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -12,12 +12,13 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from tokengym.envs import Engine, Task, TokenEnv, TokenVectorEnv, derive_start, make_task
+from tokengym.envs import Task, TokenEnv, TokenVectorEnv, make_task
 
 from .handwritten import HandwrittenLattice
 from .measure import Comparison, rate
+from .suite import ROWS, SEED, engine_step
 
-TASK, ROWS, SEED = "Lattice", 64, 0
+TASK = "Lattice"
 BATCHES, PEER_BATCHES = 1000, 60
 """Batches of steps in one run, of ours and of the peer: long enough for the clock, short enough to alternate often."""
 
@@ -62,19 +63,12 @@ def synchronous(make: Callable[[], gymnasium.Env]) -> SyncVectorEnv:
 
 
 def drive(task: Task, actions: np.ndarray) -> Callable[[], int]:
-    """Step the engine as a learner does: nothing is copied, and rows whose episode is over take their next start."""
-    rows = actions.shape[1]
-    engine = Engine(task, rows)
-    seeds, episodes = np.arange(SEED, SEED + rows), np.zeros(rows, np.int64)
-    engine.reset(None, derive_start(seeds, episodes))
+    """Step the engine as a learner does."""
+    step = engine_step(task)
 
     def work() -> int:
         for batch in actions:
-            result = engine.step(None, batch)
-            over = np.flatnonzero(result.terminated | result.truncated)
-            if len(over):
-                episodes[over] += 1
-                engine.reset(over, derive_start(seeds[over], episodes[over]))
+            step(batch)
         return actions.size
 
     return work

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from . import measure
 
-PARTS = ("engine", "decoding", "memory", "training")
+PARTS = ("engine", "suite", "decoding", "memory", "training")
 RESULTS = Path("results")
 
 

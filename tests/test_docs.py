@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ROOT / "docs" / "README.md"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+WRITTEN = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
+# The parts by hand of generated pages are read there, and their links lead on from there.
+PARTS = ROOT / "docs" / "environments" / "intro"
+PAGES = sorted(page for page in WRITTEN if page.parent != PARTS)
 
 
 def links(page: Path) -> list[str]:
@@ -26,7 +29,7 @@ def test_links_lead_to_files(page: Path):
 
 def test_the_index_of_the_documentation_names_every_page():
     named = {(INDEX.parent / target).resolve() for target in links(INDEX)}
-    pages = {page.resolve() for page in INDEX.parent.rglob("*.md")} - {INDEX}
+    pages = {page.resolve() for page in PAGES if INDEX.parent in page.parents} - {INDEX}
     assert not sorted(page.relative_to(ROOT).as_posix() for page in pages - named)
 
 

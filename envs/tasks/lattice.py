@@ -58,6 +58,8 @@ class Lattice(FiniteTask):
 
     name = "Lattice"
     family = "control"
+    isolates = "control from quantised states"
+    mirrors = "linear-quadratic regulators, RT-2"
     context = "turn"
     isolates = "control, dense rewards"
     mirrors = "linear-quadratic regulator"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
+import pytest
 
 from tokengym.envs import (
     TASKS,
@@ -102,8 +103,13 @@ SAMPLES = {
     "echo-cut": lambda: Echo(max_length=12),
 }
 
-INSTALLED = [f"tokengym/{name}-v0" for name, entry in TASKS.items() if not entry.missing]
+INSTALLED = [name for name, entry in TASKS.items() if not entry.missing]
 MAKERS = {**SAMPLES, **{name: (lambda name=name: make_task(name)) for name in INSTALLED}}
+
+
+def each(names: Iterable[str]) -> list:
+    """Parameters for names of tasks: where tests run in several processes, those of one task stay together."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
 
 
 @cache

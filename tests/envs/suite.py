@@ -1,27 +1,14 @@
-"""The suite as the tests see it: every installed id, solved once, and episodes played in big batches."""
+"""The suite as the tests see it: which of its tasks are finite, and episodes played in big batches."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
-import pytest
+from sample_tasks import INSTALLED
 
-from tokengym.envs import TASKS, Engine, FiniteTask, Task, derive_start, make_task
+from tokengym.envs import TASKS, Engine, FiniteTask, Task, derive_start
 from tokengym.envs.exact import Solution
 
-INSTALLED = [name for name, entry in TASKS.items() if not entry.missing]
 FINITE = [name for name in INSTALLED if issubclass(TASKS[name].load(), FiniteTask)]
-
-
-def each(names):
-    """Parameters for the names of environments, kept in one process each where tests run in several."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
-
-
-@cache
-def shared_task(name: str) -> Task:
-    """A registered task, made and compiled once a process: tasks hold no episodes."""
-    return make_task(name)
 
 
 def play(

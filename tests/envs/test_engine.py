@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from sample_tasks import MAKERS, Echo, Weather, shared_task
+from sample_tasks import MAKERS, Echo, Weather, each, shared_task
 
 from tokengym.envs import Engine, TokenGymError, derive_start
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=each(MAKERS))
 def task(request):
     return shared_task(request.param)
 

@@ -1,5 +1,6 @@
 """Both Gymnasium faces: compliance, and the engine's very trajectories."""
 
+import json
 import warnings
 
 import gymnasium
@@ -8,12 +9,27 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from sample_tasks import INSTALLED, MAKERS, Echo, Weather, shared_task
+from sample_tasks import INSTALLED, MAKERS, Echo, Weather, each, shared_task
 
-from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, derive_start, make_task
+from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, derive_start, make_task, registration
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=each(INSTALLED))
+def env_id(request, monkeypatch):
+    """An id whose environments share one compiled task: what is tested here are the faces."""
+    make, made = registration.make_task, {}
+
+    def shared(name, **arguments):
+        key = json.dumps(arguments, sort_keys=True)
+        if key not in made:
+            made[key] = make(name, **arguments) if arguments else shared_task(name)
+        return made[key]
+
+    monkeypatch.setattr(registration, "make_task", shared)
+    return f"tokengym/{request.param}-v0"
+
+
+@pytest.fixture(params=each(MAKERS))
 def task(request):
     return shared_task(request.param)
 
@@ -22,7 +38,6 @@ def same(left, right):
     return data_equivalence(left, right, exact=True)
 
 
-@pytest.mark.parametrize("env_id", INSTALLED)
 @pytest.mark.parametrize("arguments", [{}, {"action_masks": True, "render_mode": "ansi"}], ids=["plain", "masks"])
 def test_every_environment_passes_the_checker_of_gymnasium(env_id, arguments):
     with warnings.catch_warnings():
@@ -30,7 +45,6 @@ def test_every_environment_passes_the_checker_of_gymnasium(env_id, arguments):
         check_env(gymnasium.make(env_id, **arguments).unwrapped)
 
 
-@pytest.mark.parametrize("env_id", INSTALLED)
 def test_a_specification_survives_json(env_id):
     given = {"action_masks": True, "transforms": [{"name": "time_limit", "max_tokens": 5}]}
     env = gymnasium.make(env_id, max_episode_steps=3, **given)
@@ -42,7 +56,6 @@ def test_a_specification_survives_json(env_id):
     assert same(again.step(action), env.step(action))
 
 
-@pytest.mark.parametrize("env_id", INSTALLED)
 @pytest.mark.parametrize("mode", [None, "sync"])
 def test_make_vec_makes_a_batch(env_id, mode):
     envs = gymnasium.make_vec(env_id, num_envs=3, vectorization_mode=mode, max_episode_steps=2)
