@@ -192,7 +192,7 @@ class _Table:
                 Text(f"up to {self.task.max_turn_tokens} tokens of {vocabulary.num_actions}", "dim"),
             ]
         count = f"{len(legal)} of {vocabulary.num_actions}" if masked else f"{len(legal)}"
-        each = "" if self.task.max_turn_tokens == 1 else f", up to {self.task.max_turn_tokens} a turn"
+        each = "" if self.task.max_turn_tokens == 1 else f", {self.task.max_turn_tokens} a turn"
         return [Text(f"you can say {count}{each}:", "dim"), *self._names(legal, _PANEL_LINES)]
 
     def _names(self, tokens: list[int], height: int) -> list[Text]:

@@ -272,7 +272,9 @@ def _beside(left: list[Text], right: list[Text], across: int) -> list[Text]:
     """Return two blocks of lines side by side, the second one from column `across` on."""
     lines = []
     for index in range(max(len(left), len(right))):
-        line = left[index].copy() if index < len(left) else Text()
+        line = Text()  # a line of its own: the style of the left one must not reach the right one
+        if index < len(left):
+            line.append_text(left[index])
         if index < len(right):
             line.append(" " * max(1, across - cell_len(line.plain)))
             line.append_text(right[index])

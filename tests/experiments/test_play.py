@@ -307,6 +307,15 @@ def test_small_boards_have_lines_and_large_ones_touch_and_too_large_ones_are_lef
     assert picture_lines(Picture(((Cell(),),) * 30), 78, 20) is None
 
 
+def test_a_caption_does_not_lend_its_style_to_what_stands_beside_it():
+    view = View("name", picture=Picture(((Cell(),) * 3,) * 3, "caption"), panel=[Text("panel")])
+    console = terminal()
+    (line,) = (line for line in Screen(console).compose(view, 12) if "panel" in line.plain)
+    assert not line.get_style_at_offset(console, line.plain.index("panel")).italic
+    (caption,) = (line for line in Screen(console).compose(view, 12) if "caption" in line.plain)
+    assert caption.get_style_at_offset(console, 0).italic
+
+
 def test_without_colour_dark_fields_are_still_seen():
     maze = Picture(((Cell(fill="#222222"), Cell(), Cell("A")),) * 7)
     lines = picture_lines(maze, 78, 20, colour=False)
