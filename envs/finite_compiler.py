@@ -49,9 +49,8 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
     for entry in initial:
         _find(index, states, entry.state)
     # One entry for each outcome of each (state, action), in the order of the states' discovery.
-    pairs: list[int] = []
-    ranks: list[int] = []
-    columns: list[tuple[int, float, float, float, int]] = []  # next state or -1, probability, reward, noise, reply
+    # Its columns: pair, rank among the pair's outcomes, next state or −1, probability, reward, noise, reply.
+    entries: list[tuple[int, int, int, float, float, float, int]] = []
     explored = 0
     while explored < len(states):
         if len(states) > task.max_states:
@@ -63,7 +62,9 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
             rank = 0
             total = 0.0
             for outcome in task.transitions(state, action):
-                probability, following, reward, shown, noise = Transition(*outcome)
+                # Authors may return plain tuples, with the defaults left out.
+                whole = outcome if type(outcome) is Transition else Transition(*outcome)
+                probability, following, reward, shown, noise = whole
                 if probability == 0:
                     continue
                 if not probability > 0:
@@ -71,9 +72,7 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
                 total += probability
                 after = -1 if following is None else _find(index, states, following)
                 said = reply_index(shown, state, action) if shown else 0
-                pairs.append(explored * num_actions + action)
-                ranks.append(rank)
-                columns.append((after, probability, reward, noise, said))
+                entries.append((explored * num_actions + action, rank, after, probability, reward, noise, said))
                 rank += 1
             if not abs(total - 1) <= _TOLERANCE:
                 outcomes = [outcome[0] for outcome in task.transitions(state, action)]
@@ -81,16 +80,17 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
         explored += 1
 
     num_states = len(states)
-    shape = (num_states * num_actions, max(ranks) + 1)
+    places = np.array([entry[0] for entry in entries]), np.array([entry[1] for entry in entries])
+    shape = (num_states * num_actions, int(places[1].max()) + 1)
 
     def scattered(column: int, fill: float, dtype: npt.DTypeLike) -> np.ndarray:
         array = np.full(shape, fill, dtype)
-        array[pairs, ranks] = [entry[column] for entry in columns]
+        array[places] = [entry[column] for entry in entries]
         return array.reshape(num_states, num_actions, -1)
 
-    following = scattered(0, -1, np.int32)
+    following = scattered(2, -1, np.int32)
     following[following < 0] = num_states
-    reward, noise = scattered(2, 0, np.float64), scattered(3, 0, np.float64)
+    reward, noise = scattered(4, 0, np.float64), scattered(5, 0, np.float64)
     if not np.isfinite(reward).all() or not np.isfinite(noise).all() or (noise < 0).any():
         raise TokenGymError(f"task {task.name}: rewards must be finite numbers, and noise finite and at least 0")
     initial_reply = np.array([reply_index(entry.shown) for entry in initial], np.int32)
@@ -100,10 +100,10 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
         reply_tokens[position, : len(tokens)] = tokens
     arrays = FiniteArrays(
         next=following,
-        probability=scattered(1, 0, np.float64),
+        probability=scattered(3, 0, np.float64),
         reward=reward,
         noise=noise,
-        reply=scattered(4, 0, np.int32),
+        reply=scattered(6, 0, np.int32),
         reply_tokens=reply_tokens,
         reply_counts=np.array([len(tokens) for tokens in replies], np.int32),
         initial_state=np.array([index[entry.state] for entry in initial], np.int32),
