@@ -6,8 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from sample_tasks import Echo
-from suite import INSTALLED, shared_task
+from sample_tasks import INSTALLED, Echo, shared_task
 
 from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, make_task
 from tokengym.envs.drawing import draw_text, fit
