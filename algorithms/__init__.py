@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .episodes import Episodes
     from .ppo import PPO
     from .sac import SAC
+    from .self_play import FrozenPolicy, SelfPlay
 
 __all__ = [
     "A2C",
@@ -27,9 +28,11 @@ __all__ = [
     "Callback",
     "DQN",
     "Episodes",
+    "FrozenPolicy",
     "PPO",
     "SAC",
     "SaveEvery",
+    "SelfPlay",
     "StopAfter",
     "load_algorithm",
 ]
@@ -40,9 +43,11 @@ _MODULES = {
     "Callback": "callbacks",
     "DQN": "dqn",
     "Episodes": "episodes",
+    "FrozenPolicy": "self_play",
     "PPO": "ppo",
     "SAC": "sac",
     "SaveEvery": "callbacks",
+    "SelfPlay": "self_play",
     "StopAfter": "callbacks",
 }
 

@@ -19,7 +19,7 @@ from ..agents.session import StepOutput
 from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .advantages import returns_to_go
-from .callbacks import Callback, as_callback
+from .callbacks import Callback, CallbackStates, as_callback, load_callback_states
 from .config import AlgorithmConfig
 from .doors import check_agent, check_seed, check_task, check_total, resolve_task
 from .episodes import Episodes, episode_metrics
@@ -101,6 +101,8 @@ class Algorithm(ABC, Generic[ConfigT]):
         self.num_episodes = 0
         self.num_updates = 0
         self.total_timesteps = 0
+        self.callbacks = Callback()
+        self.waiting_states: CallbackStates = {}
         self.setup()
 
     # Hooks -----------------------------------------------------------------------------------------------------------
@@ -275,7 +277,8 @@ class Algorithm(ABC, Generic[ConfigT]):
             DivergedError: a loss or gradient is not finite.
         """
         check_total(total_timesteps)
-        callbacks = as_callback(callback)
+        callbacks = self.callbacks = as_callback(callback)
+        load_callback_states(callbacks, self.waiting_states)
         self.total_timesteps = int(total_timesteps)
         with RunLogger(log_dir, self, progress_bar) as logger:
             callbacks.on_start(self)

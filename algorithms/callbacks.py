@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..envs.errors import TokenGymError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .base import Algorithm
     from .episodes import Episodes
 
@@ -30,6 +32,13 @@ class Callback:
 
     def on_end(self, algorithm: Algorithm) -> None:
         """Called once, after the last update or the stop."""
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return (named tensors, JSON-able data) that a checkpoint of the run must hold for this callback."""
+        return {}, {}
+
+    def load_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Take back what `state` returned; called before `on_start` where a loaded run goes on."""
 
 
 class CallbackList(Callback):
@@ -108,6 +117,39 @@ class SaveEvery(Callback):
         self.saved_at = algorithm.num_timesteps
         if self.keep is not None:
             checkpoint.prune(self.folder, self.keep)
+
+
+CallbackStates = dict[str, tuple[dict[str, Any], dict[str, Any]]]
+"""What `Callback.state` returned, by the callback's name; see `named_callbacks`."""
+
+
+def named_callbacks(callback: Callback) -> dict[str, Callback]:
+    """Return one callback, or those of a list, by the names of their classes; the second of a class is "Name 2"."""
+    named: dict[str, Callback] = {}
+    for one in _single(callback):
+        kind = type(one).__name__
+        same = sum(type(other).__name__ == kind for other in named.values())
+        named[f"{kind} {same + 1}" if same else kind] = one
+    return named
+
+
+def callback_states(callback: Callback) -> CallbackStates:
+    """Return the state of each callback that has any."""
+    states = {name: one.state() for name, one in named_callbacks(callback).items()}
+    return {name: state for name, state in states.items() if any(state)}
+
+
+def load_callback_states(callback: Callback, states: CallbackStates) -> None:
+    """Hand the states back to the callbacks of the same names, and take them out of ``states``."""
+    for name, one in named_callbacks(callback).items():
+        if name in states:
+            one.load_state(*states.pop(name))
+
+
+def _single(callback: Callback) -> list[Callback]:
+    if isinstance(callback, CallbackList):
+        return [one for part in callback.callbacks for one in _single(part)]
+    return [callback]
 
 
 def as_callback(callback: Callback | Iterable[Callback] | None) -> Callback:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..agents.agent import Agent
 from ..envs.errors import TokenGymError
 from ..envs.registration import make_task
+from .callbacks import callback_states
 from .kl import AgentReference
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def state_of(algorithm: Algorithm) -> tuple[dict[str, Tensor | np.ndarray], dict
     ):
         _put(tensors, part, part_tensors)
         data[part] = part_data
+    # What no callback has taken back yet is kept for the next who goes on.
+    states = {**algorithm.waiting_states, **callback_states(algorithm.callbacks)}
+    for name, (state_tensors, _) in states.items():
+        _put(tensors, f"callbacks/{name}", state_tensors)
+    if states:
+        data["callbacks"] = {name: state_data for name, (_, state_data) in states.items()}
     return tensors, data
 
 
@@ -88,23 +95,31 @@ def rebuild(
     reference = None
     if "reference" in data:
         reference = Agent.from_config(data["reference"], device=device)
-        reference.load_state_dict(_take(tensors, "reference"))
+        reference.load_state_dict(take(tensors, "reference"))
         reference = reference.clone_frozen()
-    agent = Agent.from_config(data["agent"], device=device)
-    agent.load_state_dict(_take(tensors, "agent"))
+    agent = load_agent(tensors, data, device)
     config = kind.Config().replace(**data["config"])
     algorithm = kind(env, agent, config, seed=data["seed"], device=device, reference=reference)
     algorithm.env_spec = data["env"]
     algorithm.agent.sampler.set_state(tensors["agent_sampler"])
     algorithm.generator.set_state(tensors["generator"])
-    _load_optimizer(algorithm.optimizer, _take(tensors, "optimizer"))
+    _load_optimizer(algorithm.optimizer, take(tensors, "optimizer"))
     for name in COUNTERS:
         setattr(algorithm, name, data["counters"][name])
     algorithm.return_scale.load_state(data["return_scale"])
     algorithm.kl_controller.coef = data["kl_coef"]
-    algorithm.collector.load_state(_take(tensors, "collector"), data["collector"])
-    algorithm.load_extra_state(_take(tensors, "extra"), data["extra"])
+    algorithm.collector.load_state(take(tensors, "collector"), data["collector"])
+    algorithm.load_extra_state(take(tensors, "extra"), data["extra"])
+    for name, state in data.get("callbacks", {}).items():
+        algorithm.waiting_states[name] = (take(tensors, f"callbacks/{name}"), state)
     return algorithm
+
+
+def load_agent(tensors: dict[str, Tensor], data: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
+    """Rebuild the agent alone from what `state_of` returned."""
+    agent = Agent.from_config(data["agent"], device=device)
+    agent.load_state_dict(take(tensors, "agent"))
+    return agent
 
 
 def check_kind(kind: Any, data: dict[str, Any]) -> None:
@@ -134,6 +149,7 @@ def _put(tensors: dict[str, Tensor | np.ndarray], prefix: str, part: dict[str, A
     tensors.update({f"{prefix}/{name}": value for name, value in part.items()})
 
 
-def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix/``, without it."""
     start = f"{prefix}/"
     return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
