@@ -182,6 +182,7 @@ def _face(task: Task, policy: FrozenPolicy) -> None:
     game.set_opponent(policy)
     layer: Any = task
     while layer is not game:
+        inner = layer.task
         if isinstance(layer, FiniteTask):
             layer.recompile()
-        layer = layer.task
+        layer = inner
