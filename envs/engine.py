@@ -115,7 +115,7 @@ class Engine:
             raise TokenGymError(f"{values.shape} starts for {len(where)} rows: give one for each row, or one for all")
         if not len(where):
             return
-        values = np.broadcast_to(values.astype(np.uint64), (len(where),))
+        values = values.astype(np.uint64, copy=False) if values.ndim else np.full(len(where), values, np.uint64)
         if order is not None:
             values = values[order]
         self.over[where] = True

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int
 
+_ONE = np.uint64(1)
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
@@ -58,12 +59,18 @@ def derive_start(seed: npt.ArrayLike, episode: npt.ArrayLike) -> int | npt.NDArr
         if seed < 0 or episode < 0:
             raise TokenGymError(f"seed={seed}, episode={episode}: both must be at least 0")
         return _mix_int((_mix_int((int(seed) + int(_GAMMA)) & _MASK) + (int(episode) + 1) * int(_GAMMA)) & _MASK)
-    seeds, episodes = np.broadcast_arrays(np.asarray(seed), np.asarray(episode))
+    seeds, episodes = np.asarray(seed), np.asarray(episode)
+    if seeds.shape != episodes.shape:
+        seeds, episodes = np.broadcast_arrays(seeds, episodes)
     for name, values in (("seed", seeds), ("episode", episodes)):
-        if values.dtype.kind not in "iu" or (values.dtype.kind == "i" and (values < 0).any()):
+        if values.dtype.kind not in "iu" or (values.dtype.kind == "i" and values.size and values.min() < 0):
             raise TokenGymError(f"{name}={values!r}: give integers of at least 0")
-    hashed = _mix(seeds.astype(np.uint64).ravel() + _GAMMA)
-    hashed += (episodes.astype(np.uint64).ravel() + np.uint64(1)) * _GAMMA
+    # Arrays of one axis also where numbers were given: hashing in place needs an array.
+    hashed = _mix(seeds.astype(np.uint64).reshape(-1) + _GAMMA)
+    counted = episodes.astype(np.uint64).reshape(-1)
+    counted += _ONE
+    counted *= _GAMMA
+    hashed += counted
     return _mix(hashed).reshape(seeds.shape)
 
 
