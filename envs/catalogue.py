@@ -40,6 +40,11 @@ class Entry:
         """The modules that it needs and that are not installed."""
         return tuple(module for module in self.modules if importlib.util.find_spec(module) is None)
 
+    @property
+    def install_command(self) -> str:
+        """The command that brings what is missing."""
+        return f"pip install 'tokengym[{self.extra}]'" if self.extra else f"pip install {' '.join(self.missing)}"
+
     def load(self) -> Any:
         """Imports the task's module and returns its class, or the function that makes it.
 

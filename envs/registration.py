@@ -40,8 +40,7 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
     short, entry = _find(name)
     if entry.missing:
         raise TokenGymError(
-            f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: "
-            f"pip install 'tokengym[{entry.extra}]'"
+            f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: {entry.install_command}"
         )
     maker = entry.load()
     check_arguments(f"environment {short!r}", maker, (), arguments)

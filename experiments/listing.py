@@ -78,7 +78,7 @@ def listing(families: dict[str, dict[str, Entry]]) -> list[dict[str, Any]]:
                     "reward_threshold": entry.reward_threshold,
                     "summary": _summary(entry),
                     "missing": list(entry.missing),
-                    "install": install_command(entry) if entry.missing else None,
+                    "install": entry.install_command if entry.missing else None,
                     **(dataclasses.asdict(known) if known is not None else {}),
                 }
             )
@@ -117,7 +117,7 @@ def environment_table(families: dict[str, dict[str, Entry]], variants: bool = Fa
                 continue
             indent = "    " if entry.variant_of is not None else "  "
             if entry.missing:
-                told = f"[yellow]{escape(install_command(entry))}[/]"
+                told = f"[yellow]{escape(entry.install_command)}[/]"
             elif entry.variant_of is not None:
                 told = "[dim]" + escape(", ".join(f"{key}={value}" for key, value in entry.kwargs.items())) + "[/]"
             else:
@@ -139,11 +139,6 @@ def algorithm_table(names: list[str]) -> Table:
 def env_id(name: str) -> str:
     """Return the id of a name, as Gymnasium knows it."""
     return f"tokengym/{name}-v0"
-
-
-def install_command(entry: Entry) -> str:
-    """Return the command that brings what an environment lacks."""
-    return f"pip install 'tokengym[{entry.extra}]'" if entry.extra else f"pip install {' '.join(entry.missing)}"
 
 
 def summary_in_source(module: str, wanted: str) -> str:

@@ -15,6 +15,7 @@ from ..picture import Picture
 from ..random import CounterRandom
 from ..task import Reply, Rows, State, TokenTask, TurnResult
 from ..vocabulary import Vocabulary
+from .guessing import blind_return
 from .wordle import draw_guesses
 
 MARKS = (".", "~", "+")
@@ -117,7 +118,7 @@ class Wordle(TokenTask):
         self.max_turn_tokens = self.word_length
         self.max_episode_tokens = self.num_guesses * self.word_length
         self.max_length = 1 + 2 * self.max_episode_tokens
-        self.random_return = -sum((1 - 26.0**-self.word_length) ** guess for guess in range(1, self.num_guesses + 1))
+        self.random_return = blind_return(26**self.word_length, self.num_guesses)
         self._letters = np.array([self.vocabulary.encode(word) for word in chosen], np.int8)  # (W, L)
         self._places = 3 ** np.arange(self.word_length)
         self._best: dict[bytes, int] = {}
@@ -125,8 +126,7 @@ class Wordle(TokenTask):
     @property
     def random_words_return(self) -> float:
         """Expected return of guessing words of the list uniformly at random, repeats allowed."""
-        missed = 1 - 1 / len(self.words)
-        return -sum(missed**guess for guess in range(1, self.num_guesses + 1))
+        return blind_return(len(self.words), self.num_guesses)
 
     def make_state(self, num_rows: int) -> State:
         """Returns the secrets' numbers, and the guesses made with their marks, each set of marks as one number."""

@@ -14,6 +14,7 @@ from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..picture import Cell, Picture
 from ..vocabulary import Vocabulary
+from .guessing import blind_return
 
 COLOURS = {
     "red": "#d64541",
@@ -97,8 +98,7 @@ class Mastermind(FiniteTask):
         counts = range(self.num_pegs + 1)
         self.vocabulary = Vocabulary.of(self.colours, [*(f"+{n}" for n in counts), *(f"~{n}" for n in counts)])
         self.codes = list(itertools.product(range(self.num_colours), repeat=self.num_pegs))
-        missed = 1 - 1 / len(self.codes)
-        self.random_return = -sum(missed**guess for guess in range(1, self.num_guesses + 1))
+        self.random_return = blind_return(len(self.codes), self.num_guesses)
         # Compiling asks for the marks of a guess and a code once in every turn.
         self._marks: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
+from .guessing import blind_return
 
 
 class TwentyQuestions(FiniteTask):
@@ -87,8 +88,7 @@ class TwentyQuestions(FiniteTask):
         self.answers = np.column_stack([numbers[:, None] >> np.arange(binary) & 1, drawn]).astype(bool)
         questions = [f"q{number}" for number in range(1, self.num_questions + 1)]
         self.vocabulary = Vocabulary.of([*questions, *ascii_uppercase[: self.num_items]], ["yes", "no"])
-        missed = 1 - 1 / self.vocabulary.num_actions
-        self.random_return = -sum(missed**turn for turn in range(1, self.num_turns + 1))
+        self.random_return = blind_return(self.vocabulary.num_actions, self.num_turns)
 
     def initial(self) -> Iterable[Initial]:
         """Return every item, equally likely and hidden; a state is (item, turns taken)."""

@@ -14,6 +14,7 @@ from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..picture import Cell, Picture
 from ..vocabulary import Vocabulary
+from .guessing import blind_return
 
 _MOST_STATES = 300_000
 _FILL = {"+": "#6aaa64", "~": "#d2b13f", ".": "#787c7e"}
@@ -147,8 +148,7 @@ class WordleMini(FiniteTask):
     @property
     def random_words_return(self) -> float:
         """Expected return of guessing words of the list uniformly at random, repeats allowed."""
-        missed = 1 - 1 / self.num_words
-        return -sum(missed**guess for guess in range(1, self.num_guesses + 1))
+        return blind_return(self.num_words, self.num_guesses)
 
     def initial(self) -> Iterable[Initial]:
         """Return every secret, equally likely and hidden; a state is (secret, guesses made, letters of this guess)."""
