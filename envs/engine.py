@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int
 from .picture import Picture
-from .random import CounterRandom
+from .random import CounterRandom, are_natural
 from .task import Reply, Rows, Task
 from .token_buffer import TokenBuffer
 
@@ -109,7 +109,7 @@ class Engine:
         """
         where, order = self._rows(rows)
         values = np.asarray(starts)
-        if values.size and (values.dtype.kind not in "iu" or (values.dtype.kind == "i" and values.min() < 0)):
+        if values.size and not are_natural(values):
             raise TokenGymError(f"starts={starts!r}: give integers in 0 … 2**64 - 1, for example from derive_start")
         if values.shape not in ((), (len(where),)):
             raise TokenGymError(f"{values.shape} starts for {len(where)} rows: give one for each row, or one for all")
@@ -118,20 +118,19 @@ class Engine:
         values = values.astype(np.uint64, copy=False) if values.ndim else np.full(len(where), values, np.uint64)
         if order is not None:
             values = values[order]
-        self.over[where] = True
-        self._num_over = int(np.count_nonzero(self.over))
         self._random.seed_rows(where, values)
-        reply = self.task.start(self._state, where, self._random)
-        most = int(reply.counts.max())
-        if 1 + most >= self.task.max_length:
-            row = int(np.argmax(reply.counts))
-            raise TokenGymError(
-                f"the prompt of start {int(values[row])} has {most} tokens, which with bos and at least one token of "
-                f"the agent's do not fit a context of {self.task.max_length}: shorten the prompt or raise max_length"
-            )
+        try:
+            reply = self.task.start(self._state, where, self._random)
+            self._check_prompts(reply, values)
+        except BaseException:
+            # Whatever was under way in these rows is gone, and nothing has begun.
+            self.over[where] = True
+            self._num_over = int(np.count_nonzero(self.over))
+            raise
         self._buffer.show(where, reply)
-        self.over[where] = False
-        self._num_over = int(np.count_nonzero(self.over))
+        if self._num_over:
+            self.over[where] = False
+            self._num_over = int(np.count_nonzero(self.over))
 
     def step(self, rows: npt.ArrayLike | None, actions: npt.ArrayLike) -> StepResult:
         """Says one token in each of `rows`. There is no automatic reset.
@@ -291,14 +290,15 @@ class Engine:
         if where.ndim != 1 or (where.dtype.kind not in "iu" and where.size):
             raise TokenGymError(f"rows must be integers of shape (m,) or None, got {where.dtype} {where.shape}")
         where = where.astype(np.intp, copy=False)
-        if where.size and (where.min() < 0 or where.max() >= self.num_rows):
-            raise TokenGymError(f"rows={where.tolist()}: rows of this engine are 0 … {self.num_rows - 1}")
-        rising = where[1:] > where[:-1]
-        if rising.all():
+        if not where.size:
             return where, None
-        order = np.argsort(where)
-        where = where[order]
-        if not (where[1:] > where[:-1]).all():
+        order = None
+        if not _rising(where):
+            order = np.argsort(where)
+            where = where[order]
+        if where[0] < 0 or where[-1] >= self.num_rows:
+            raise TokenGymError(f"rows={np.asarray(rows).tolist()}: rows of this engine are 0 … {self.num_rows - 1}")
+        if order is not None and not _rising(where):
             raise TokenGymError(f"rows={np.asarray(rows).tolist()}: a row may be named only once")
         return where, order
 
@@ -319,6 +319,19 @@ class Engine:
             )
         return said
 
+    def _check_prompts(self, reply: Reply, starts: npt.NDArray[np.uint64]) -> None:
+        """Raises if a prompt leaves no room for a token of the agent's."""
+        room = self.task.max_length - 2
+        if reply.tokens.shape[1] <= room:  # no count is larger
+            return
+        row = int(np.argmax(reply.counts))
+        most = int(reply.counts[row])
+        if most > room:
+            raise TokenGymError(
+                f"the prompt of start {int(starts[row])} has {most} tokens, which with bos and at least one token of "
+                f"the agent's do not fit a context of {self.task.max_length}: shorten the prompt or raise max_length"
+            )
+
     def _check_under_way(self, rows: Rows) -> None:
         """Raises if one of the rows has no episode under way."""
         if self._num_over and self.over[rows].any():
@@ -331,6 +344,11 @@ class Engine:
             raise TokenGymError(f"task {self.task.name} cannot save its state (can_save_state is False)")
         if not 0 <= row < self.num_rows:
             raise TokenGymError(f"row {row} does not exist: rows of this engine are 0 … {self.num_rows - 1}")
+
+
+def _rising(rows: npt.NDArray[np.intp]) -> bool:
+    """Whether each row is larger than the one before it."""
+    return np.count_nonzero(rows[1:] > rows[:-1]) == len(rows) - 1
 
 
 def _reordered(result: StepResult, order: npt.NDArray[np.intp]) -> StepResult:

@@ -218,10 +218,11 @@ class FiniteTask(Task):
             chosen = np.zeros(len(rows), np.intp)
         else:
             chosen = self._tables.initial_cumulative.searchsorted(random.uniform(rows, 1)[:, 0], side="right")
-        state["state"][rows] = arrays.initial_state[chosen]
-        state["turn_position"][rows] = 0
-        reply = arrays.initial_reply[chosen]
-        return Reply(arrays.reply_tokens[reply], arrays.reply_counts[reply], padded=True)
+        state["state"][rows] = arrays.initial_state.take(chosen)
+        if self.turn_tokens > 1:
+            state["turn_position"][rows] = 0
+        reply = arrays.initial_reply.take(chosen)
+        return Reply(arrays.reply_tokens.take(reply, axis=0), arrays.reply_counts.take(reply), True)
 
     def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
         """Looks up what the tokens lead to; see `Task.advance`."""

@@ -14,30 +14,34 @@ import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int
 
-_ONE = np.uint64(1)
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
-_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
-_SHIFT_TO_DOUBLE = np.uint64(11)
-_TO_UNIT = 2.0**-53
+_GAMMA_INT, _MULTIPLIER_1_INT, _MULTIPLIER_2_INT = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+# Arrays of one number: NumPy lets them meet another array in little more than half the time of its scalars.
+_ZERO, _ONE = np.array(0, np.int64), np.array(1, np.uint64)
+_GAMMA = np.array(_GAMMA_INT, np.uint64)
+_MULTIPLIER_1, _MULTIPLIER_2 = np.array(_MULTIPLIER_1_INT, np.uint64), np.array(_MULTIPLIER_2_INT, np.uint64)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = (np.array(shift, np.uint64) for shift in (30, 27, 31))
+_SHIFT_TO_DOUBLE = np.array(11, np.uint64)
+_TO_UNIT = np.array(2.0**-53)
 _MASK = (1 << 64) - 1
 
 
 def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Hashes every number of `x` in place, with SplitMix64's finaliser, and returns it."""
-    x ^= x >> _SHIFT_1
+    """Hashes every number of `x`, which has an axis, in place with SplitMix64's finaliser, and returns it."""
+    shifted = x >> _SHIFT_1
+    x ^= shifted
     x *= _MULTIPLIER_1
-    x ^= x >> _SHIFT_2
+    np.right_shift(x, _SHIFT_2, shifted)
+    x ^= shifted
     x *= _MULTIPLIER_2
-    x ^= x >> _SHIFT_3
+    np.right_shift(x, _SHIFT_3, shifted)
+    x ^= shifted
     return x
 
 
 def _mix_int(x: int) -> int:
     """The same hash for one Python integer."""
-    x = ((x ^ (x >> 30)) * int(_MULTIPLIER_1)) & _MASK
-    x = ((x ^ (x >> 27)) * int(_MULTIPLIER_2)) & _MASK
+    x = ((x ^ (x >> 30)) * _MULTIPLIER_1_INT) & _MASK
+    x = ((x ^ (x >> 27)) * _MULTIPLIER_2_INT) & _MASK
     return x ^ (x >> 31)
 
 
@@ -58,20 +62,28 @@ def derive_start(seed: npt.ArrayLike, episode: npt.ArrayLike) -> int | npt.NDArr
     if isinstance(seed, (int, np.integer)) and isinstance(episode, (int, np.integer)):
         if seed < 0 or episode < 0:
             raise TokenGymError(f"seed={seed}, episode={episode}: both must be at least 0")
-        return _mix_int((_mix_int((int(seed) + int(_GAMMA)) & _MASK) + (int(episode) + 1) * int(_GAMMA)) & _MASK)
+        return _mix_int((_mix_int((int(seed) + _GAMMA_INT) & _MASK) + (int(episode) + 1) * _GAMMA_INT) & _MASK)
     seeds, episodes = np.asarray(seed), np.asarray(episode)
     if seeds.shape != episodes.shape:
         seeds, episodes = np.broadcast_arrays(seeds, episodes)
     for name, values in (("seed", seeds), ("episode", episodes)):
-        if values.dtype.kind not in "iu" or (values.dtype.kind == "i" and values.size and values.min() < 0):
+        if not are_natural(values):
             raise TokenGymError(f"{name}={values!r}: give integers of at least 0")
     # Arrays of one axis also where numbers were given: hashing in place needs an array.
-    hashed = _mix(seeds.astype(np.uint64).reshape(-1) + _GAMMA)
+    hashed = seeds.astype(np.uint64).reshape(-1)
+    hashed += _GAMMA
+    _mix(hashed)
     counted = episodes.astype(np.uint64).reshape(-1)
     counted += _ONE
     counted *= _GAMMA
     hashed += counted
     return _mix(hashed).reshape(seeds.shape)
+
+
+def are_natural(values: np.ndarray) -> bool:
+    """Whether an array holds integers of at least 0 only; an empty one must have an integer type, too."""
+    kind = values.dtype.kind
+    return kind == "u" or (kind == "i" and not np.count_nonzero(values < _ZERO))
 
 
 class CounterRandom:
@@ -96,7 +108,8 @@ class CounterRandom:
     def bits(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.uint64]:
         """Draws 64 random bits k times for each row: uint64 of shape (m, k)."""
         if k == 1:
-            positions = self._positions[rows] + _GAMMA
+            positions = self._positions.take(rows)
+            positions += _GAMMA
             self._positions[rows] = positions
             return _mix(positions).reshape(-1, 1)
         steps = np.arange(1, k + 1, dtype=np.uint64) * _GAMMA
@@ -106,7 +119,11 @@ class CounterRandom:
 
     def uniform(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.float64]:
         """Draws k numbers, uniform on [0, 1), for each row: float64 of shape (m, k)."""
-        return (self.bits(rows, k) >> _SHIFT_TO_DOUBLE).astype(np.float64) * _TO_UNIT
+        drawn = self.bits(rows, k)
+        drawn >>= _SHIFT_TO_DOUBLE
+        numbers = drawn.astype(np.float64)
+        numbers *= _TO_UNIT
+        return numbers
 
     def integers(self, rows: npt.NDArray[np.intp], high: int | npt.ArrayLike, k: int = 1) -> npt.NDArray[np.int64]:
         """Draws k integers, uniform on 0 … high − 1, for each row: int64 of shape (m, k).

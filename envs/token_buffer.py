@@ -71,11 +71,15 @@ class TokenBuffer:
             np.add(counts, _ONE, out=self.lengths, casting="same_kind")
             self._longest = columns
         else:
-            block = np.full((len(rows), dirty - 1), self._pad, np.int32)
-            if said is not None:
-                block[:, :width] = said
+            if said is None or dirty > columns:
+                block = np.empty((len(rows), dirty - 1), np.int32)
+                block[:, width:] = self._pad
+                if said is not None:
+                    block[:, :width] = said
+            else:
+                block = said
             self.tokens[rows, 1:dirty] = block
-            self.lengths[rows] = counts + 1
+            self.lengths[rows] = counts + _ONE
             self._longest = dirty
 
     def extend(self, rows: Rows, reply: Reply) -> None:

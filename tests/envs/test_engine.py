@@ -207,6 +207,25 @@ def test_a_prompt_that_does_not_fit_is_refused():
         engine.reset(None, starts(8))
 
 
+def test_rows_whose_start_fails_have_no_episode_under_way_and_the_others_go_on(monkeypatch):
+    engine = Engine(Echo(), 3)
+    engine.reset(None, starts(3))
+
+    def fail(*_):
+        raise RuntimeError("no prompt today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.task, "start", fail)
+        with pytest.raises(RuntimeError, match="no prompt today"):
+            engine.reset([0, 2], starts(2))
+    assert engine.over.tolist() == [True, False, True]
+    engine.step([1], [0])
+    with pytest.raises(TokenGymError, match="row 2 has no episode under way"):
+        engine.step([1, 2], [0, 0])
+    engine.reset([2, 0], starts(2))
+    assert not engine.over.any()
+
+
 def test_the_end_of_the_task_wins_over_a_full_context():
     task = Weather(noise=0.0)
     engine = Engine(task, 1)
@@ -226,6 +245,7 @@ def test_the_end_of_the_task_wins_over_a_full_context():
         (lambda e: e.step(None, [0, 1]), r"tokens of shape \(2,\)"),
         (lambda e: e.step([0, 0], [0, 1]), "named only once"),
         (lambda e: e.step([2, 3], [0, 1]), "rows of this engine are 0 … 2"),
+        (lambda e: e.step([1, -1], [0, 1]), "rows of this engine are 0 … 2"),
         (lambda e: e.step([0.5], [0]), "rows must be integers"),
         (lambda e: e.reset([0, 1], [1, 2, 3]), "starts for 2 rows"),
         (lambda e: e.reset(None, [-1, 0, 0]), "give integers in 0 …"),
