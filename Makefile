@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help install compare test bench pages lint format clean
 .DEFAULT_GOAL := help
@@ -22,7 +23,10 @@ $(STAMP): pyproject.toml setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "tokengym needs Python 3.10 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -e '.[dev]'
+	@$(PIP) -e '.[reasoning]' || \
+	  echo "The extra 'reasoning' could not be installed: one of its packages is compiled, which takes a C compiler and \
+	Python's headers. All else works; the tests of ReasoningGym are skipped." >&2
 	@touch $@
 
 install: $(STAMP)
