@@ -1,15 +1,18 @@
 """The page on what can be learned says what the runs say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from synthetic import write_run
 
+from tokengym.envs import TASKS
 from tokengym.experiments import suite_learning
 from tokengym.experiments.results import collect, subset
-from tokengym.experiments.study_file import study_from_mapping
+from tokengym.experiments.study_file import load_study, study_from_mapping
 from tokengym.experiments.suite_learning import page, rows, save_pictures
 
+ROOT = Path(__file__).resolve().parents[2]
 FINAL = {"Copy": 1.0, "Lattice": 0.5, "Lock": 0.02}
 
 
@@ -40,8 +43,24 @@ def results(tmp_path):
 def test_each_family_has_the_rows_of_its_own_environments(results):
     assert [row.environment for row in rows(results, "ppo-diagnostics")] == ["Copy", "Lock"]
     (row,) = rows(results, "ppo-control")
-    assert (row.environment, row.tokens, len(row.returns)) == ("Lattice", 20_000, 3)
+    assert (row.environment, row.tokens, row.is_expert) == ("Lattice", 20_000, False)
     assert row.score.low <= row.score.estimate <= row.score.high
+    assert row.greedy == row.sampled == pytest.approx(0.1 + 0.9 * row.greedy_score)
+
+
+def test_the_verdict_compares_with_the_untrained_policy_too(results):
+    (row,) = rows(results, "ppo-control")
+    assert row.untrained < 0.1 and row.verdict == "better than random"
+    assert replace(row, untrained=row.score.low - 0.05).verdict.startswith("**does not clearly beat random**")
+    assert replace(row, greedy_score=0.95).verdict == "solved by greedy play"
+    assert replace(row, value_loss=0.001).verdict.endswith("the critic's loss fell to 0.001")
+
+
+def test_the_committed_study_asks_of_every_base_environment():
+    study = load_study(ROOT / "experiments" / "studies" / "suite.yaml")
+    bases = {name for name, entry in TASKS.items() if entry.variant_of is None}
+    assert bases <= {environment.name for environment in study.environments}
+    assert all(study.budget(environment) <= 100_000 for environment in study.environments)
 
 
 def test_the_verdict_follows_the_scores_and_names_the_missing_ability(results):
