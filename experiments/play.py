@@ -17,7 +17,7 @@ from ..envs.task import Task
 from .episode import Episode
 from .guide import Guide
 from .screen import Screen, View, innermost, name_columns, panel_width, summary_of, talk_of
-from .speech import read_command, read_tokens, sayable, speaks_text
+from .speech import COMMANDS, read_command, read_tokens, sayable, speaks_text
 
 Ask = Callable[[], str]
 """Returns one line that the player typed, without its end; raises EOFError when there is no more."""
@@ -226,7 +226,8 @@ class _Table:
     def _help(self) -> list[Text]:
         """Return the rules of the environment, the commands and all legal tokens."""
         lines = [Text(text) for text in rules_of(self.task)]
-        colon = "" if not set(sayable(self.task.vocabulary)) & {"quit", "undo", "hint", "?", "help"} else ":"
+        taken = not speaks_text(self.task) and set(sayable(self.task.vocabulary)) & set(COMMANDS)
+        colon = ":" if taken else ""
         lines.append(
             Text.assemble(
                 *(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, unknown_name
 from ..envs.task import Task
 from ..envs.text_task import TextTask
 from ..envs.vocabulary import Vocabulary
@@ -50,7 +50,8 @@ def read_tokens(task: Task, line: str) -> list[int]:
 
     In a task of strings the line is a text, and ends the turn. Elsewhere it is one or more names of tokens. `#7` is
     the token with the id 7 in both; so is `7` where no name is a number. Names that are not known as they stand may be
-    written without spaces (`abc` for `a b c`) or in other capitals, where that has one meaning.
+    written without spaces (`abc` for `a b c`) or in other capitals, where that has one meaning. A number is not cut into
+    shorter ones where the tokens are numbers of several digits.
 
     Raises:
         TokenGymError: For a name that is unknown or cannot be said, with the nearest names, or a text that the
@@ -106,13 +107,15 @@ def _word(vocabulary: Vocabulary, word: str) -> list[int]:
         return parts
     if known is not None:
         raise TokenGymError(f"{word!r} cannot be said, only read; type ? for what can be said")
-    vocabulary.encode([word])
-    raise AssertionError("unreachable: the name is unknown")
+    raise unknown_name("token", word, names)
 
 
 def _split(vocabulary: Vocabulary, word: str) -> list[int] | None:
     """Return the only way to cut a word into names of sayable tokens, or None where there is none or several."""
-    longest = max(len(name) for name in sayable(vocabulary))
+    names = sayable(vocabulary)
+    if word.isdecimal() and any(len(name) > 1 and name.isdecimal() for name in names):
+        return None  # where 12 is one token, 99 is a slip for another one, and not two nines
+    longest = max(len(name) for name in names)
     # ways[i]: how many ways there are to cut word[:i], and the last piece of one of them.
     ways: list[tuple[int, int]] = [(1, -1)]
     for end in range(1, len(word) + 1):

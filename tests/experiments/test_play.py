@@ -253,11 +253,29 @@ def test_a_line_is_read_as_it_is_meant(names, line, tokens):
         (("a", "b"), "seen"),
         (("1", "2"), "7"),
         (("a",), "2"),  # the id of what can only be read
+        (("4", "0", "12"), "40"),  # a slip for a number, not a four and a nought
     ],
 )
 def test_a_line_with_several_meanings_or_none_is_refused(names, line):
     with pytest.raises(TokenGymError):
         read_tokens(Names(*names), line)  # type: ignore[arg-type]
+
+
+def test_only_what_can_be_said_is_proposed_for_an_unknown_name():
+    for word in ("bos", "zebra"):  # one that is near to `<bos>`, and one that is near to nothing
+        with pytest.raises(TokenGymError, match="unknown token") as refused:
+            read_tokens(Names("take", "leave"), word)  # type: ignore[arg-type]
+        assert "<bos>" not in str(refused.value) and "seen" not in str(refused.value)
+    with pytest.raises(TokenGymError, match="known: leave, take"):
+        read_tokens(Names("take", "leave"), "zebra")  # type: ignore[arg-type]
+
+
+def test_in_a_task_of_strings_the_help_names_commands_as_they_are_typed():
+    task = make_task("HaggleChat")
+    assert "?" in task.vocabulary.tokens
+    _, screen = run(task, ["?", "quit"])
+    assert "hint " in screen and ":hint" not in screen
+    assert read_command(task, "hint") == "hint" and read_command(task, ":hint") is None
 
 
 def test_a_command_gives_way_to_a_token_of_its_name_and_takes_a_colon_then():
