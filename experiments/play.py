@@ -116,23 +116,26 @@ class _Table:
         return self.episode.total
 
     def _say(self, tokens: list[int]) -> list[Text]:
-        """Say tokens until the line, the turn or the episode ends; return what to tell of it."""
+        """Say tokens until the line, a turn of several or the episode ends; return what to tell of it."""
         if self.task.can_save_state:
             self.before.append(self.episode.get_state())
-        notes, paid = [], 0.0
-        mask = self.episode.engine.action_mask()[0] if self.task.has_action_mask else None
-        for count, token in enumerate(tokens, 1):
-            if mask is not None and not mask[token] and not speaks_text(self.task):
+        notes, paid, turns = [], 0.0, 0
+        for count, token in enumerate(tokens):
+            if self.task.has_action_mask and not speaks_text(self.task) and token not in self.episode.legal():
                 name = self.task.vocabulary.tokens[token]
+                if turns:  # what was legal when the line was typed need not be after an answer
+                    notes.append(Text(f"{name!r} is no longer legal; the rest of the line is dropped", "yellow"))
+                    break
                 notes.append(Text(f"{name!r} was no legal token there; the rules of the game answer it", "yellow"))
             reward, turn_over = self.episode.say(token)
             paid += reward
-            if self.episode.ended or turn_over:
-                if any(left != self.task.vocabulary.eos for left in tokens[count:]):
+            turns += turn_over
+            # Where every token is a turn, as in control, a line of several would otherwise be good for nothing.
+            if self.episode.ended or (turn_over and self.task.max_turn_tokens > 1):
+                if any(left != self.task.vocabulary.eos for left in tokens[count + 1 :]):
                     over = "episode" if self.episode.ended else "turn"
                     notes.append(Text(f"your {over} ended there; the rest of the line is dropped", "yellow"))
                 break
-            mask = self.episode.engine.action_mask()[0] if self.task.has_action_mask else None
         if paid:
             notes.append(Text.assemble("reward ", (f"{paid:+.4g}", "bold green" if paid > 0 else "bold red")))
         return notes

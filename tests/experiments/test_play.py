@@ -69,10 +69,30 @@ def test_several_tokens_of_a_line_are_said_one_after_another():
     assert len(returns) == 1 and "ended after 3 tokens" in screen and "you t0 t1 t2" in screen
 
 
-def test_what_is_left_of_a_line_after_the_turn_is_dropped_and_said_so():
-    _, screen = run(make_task("Lattice"), ["push+ push+"])
+def test_what_is_left_of_a_line_after_a_turn_of_several_tokens_is_dropped_and_said_so():
+    _, screen = run(make_task("WordleMini", num_letters=4, word_length=2, num_words=3), ["#0 #0 #1", "quit"])
     assert "your turn ended there; the rest of the line is dropped" in screen
-    assert screen.count("you push+") == 1
+    assert "token 2 of" in screen and "token 3 of" not in screen
+
+
+def test_a_line_goes_on_over_turns_of_one_token_and_is_taken_back_as_one():
+    _, screen = run(make_task("Lattice"), ["push+ coast push-", "undo", "quit"])
+    assert "token 3 of 20" in screen and "dropped" not in screen
+    said = [line.split("→")[0].strip() for line in screen.splitlines() if "→" in line]
+    assert said == ["you push+", "you coast", "you push-"]
+    assert screen.count("token 0 of 20") == 2  # at the start, and after the undo
+
+
+def test_a_line_stops_before_a_token_that_an_answer_has_made_illegal():
+    _, screen = run(make_task("TicTacToe"), ["5 5", "quit"])
+    assert "'5' is no longer legal; the rest of the line is dropped" in screen
+    assert "token 1 of 5" in screen and "token 2 of 5" not in screen
+    assert "was no legal token there" in run(make_task("TicTacToe"), ["5", "5", "quit"])[1]
+
+
+def test_the_end_of_the_episode_drops_the_rest_of_the_line():
+    returns, screen = run(make_task("Lattice", num_steps=2), ["coast coast coast"])
+    assert len(returns) == 1 and "your episode ended there; the rest of the line is dropped" in screen
 
 
 def test_what_can_be_said_is_shown_and_the_help_explains_the_rules():
