@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +14,14 @@ from ..envs.random import derive_start
 from ..envs.task import Task
 from .episode import Episode
 from .guide import Guide
-from .screen import Screen, View, innermost, name_columns, panel_width, summary_of, talk_of
+from .rules import command_line, help_lines, pages_of
+from .screen import Screen, View, name_columns, panel_width, summary_of, talk_of
 from .speech import COMMANDS, read_command, read_tokens, sayable, speaks_text
 
 Ask = Callable[[], str]
 """Returns one line that the player typed, without its end; raises EOFError when there is no more."""
 
-_PANEL_LINES = 7
+_PANEL_LINES, _HELP_LINES = 7, 60  # of tokens: beside the game, and in the help
 
 
 def play(
@@ -94,15 +93,14 @@ class _Table:
         while not self.episode.ended:
             self.screen.draw(self._view(notes))
             try:
-                line = self.ask()
-            except EOFError:
-                self.console.print()
-                return None
-            try:
+                line = self._line(notes)
                 command = read_command(self.task, line)
                 if command == "quit":
                     return None
                 notes = self._answer(command) if command else self._say(read_tokens(self.task, line))
+            except EOFError:
+                self.console.print()
+                return None
             except TokenGymError as error:
                 notes = [Text(str(error), "red")]
         last = index + 1 == self.episodes
@@ -114,6 +112,24 @@ class _Table:
             except EOFError:
                 return self.episode.total
         return self.episode.total
+
+    def _line(self, notes: list[Text]) -> str:
+        """Return the next line; on a terminal the help that one asks for is read page by page before."""
+        line = self.ask()
+        while self.screen.live and read_command(self.task, line) == "help":
+            pages = list(pages_of(self.screen.wrapped(self._help()), max(4, self.console.height - 5)))
+            for number, page in enumerate(pages, 1):
+                after = "back to the game" if number == len(pages) else "the next page"
+                last = [Text(f"Enter: {after}; or say something", "dim")]
+                facts = f"help, page {number} of {len(pages)}"
+                self.screen.draw(View(self.name, facts, talk=page, notes=last), spare=1)
+                line = self.ask()
+                if line.strip():
+                    break
+            else:
+                self.screen.draw(self._view(notes))
+                line = self.ask()
+        return line
 
     def _say(self, tokens: list[int]) -> list[Text]:
         """Say tokens until the line, a turn of several or the episode ends; return what to tell of it."""
@@ -228,32 +244,10 @@ class _Table:
 
     def _help(self) -> list[Text]:
         """Return the rules of the environment, the commands and all legal tokens."""
-        lines = [Text(text) for text in rules_of(self.task)]
         taken = not speaks_text(self.task) and set(sayable(self.task.vocabulary)) & set(COMMANDS)
-        colon = ":" if taken else ""
-        lines.append(
-            Text.assemble(
-                *(
-                    part
-                    for word, meaning in (
-                        ("hint", "what would be good  "),
-                        ("undo", "take the last line back  "),
-                        ("quit", "leave"),
-                    )
-                    for part in ((f"{colon}{word} ", "bold"), (meaning, "dim"))
-                )
-            )
-        )
+        lines = [*help_lines(self.task), command_line(bool(taken))]
         if not speaks_text(self.task):
             legal = self.episode.legal().tolist()
             lines.append(Text(f"{len(legal)} legal, #n is the token with id n:", "dim"))
-            lines += name_columns(self.task.vocabulary.names(legal), self.screen.width, 4)
+            lines += name_columns(self.task.vocabulary.names(legal), self.screen.width, _HELP_LINES)
         return lines
-
-
-def rules_of(task: Task) -> list[str]:
-    """Return how a task describes its play and its rewards, a paragraph each, from its documentation."""
-    text = inspect.getdoc(type(innermost(task))) or ""
-    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE))
-    wanted = [sections[name] for name in ("Description", "Action space", "Rewards") if name in sections]
-    return [" ".join(section.split("\n\n")[0].split()) for section in wanted] or [text.split("\n")[0]]

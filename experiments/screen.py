@@ -65,6 +65,10 @@ class Screen:
         """How many columns are used."""
         return max(20, min(self.console.width, _WIDEST))
 
+    def wrapped(self, texts: Sequence[Text]) -> list[Text]:
+        """Return texts as the lines that they take on this screen."""
+        return [line for text in texts for line in self._wrap(text, self.width)]
+
     def draw(self, view: View, spare: int = 1) -> None:
         """Draw a view, and leave `spare` lines below it."""
         lines = self.compose(view, self.console.height - spare if self.live else None)
@@ -79,7 +83,7 @@ class Screen:
         head = [_banner(view.title, view.facts, width)]
         if view.subtitle:
             head.append(Text(_clip(view.subtitle, width), "dim"))
-        notes = [line for note in view.notes for line in self._wrap(note, width)]
+        notes = self.wrapped(view.notes)
         room = None if height is None else max(1, height - len(head) - 1)
         notes = notes if room is None else notes[-room:]
         room = None if room is None else room - len(notes)

@@ -11,7 +11,8 @@ from tokengym.envs.errors import TokenGymError
 from tokengym.envs.registration import make_task
 from tokengym.experiments.episode import Episode
 from tokengym.experiments.guide import Guide, listed_references
-from tokengym.experiments.play import play, rules_of
+from tokengym.experiments.play import play
+from tokengym.experiments.rules import help_lines, pages_of, rules_of
 from tokengym.experiments.screen import Screen, View, name_columns, picture_lines
 from tokengym.experiments.speech import read_command, read_tokens
 
@@ -100,7 +101,40 @@ def test_what_can_be_said_is_shown_and_the_help_explains_the_rules():
     _, screen = run(task, ["?", "quit"])
     assert "you can say 8" in screen and "8 legal" in screen
     assert all(name in screen for name in task.vocabulary.names(range(8)))
-    assert rules_of(task)[0].split()[0] in screen
+    assert rules_of(task)[0][1][0].split()[0] in screen
+
+
+def test_the_help_tells_what_is_seen_and_what_is_paid_without_markup():
+    told = [line.plain for line in help_lines(make_task("CartPole"))]
+    assert {"What you say", "What you see", "What it pays", "How it ends"} <= set(told)
+    assert any("x0, x1, …" in line for line in told) and not any("`" in line for line in told)
+    assert sum(line.startswith("• ") for line in map(str, help_lines(make_task("Addition")))) == 3
+    assert rules_of(Answer())[0] == ("", ["Asked for a word; answers what it heard, twice."])
+
+
+def test_on_a_terminal_the_help_has_pages_of_its_own_from_its_first_line_to_the_last_token():
+    task, console = make_task("Sentiment"), terminal()
+    _, text = run(task, ["?", "", "", "", "", "quit"], console=console)
+    screens = text.split("\x1b[2J")
+    pages = [screen for screen in screens if "help, page" in screen]
+    assert len(pages) >= 2 and "A text of T words is scored" in pages[0] and "Enter: the next page" in pages[0]
+    assert "Enter: back to the game" in pages[-1]
+    assert all(screen.count("\n") <= 23 for screen in pages)
+    told = "".join(pages)
+    assert all(name in told for name in task.vocabulary.names(range(62))) and "more" not in pages[-1]
+
+
+def test_what_is_typed_at_the_help_is_said_or_leaves():
+    returns, text = run(make_task("TokenBandit"), ["?", "#0"], console=terminal())
+    assert len(returns) == 1 and "help, page 1" in text
+    for leave in ("quit", EOFError()):
+        assert run(make_task("TokenBandit"), ["?", leave], console=terminal())[0] == []
+
+
+def test_a_heading_does_not_end_a_page():
+    lines = [Text("a"), Text("b"), Text("What you say", "bold cyan"), Text("c")]
+    assert [len(page) for page in pages_of(lines, 3)] == [2, 2]
+    assert [len(page) for page in pages_of(lines, 2)] == [2, 2]
 
 
 def test_only_legal_tokens_are_offered_and_an_illegal_one_is_answered_by_the_rules():
