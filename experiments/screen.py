@@ -23,6 +23,7 @@ _WIDEST, _BESIDE = 100, 40  # columns: of a screen, and what text beside a pictu
 _PANEL = 34  # columns: of the panel on the right
 _BOXED_ROWS, _BOXED_COLUMNS = 6, 9  # the largest board that is drawn with lines between its fields
 _BESIDE_LINES = 12  # lines: how high the text beside a small board may be
+_TALL = 16  # lines: from where on a long subtitle takes two
 _PIPED_LINES = 12  # lines of dialogue where there is no screen to fill
 
 
@@ -81,8 +82,11 @@ class Screen:
         """Return the lines of a view, at most `height` of them, or as many as it takes for None."""
         width = self.width
         head = [_banner(view.title, view.facts, width)]
-        if view.subtitle:
-            head.append(Text(_clip(view.subtitle, width), "dim"))
+        about = [view.subtitle] if view.subtitle else []
+        if height is not None and height < _TALL:
+            head += [Text(_clip(line, width), "dim") for line in about]
+        else:
+            head += self.wrapped([Text(line, "dim") for line in about])[:2]
         notes = self.wrapped(view.notes)
         room = None if height is None else max(1, height - len(head) - 1)
         notes = notes if room is None else notes[-room:]
@@ -99,6 +103,10 @@ class Screen:
         if picture is None or not grid:
             return self._columns(view.talk, view.panel, width, room)
         across = max(line.cell_len for line in grid)
+        if across + 3 + _BESIDE > width and len(grid) > picture.shape[0] > 1:
+            # Lines between the fields would push what was said and can be said to the bottom, or off the screen.
+            grid = picture_lines(picture, width - 2, room, colour, boxes=False) or grid
+            across = max(line.cell_len for line in grid)
         if len(grid) > 3 and across + 3 + _BESIDE <= width:
             grid += self._caption(picture, max(across, 20), None if room is None else room - len(grid))
             high = len(grid) if room is None else min(room, max(len(grid), _BESIDE_LINES))
@@ -137,13 +145,20 @@ class Screen:
         return lines
 
     def _wrap(self, text: Text, width: int) -> list[Text]:
+        """Return a text in lines of `width`; what is indented stays so in its further lines."""
+        indent = len(text.plain) - len(text.plain.lstrip(" "))
+        if 0 < indent < width // 2:
+            inner = self._wrap(text[indent:], width - indent)
+            return [Text.assemble(" " * indent, line) for line in inner]
         lines = list(text.wrap(self.console, max(width, 1), overflow="fold")) or [Text()]
         for line in lines:
             line.rstrip()
         return lines
 
 
-def picture_lines(picture: Picture, width: int, height: int | None, colour: bool = True) -> list[Text] | None:
+def picture_lines(
+    picture: Picture, width: int, height: int | None, colour: bool = True, boxes: bool = True
+) -> list[Text] | None:
     """Return a picture's fields as lines of text, or None where they do not fit; the caption is not among them.
 
     Small boards have lines between their fields. In larger ones the fields touch, every other one a shade darker.
@@ -153,13 +168,14 @@ def picture_lines(picture: Picture, width: int, height: int | None, colour: bool
         width: Columns that there are.
         height: Lines that there are, or None for any number.
         colour: Whether backgrounds can be seen; without them dark empty fields are drawn as `#`.
+        boxes: Whether a small board may have lines between its fields.
     """
     num_rows, num_columns = picture.shape
     longest = max(cell_len(cell.text) for row in picture.cells for cell in row)
     most = 10**6 if height is None else height
     boxed = max(5, longest + 2)
     small = num_rows <= _BOXED_ROWS and num_columns <= _BOXED_COLUMNS
-    if small and num_columns * (boxed + 1) + 1 <= width and 2 * num_rows + 1 <= most:
+    if boxes and small and num_columns * (boxed + 1) + 1 <= width and 2 * num_rows + 1 <= most:
         return _boxed(picture, boxed, colour)
     across = next((size for size in (3, 2, 1) if longest <= size and size * num_columns <= width), longest)
     if num_rows > most or across * num_columns > width:

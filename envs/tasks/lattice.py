@@ -58,8 +58,6 @@ class Lattice(FiniteTask):
 
     name = "Lattice"
     family = "control"
-    isolates = "control from quantised states"
-    mirrors = "linear-quadratic regulators, RT-2"
     context = "turn"
     isolates = "control, dense rewards"
     mirrors = "linear-quadratic regulator"
@@ -94,22 +92,24 @@ class Lattice(FiniteTask):
         return [Transition(1.0, following, 0.0 - (x**2 + 0.1 * push**2) / 64, self._shown(x, v))]
 
     def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture | None:
-        """Draw the line, the origin in green, the point, and in yellow how far its speed would carry it."""
+        """Draw the line from end to end, the origin in green, the point, and in yellow how far its speed carries it."""
         first_position = 3
         first_speed = first_position + 2 * self.max_position + 1
         x = int(tokens[1]) - first_position - self.max_position
         v = int(tokens[2]) - first_speed - self.max_speed
         ahead = range(min(x, x + v), max(x, x + v) + 1)
+        # A longer label would widen all fields, and a long line would no longer fit on a screen.
+        ends = {place: f"{place:+d}" for place in (-self.max_position, self.max_position) if abs(place) < 10}
         cells = [
             Cell(
-                "●" if place == x else "",
+                "●" if place == x else "0" if place == 0 else ends.get(place, ""),
                 "#b7e4c7" if place == 0 else "#fff3bf" if place in ahead else "#ffffff",
-                "#1d4ed8",
+                "#1d4ed8" if place == x else "#7a7a7a",
             )
             for place in range(-self.max_position, self.max_position + 1)
         ]
         clock = f"after {self.num_steps if state is None else state[0]} of {self.num_steps} pushes"
-        return Picture((tuple(cells),), f"x {x:+d}, v {v:+d}, {clock}")
+        return Picture((tuple(cells),), f"● at x {x:+d}, speed v {v:+d}, {clock}")
 
     def _shown(self, x: int, v: int) -> tuple[int, int]:
         first_position = 3

@@ -238,7 +238,7 @@ class Taxi(TransitionTable):
         return 6 + row, 11 + column, 16 + passenger, 21 + destination
 
     def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture:
-        """Returns the town with its walls: the taxi yellow, or green with the passenger in it, the destination pink."""
+        """Returns the town with its walls: the taxi yellow, or green with a passenger in it, their destination pink."""
         row, column, passenger, destination = (
             int(token) - first for token, first in zip(tokens[1:5], (6, 11, 16, 21), strict=True)
         )
@@ -252,15 +252,16 @@ class Taxi(TransitionTable):
             for x, letter in enumerate(line):
                 place = (y, x // 2) if x % 2 == 0 else None
                 fill = "#40464d" if letter == "|" else "#eeeeee"
+                text = "" if place is None else stands.get(place, "") + ("p" if place == waits else "")
                 if place == (row, column):
                     fill = "#7ccf7c" if passenger == 4 else "#f2d35c"
+                    text = f"@{text}"
                 elif place == self._taxi.locs[destination]:
                     fill = "#f3b6cf"
-                text = "" if place is None else stands.get(place, "") + ("p" if place == waits else "")
                 fields[-1].append(Cell(text, fill))
-        where = "in the taxi" if passenger == 4 else f"p at {'RGYB'[passenger]}"
+        where = "in it" if passenger == 4 else f"p at {'RGYB'[passenger]}"
         delivered = passenger == destination
-        caption = "delivered" if delivered else f"passenger {where}, to {'RGYB'[destination]}"
+        caption = "delivered" if delivered else f"@ taxi; passenger {where}, wants to {'RGYB'[destination]}"
         return Picture(tuple(map(tuple, fields)), caption)
 
 

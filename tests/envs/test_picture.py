@@ -170,4 +170,4 @@ def test_lattice_draws_the_point_where_it_is_also_after_the_end():
         picture = engine.picture(0)
         assert picture is not None and engine.over[0]
         assert [cell.text for cell in picture.cells[0]].index("●") == position + 8
-        assert picture.caption == f"x {position:+d}, v {speed:+d}, after 2 of 2 pushes"
+        assert picture.caption == f"● at x {position:+d}, speed v {speed:+d}, after 2 of 2 pushes"

@@ -379,6 +379,22 @@ def test_small_boards_have_lines_and_large_ones_touch_and_too_large_ones_are_lef
     assert picture_lines(Picture(((Cell(),),) * 30), 78, 20) is None
 
 
+def test_a_board_that_is_too_wide_with_lines_leaves_them_out_so_that_text_stands_beside_it():
+    view = View("name", picture=Picture(((Cell("R"),) + (Cell(),) * 8,) * 5), talk=[Text("said")], panel=[Text("panel")])
+    narrow, wide = (Screen(terminal(width, 24)).compose(view, 23) for width in (80, 100))
+    assert not any("┌" in line.plain for line in narrow) and any("┌" in line.plain for line in wide)
+    assert "R" in narrow[1].plain and narrow[1].plain.rstrip().endswith("said")
+    assert "┌" in wide[1].plain and wide[1].plain.rstrip().endswith("said")
+
+
+def test_a_long_subtitle_takes_two_lines_where_there_is_room_and_what_is_indented_stays_so():
+    view = View("name", subtitle="word " * 20 + "end", talk=[Text("  " + "seen " * 30)], panel=[Text("panel")])
+    tall, low = ([line.plain for line in Screen(terminal(80, 24)).compose(view, height)] for height in (23, 10))
+    assert tall[2].endswith("end") and low[1].endswith("…") and not low[2].startswith("word")
+    seen = [line for line in tall if "seen" in line]
+    assert len(seen) > 1 and all(line.startswith("  seen") for line in seen)
+
+
 def test_a_caption_does_not_lend_its_style_to_what_stands_beside_it():
     view = View("name", picture=Picture(((Cell(),) * 3,) * 3, "caption"), panel=[Text("panel")])
     console = terminal()

@@ -68,3 +68,17 @@ def test_a_player_without_a_clock_attains_the_optimum():
 def test_impossible_sizes_are_refused(sizes):
     with pytest.raises(TokenGymError, match=next(iter(sizes))):
         Lattice(**sizes)
+
+
+def test_the_picture_labels_the_origin_and_the_ends_where_the_point_is_not():
+    def labels(task, x):
+        tokens = np.array(task.vocabulary.encode(["<bos>", f"x{x:+d}", "v+0"]))
+        picture = task.picture_of(None, tokens)
+        assert picture is not None
+        return [cell.text for cell in picture.cells[0]]
+
+    task = Lattice(max_position=3)
+    assert labels(task, 1) == ["-3", "", "", "0", "●", "", "+3"]
+    assert labels(task, 0) == ["-3", "", "", "●", "", "", "+3"]
+    assert labels(task, -3) == ["●", "", "", "0", "", "", "+3"]
+    assert max(len(text) for text in labels(Lattice(max_position=15), 0)) == 1

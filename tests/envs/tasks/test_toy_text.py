@@ -135,7 +135,8 @@ def test_the_pictures_show_the_map_and_where_one_is():
     assert [cell.text for cell in picture.cells[4]] == ["Yp", "", "", "", "", "", "B", "", ""]
     walls = [(y, x) for y in range(5) for x in range(9) if picture.cells[y][x].fill == "#40464d"]
     assert walls == [(0, 3), (1, 3), (3, 1), (3, 5), (4, 1), (4, 5)]
-    assert picture.caption == "passenger p at Y, to B"
+    assert picture.caption == "@ taxi; passenger p at Y, wants to B"
+    assert [cell.text for row in picture.cells for cell in row].count("@") == 1
 
 
 @pytest.mark.parametrize(
