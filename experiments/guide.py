@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
 import numpy as np
+from rich.text import Text
 
 from ..envs.errors import TokenGymError
 from ..envs.exact import Solution, solve
 from ..envs.finite import FiniteTask
+from ..envs.random import derive_start
 from ..envs.scores import suite_scores
 from ..envs.task import Task
 from .episode import Episode
@@ -18,6 +21,20 @@ from .statistics import normalised_score
 
 MOST_NODES = 400_000
 """The most information states that are solved while a person waits: some seconds."""
+_TRIALS, _TRIAL_TOKENS = 10, 5_000  # episodes that are measured, and after how many tokens no further one is begun
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a few episodes got on average, where nothing exact is known.
+
+    Attributes:
+        random: Random play.
+        expert: The environment's expert, or None where it has none.
+    """
+
+    random: float
+    expert: float | None
 
 
 class Guide:
@@ -53,6 +70,50 @@ class Guide:
         if (random is None or optimal is None) and self.solution is not None:
             random, optimal = self.solution.random_return, self.solution.optimal_return
         return None if random is None or optimal is None else References(random=random, optimal=optimal)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What random play and the expert got in some episodes, always the same ones."""
+        random = self._mean_return(False)
+        assert random is not None
+        return Measured(random, self._mean_return(True))
+
+    def _mean_return(self, expert: bool) -> float | None:
+        """Return the mean of some episodes of the expert, None where there is none, or of uniformly random tokens."""
+        generator = np.random.default_rng(0)
+        totals, spent, episode = [], 0, Episode(self.task)
+        for index in range(_TRIALS):
+            episode.begin(derive_start(0, index))
+            while not episode.ended:
+                advised = (
+                    episode.engine.expert() if expert else generator.integers(self.task.vocabulary.num_actions, size=1)
+                )
+                if advised is None:
+                    return None
+                episode.say(int(advised[0]))
+            totals.append(episode.total)
+            spent += len(episode.actions)
+            if spent >= _TRIAL_TOKENS:
+                break
+        return float(np.mean(totals))
+
+    def judge(self, total: float) -> tuple[str, Text | None]:
+        """Return what to tell of a return: what else can be got, in brackets, and a line with the score or None.
+
+        Where the optimum is not known, random play and the environment's expert are measured.
+        """
+        between, score = self.references, self.score(total)
+        if between is not None:
+            ends, best = f"(random {between.random:.4g}, optimal {between.optimal:.4g})", "the optimum"
+        else:
+            random, expert = self.measured.random, self.measured.expert
+            if expert is None:
+                return f"(random about {random:.4g}; the optimum is not known)", None
+            ends, best = f"(random about {random:.4g}, expert {expert:.4g})", "the expert; the optimum is not known"
+            score = normalised_score(total, random, expert) if expert - random > 1e-9 else None
+        if score is None:
+            return ends, None
+        return ends, Text.assemble("score ", (f"{score:.2f}", "bold"), (f"  0 is random play, 1 {best}", "dim"))
 
     def score(self, total: float) -> float | None:
         """Return the normalised score of a return: 0 is random play, 1 the optimum; None where it has no meaning."""

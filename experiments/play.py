@@ -233,14 +233,10 @@ class _Table:
             Text(f"the episode {why} after {len(episode.actions)} tokens{back}", "dim"),
             Text.assemble("return ", (f"{episode.total:.4g}", "bold")),
         ]
-        if self.between is not None:
-            lines[-1].append(f"  (random {self.between.random:.4g}, optimal {self.between.optimal:.4g})", "dim")
-        score = self.guide.score(episode.total)
-        if score is not None:
-            lines.append(
-                Text.assemble("score ", (f"{score:.2f}", "bold"), ("  0 is random play, 1 the optimum", "dim"))
-            )
-        return lines
+        with self.console.status("measuring what random play and the expert get …"):
+            ends, score = self.guide.judge(episode.total)
+        lines[-1].append(f"  {ends}", "dim")
+        return lines if score is None else [*lines, score]
 
     def _help(self) -> list[Text]:
         """Return the rules of the environment, the commands and all legal tokens."""

@@ -50,8 +50,8 @@ def read_tokens(task: Task, line: str) -> list[int]:
 
     In a task of strings the line is a text, and ends the turn. Elsewhere it is one or more names of tokens. `#7` is
     the token with the id 7 in both; so is `7` where no name is a number. Names that are not known as they stand may be
-    written without spaces (`abc` for `a b c`) or in other capitals, where that has one meaning. A number is not cut into
-    shorter ones where the tokens are numbers of several digits.
+    written without spaces (`abc` for `a b c`) or in other capitals, where that has one meaning. A number is not cut
+    into shorter ones where tokens are numbers of several digits.
 
     Raises:
         TokenGymError: For a name that is unknown or cannot be said, with the nearest names, or a text that the

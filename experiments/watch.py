@@ -213,10 +213,10 @@ class _Audience:
         line = Text.assemble(
             (f"{why} after {len(episode.actions)} tokens: ", "dim"), "return ", (f"{episode.total:.4g}", "bold")
         )
-        between, score = self.guide.references, self.guide.score(episode.total)
-        if between is not None:
-            line.append(f"  (random {between.random:.4g}, optimal {between.optimal:.4g})", "dim")
-        return [line] if score is None else [line, Text.assemble("score ", (f"{score:.2f}", "bold"))]
+        with self.console.status("measuring what random play and the expert get …"):
+            ends, score = self.guide.judge(episode.total)
+        line.append(f"  {ends}", "dim")
+        return [line] if score is None else [line, score]
 
 
 def choices(

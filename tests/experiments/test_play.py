@@ -2,12 +2,14 @@
 
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 from rich.text import Text
 
 from tokengym.envs import Cell, Picture, TextTask
 from tokengym.envs.errors import TokenGymError
+from tokengym.envs.random import derive_start
 from tokengym.envs.registration import make_task
 from tokengym.experiments.episode import Episode
 from tokengym.experiments.guide import Guide, listed_references
@@ -249,6 +251,30 @@ def test_a_task_without_a_spread_has_no_score():
     assert guide.references is not None and guide.score(1.0) is None
 
 
+def test_where_no_optimum_is_known_random_play_and_the_expert_are_measured_and_said_to_be():
+    task = make_task("Pendulum", max_steps=20)
+    measured = Guide(task).measured
+    assert measured == Guide(make_task("Pendulum", max_steps=20)).measured and measured.expert is not None
+    # By hand: ten episodes of the expert from the same starts.
+    totals = []
+    for index in range(10):
+        episode = Episode(task)
+        episode.begin(derive_start(0, index))
+        while not episode.ended:
+            episode.say(int(episode.engine.expert()[0]))  # type: ignore[index]
+        totals.append(episode.total)
+    assert measured.expert == pytest.approx(np.mean(totals)) and len(set(totals)) > 1
+    returns, screen = run(task, ["#4 " * 20])
+    assert f"(random about {measured.random:.4g}, expert {measured.expert:.4g})" in screen
+    score = (returns[0] - measured.random) / (measured.expert - measured.random)
+    assert f"score {score:.2f}  0 is random play, 1 the expert; the optimum is not known" in screen
+
+
+def test_without_an_expert_there_is_no_score_but_a_word_on_random_play():
+    returns, screen = run(Answer(), ["sea", "sea"])
+    assert returns == [2.0] and "the optimum is not known)" in screen and "score" not in screen
+
+
 def test_the_same_seed_shows_the_same_prompt():
     screens = [run(make_task("Copy"), ["quit"], seed=seed)[1] for seed in (5, 5, 6)]
     assert screens[0] == screens[1] != screens[2]
@@ -380,7 +406,9 @@ def test_small_boards_have_lines_and_large_ones_touch_and_too_large_ones_are_lef
 
 
 def test_a_board_that_is_too_wide_with_lines_leaves_them_out_so_that_text_stands_beside_it():
-    view = View("name", picture=Picture(((Cell("R"),) + (Cell(),) * 8,) * 5), talk=[Text("said")], panel=[Text("panel")])
+    view = View(
+        "name", picture=Picture(((Cell("R"),) + (Cell(),) * 8,) * 5), talk=[Text("said")], panel=[Text("panel")]
+    )
     narrow, wide = (Screen(terminal(width, 24)).compose(view, 23) for width in (80, 100))
     assert not any("┌" in line.plain for line in narrow) and any("┌" in line.plain for line in wide)
     assert "R" in narrow[1].plain and narrow[1].plain.rstrip().endswith("said")
