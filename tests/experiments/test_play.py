@@ -1,42 +1,17 @@
 """A person plays: scripted lines in, screens out."""
 
-import io
-
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.text import Text
+from at_the_table import run, terminal
 
-from tokengym.envs import Cell, Picture, TextTask
+from tokengym.envs import TextTask
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.random import derive_start
 from tokengym.envs.registration import make_task
 from tokengym.experiments.episode import Episode
 from tokengym.experiments.guide import Guide, listed_references
-from tokengym.experiments.play import play
-from tokengym.experiments.rules import help_lines, pages_of, rules_of
-from tokengym.experiments.screen import Screen, View, name_columns, picture_lines
-from tokengym.experiments.speech import read_command, read_tokens
-
-
-def terminal(width=80, height=24):
-    return Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system="truecolor")
-
-
-def run(task, lines, console=None, **settings):
-    console = console or Console(file=io.StringIO(), width=100)
-    script = iter(lines)
-
-    def ask():
-        try:
-            line = next(script)
-        except StopIteration:
-            raise EOFError from None
-        if isinstance(line, BaseException):
-            raise line
-        return line
-
-    return play(task, console=console, ask=ask, **settings), console.file.getvalue()
+from tokengym.experiments.rules import help_lines, rules_of
+from tokengym.experiments.speech import read_command
 
 
 class Answer(TextTask):
@@ -131,12 +106,6 @@ def test_what_is_typed_at_the_help_is_said_or_leaves():
     assert len(returns) == 1 and "help, page 1" in text
     for leave in ("quit", EOFError()):
         assert run(make_task("TokenBandit"), ["?", leave], console=terminal())[0] == []
-
-
-def test_a_heading_does_not_end_a_page():
-    lines = [Text("a"), Text("b"), Text("What you say", "bold cyan"), Text("c")]
-    assert [len(page) for page in pages_of(lines, 3)] == [2, 2]
-    assert [len(page) for page in pages_of(lines, 2)] == [2, 2]
 
 
 def test_only_legal_tokens_are_offered_and_an_illegal_one_is_answered_by_the_rules():
@@ -300,142 +269,12 @@ def test_in_a_task_of_strings_a_line_is_a_turn():
     assert "you can say 2 of" in screen and "wood" in screen
 
 
-class Names:
-    """A task as far as reading a line goes."""
-
-    def __init__(self, *names):
-        from tokengym.envs import Vocabulary
-
-        self.vocabulary = Vocabulary.of(names, ["seen"])
-
-
-@pytest.mark.parametrize(
-    ("names", "line", "tokens"),
-    [
-        (("a", "b", "c"), "cab", [2, 0, 1]),
-        (("a", "b", "c"), "C ab", [2, 0, 1]),
-        (("a", "b", "ab"), "ab", [2]),
-        (("up", "Up"), "Up", [1]),
-        (("x", "y"), "1 #0", [1, 0]),
-        (("1", "2", "0"), "102 0", [0, 2, 1, 2]),
-        (("quit", "a"), "quit", [0]),
-    ],
-)
-def test_a_line_is_read_as_it_is_meant(names, line, tokens):
-    assert read_tokens(Names(*names), line) == tokens  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("names", "line"),
-    [
-        (("a", "aa", "b"), "aab"),  # two ways to cut it
-        (("a", "b"), "abc"),
-        (("a", "b"), "seen"),
-        (("1", "2"), "7"),
-        (("a",), "2"),  # the id of what can only be read
-        (("4", "0", "12"), "40"),  # a slip for a number, not a four and a nought
-    ],
-)
-def test_a_line_with_several_meanings_or_none_is_refused(names, line):
-    with pytest.raises(TokenGymError):
-        read_tokens(Names(*names), line)  # type: ignore[arg-type]
-
-
-def test_only_what_can_be_said_is_proposed_for_an_unknown_name():
-    for word in ("bos", "zebra"):  # one that is near to `<bos>`, and one that is near to nothing
-        with pytest.raises(TokenGymError, match="unknown token") as refused:
-            read_tokens(Names("take", "leave"), word)  # type: ignore[arg-type]
-        assert "<bos>" not in str(refused.value) and "seen" not in str(refused.value)
-    with pytest.raises(TokenGymError, match="known: leave, take"):
-        read_tokens(Names("take", "leave"), "zebra")  # type: ignore[arg-type]
-
-
 def test_in_a_task_of_strings_the_help_names_commands_as_they_are_typed():
     task = make_task("HaggleChat")
     assert "?" in task.vocabulary.tokens
     _, screen = run(task, ["?", "quit"])
     assert "hint " in screen and ":hint" not in screen
     assert read_command(task, "hint") == "hint" and read_command(task, ":hint") is None
-
-
-def test_a_command_gives_way_to_a_token_of_its_name_and_takes_a_colon_then():
-    assert read_command(Names("a"), "quit") == "quit"  # type: ignore[arg-type]
-    assert read_command(Names("quit", "?"), "quit") is None  # type: ignore[arg-type]
-    assert read_command(Names("quit", "?"), ":quit") == "quit"  # type: ignore[arg-type]
-    assert read_command(Names("quit", "?"), "?") is None  # type: ignore[arg-type]
-    assert read_command(Names("a"), " ") == "hint"  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("height", [6, 10, 24])
-@pytest.mark.parametrize("shape", [None, (1, 17), (3, 3), (10, 13), (30, 60)])
-def test_a_screen_never_outgrows_its_terminal(height, shape):
-    picture = None if shape is None else Picture(((Cell("X"),) * shape[1],) * shape[0], "caption " * 40)
-    console = terminal(80, height)
-    view = View(
-        "a name " * 30,
-        "facts " * 20,
-        "subtitle " * 30,
-        picture,
-        [Text("word " * 40) for _ in range(50)],
-        name_columns([f"token{index}" for index in range(200)], 33, 7),
-        [Text("note " * 60) for _ in range(9)],
-    )
-    lines = Screen(console).compose(view, height - 1)
-    assert len(lines) <= height - 1
-    assert all(line.cell_len <= 80 for line in lines)
-    assert "a name" in lines[0].plain
-    Screen(console).draw(view)
-    assert console.file.getvalue().count("\n") == len(lines)  # type: ignore[attr-defined]
-
-
-def test_small_boards_have_lines_and_large_ones_touch_and_too_large_ones_are_left_out():
-    board = Picture(((Cell("X"), Cell("O")), (Cell(), Cell("X"))), "O to move")
-    lines = picture_lines(board, 78, 20)
-    assert lines is not None and [line.plain for line in lines] == [
-        "┌─────┬─────┐",
-        "│  X  │  O  │",
-        "├─────┼─────┤",
-        "│     │  X  │",
-        "└─────┴─────┘",
-    ]
-    track = Picture(((Cell("●"),) * 17,))
-    assert [line.plain for line in picture_lines(track, 78, 20) or []] == [" ● " * 17]
-    assert [line.plain for line in picture_lines(track, 40, 20) or []] == ["● " * 17]
-    assert picture_lines(track, 10, 20) is None
-    assert picture_lines(Picture(((Cell(),),) * 30), 78, 20) is None
-
-
-def test_a_board_that_is_too_wide_with_lines_leaves_them_out_so_that_text_stands_beside_it():
-    view = View(
-        "name", picture=Picture(((Cell("R"),) + (Cell(),) * 8,) * 5), talk=[Text("said")], panel=[Text("panel")]
-    )
-    narrow, wide = (Screen(terminal(width, 24)).compose(view, 23) for width in (80, 100))
-    assert not any("┌" in line.plain for line in narrow) and any("┌" in line.plain for line in wide)
-    assert "R" in narrow[1].plain and narrow[1].plain.rstrip().endswith("said")
-    assert "┌" in wide[1].plain and wide[1].plain.rstrip().endswith("said")
-
-
-def test_a_long_subtitle_takes_two_lines_where_there_is_room_and_what_is_indented_stays_so():
-    view = View("name", subtitle="word " * 20 + "end", talk=[Text("  " + "seen " * 30)], panel=[Text("panel")])
-    tall, low = ([line.plain for line in Screen(terminal(80, 24)).compose(view, height)] for height in (23, 10))
-    assert tall[2].endswith("end") and low[1].endswith("…") and not low[2].startswith("word")
-    seen = [line for line in tall if "seen" in line]
-    assert len(seen) > 1 and all(line.startswith("  seen") for line in seen)
-
-
-def test_a_caption_does_not_lend_its_style_to_what_stands_beside_it():
-    view = View("name", picture=Picture(((Cell(),) * 3,) * 3, "caption"), panel=[Text("panel")])
-    console = terminal()
-    (line,) = (line for line in Screen(console).compose(view, 12) if "panel" in line.plain)
-    assert not line.get_style_at_offset(console, line.plain.index("panel")).italic
-    (caption,) = (line for line in Screen(console).compose(view, 12) if "caption" in line.plain)
-    assert caption.get_style_at_offset(console, 0).italic
-
-
-def test_without_colour_dark_fields_are_still_seen():
-    maze = Picture(((Cell(fill="#222222"), Cell(), Cell("A")),) * 7)
-    lines = picture_lines(maze, 78, 20, colour=False)
-    assert lines is not None and lines[0].plain == "### ·  A "
 
 
 def test_a_terminal_is_cleared_for_every_screen_and_waits_between_episodes():
