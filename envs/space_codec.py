@@ -109,6 +109,15 @@ class SpaceCodec:
         return int(self.counts.sum())
 
     @property
+    def ends(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The lowest and the highest value that can be written of each number, float64 (d,) each."""
+        low = self._offsets.astype(np.float64)
+        high = low + self.sizes - 1
+        if self.grid is not None:
+            low[self._real], high[self._real] = self.grid.low, self.grid.high
+        return low, high
+
+    @property
     def possible(self) -> npt.NDArray[np.bool_]:
         """Which digits can stand in each place: bool (num_tokens, base).
 

@@ -185,6 +185,17 @@ class Task(ABC):
         """Returns an observation's tokens, shape (length,), as text for people."""
         return self.vocabulary.render(tokens.tolist())
 
+    def legend(self, tokens: npt.NDArray[np.integer]) -> list[str]:
+        """Returns what an observation's tokens stand for, for people, where their names do not tell; [] by default.
+
+        Args:
+            tokens: The observation, `bos` included, shape (length,).
+
+        Returns:
+            One line on what is seen, and where there is something to tell one on what is to be said next.
+        """
+        return []
+
     def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture | None:
         """Returns one row's board or grid for people, or None where there is nothing to draw (the default).
 

@@ -101,6 +101,11 @@ class Episode:
         """Return tokens as the task writes them."""
         return self.task.render_tokens(np.array(ids, np.int32)) if ids else ""
 
+    def legend(self) -> list[str]:
+        """Return what the observation's tokens stand for, and while the episode lasts what is to be said next."""
+        lines = self.task.legend(self.tokens[0, : int(self.lengths[0])])
+        return lines[:1] if self.ended else lines
+
     def get_state(self) -> dict[str, Any]:
         """Return a copy of everything, from which `set_state` goes on.
 

@@ -194,6 +194,7 @@ class _Table:
             title=self.name,
             facts=" · ".join(facts),
             subtitle=summary_of(self.task),
+            legend=episode.legend(),
             picture=episode.engine.picture(0),
             talk=talk if any(text.plain for text in talk) else [Text("(nothing has been said yet)", "dim")],
             panel=[] if episode.ended else self._panel(),

@@ -24,6 +24,7 @@ _PANEL = 34  # columns: of the panel on the right
 _BOXED_ROWS, _BOXED_COLUMNS = 6, 9  # the largest board that is drawn with lines between its fields
 _BESIDE_LINES = 12  # lines: how high the text beside a small board may be
 _TALL = 16  # lines: from where on a long subtitle takes two
+_LEGEND = 5  # lines: how high it may be
 _PIPED_LINES = 12  # lines of dialogue where there is no screen to fill
 
 
@@ -39,6 +40,7 @@ class View:
         talk: What was said, line by line from the first on; of a long one the end is shown.
         panel: Lines beside the talk, such as the legal tokens.
         notes: Lines at the bottom: answers to what the player did.
+        legend: Lines below the subtitle on what the tokens stand for.
     """
 
     title: str
@@ -48,6 +50,7 @@ class View:
     talk: list[Text] = field(default_factory=list)
     panel: list[Text] = field(default_factory=list)
     notes: list[Text] = field(default_factory=list)
+    legend: list[str] = field(default_factory=list)
 
 
 class Screen:
@@ -87,6 +90,7 @@ class Screen:
             head += [Text(_clip(line, width), "dim") for line in about]
         else:
             head += self.wrapped([Text(line, "dim") for line in about])[:2]
+            head += self.wrapped([Text(line, "italic") for line in view.legend])[:_LEGEND]
         notes = self.wrapped(view.notes)
         room = None if height is None else max(1, height - len(head) - 1)
         notes = notes if room is None else notes[-room:]

@@ -190,6 +190,7 @@ class _Audience:
             title=heading,
             facts=f"token {len(episode.actions)} of {self.task.max_episode_tokens} · return {episode.total:.4g}",
             subtitle=summary_of(self.task),
+            legend=episode.legend(),
             picture=episode.engine.picture(0),
             talk=talk if any(text.plain for text in talk) else [Text("(nothing has been said yet)", "dim")],
             panel=panel,

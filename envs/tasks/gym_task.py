@@ -12,12 +12,14 @@ import numpy.typing as npt
 from gymnasium.utils.env_checker import data_equivalence
 
 from ..errors import TokenGymError, positive_int
+from ..quantise import to_digits
 from ..random import CounterRandom
 from ..space_codec import SpaceCodec
 from ..task import Reply, Rows, State, TokenTask, TurnResult
 from ..vocabulary import Vocabulary
 
 _MOST_TOKENS = 8192
+_MOST_EXPLAINED = 16  # numbers of an observation
 
 
 class Gym(TokenTask):
@@ -79,6 +81,10 @@ class Gym(TokenTask):
     context = "turn"
     isolates = "what the inner environment does"
     mirrors = "RT-2 and Gato"
+    value_names: tuple[str, ...] = ()
+    """Names of the observed numbers for people, "" for one that they need not see; () where nothing is known."""
+    component_names: tuple[str, ...] = ()
+    """Names of the action's components, or ()."""
 
     def __init__(
         self,
@@ -163,6 +169,37 @@ class Gym(TokenTask):
     def read_observations(self, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Gives the numbers (m, d) that observation tokens (m, tokens of an observation), without `bos`, stand for."""
         return self._observation.decode_numbers(np.asarray(tokens, np.int64) - self._first_digit)
+
+    def legend(self, tokens: npt.NDArray[np.integer]) -> list[str]:
+        """Returns the numbers that were written, and what the next token of a number stands for."""
+        width = self._observation.num_tokens
+        numbers = self.read_observations(np.asarray(tokens)[None, 1 : 1 + width])[0].tolist()
+        names = self.value_names or ("",) * len(numbers)
+        told = [
+            f"{name} {number:.3g}".strip()
+            for name, number in zip(names, numbers, strict=True)
+            if name or not self.value_names
+        ]
+        more = " …" if len(told) > _MOST_EXPLAINED else ""
+        seen = f"seen: {', '.join(told[:_MOST_EXPLAINED])}{more}"
+        asked = self._asked(len(tokens) - 1 - width)
+        return [seen, asked] if asked else [seen]
+
+    def _asked(self, said: int) -> str:
+        """Returns what is to be said after so many tokens of a turn; "" where its name tells."""
+        action = self._action
+        components, part = len(action.counts), int(np.searchsorted(np.cumsum(action.counts), said, side="right"))
+        name = self.component_names[part] if self.component_names else f"number {part + 1} of {components}"
+        named = [name] if self.component_names or components > 1 else []
+        if action.named:
+            return f"next: {name}" if named else ""
+        low, high = (float(end[part]) for end in action.ends)
+        count = int(action.counts[part])
+        if count > 1:
+            named.append(f"digit {said - int(action.counts[:part].sum()) + 1} of {count}")
+        last = to_digits(action.sizes[None, part : part + 1] - 1, action.counts[part : part + 1], action.base)[0]
+        ends = f"{' '.join('0' * count)} … {' '.join(map(str, last.tolist()))}"
+        return f"next: {', '.join(named) or 'the action'}; {ends} stand for {low:.4g} … {high:.4g}"
 
     def frame(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8] | None:
         """Returns the inner environment's own frame, if it was made with `render_mode="rgb_array"` in `env_kwargs`."""

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from abc import abstractmethod
 
 import numpy as np
 import numpy.typing as npt
 
+from ..physics import Sketch
+from ..picture import Cell, Picture
 from ..task import Rows, State
 from .gym_task import Gym
+
+_MIDDLE = np.array([1.342, 0.749, 0.555])  # where FetchReach's gripper starts
+_FRAME, _BODY, _GOAL = "#c98a4b", "#3b4a5a", "#8fce7e"
 
 
 class Robot(Gym):
@@ -32,6 +38,14 @@ class Robot(Gym):
         actions = self.control(self._observation.decode_numbers(self._observation.encode(shown)))
         spelt = self._action.encode(list(actions))
         return spelt[np.arange(len(rows)), state["turn_counts"][rows]]
+
+    def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture:
+        """Returns the robot as the observation tells it."""
+        return self.drawn(self.read_observations(tokens[None, 1 : 1 + self._observation.num_tokens])[0])
+
+    @abstractmethod
+    def drawn(self, seen: npt.NDArray[np.float64]) -> Picture:
+        """Returns a picture of dequantised observations (d,)."""
 
 
 class Reacher(Robot):
@@ -76,6 +90,11 @@ class Reacher(Robot):
     name = "Reacher"
     isolates = "actions of several tokens"
     mirrors = "Gymnasium's Reacher"
+    value_names = (
+        *("cos shoulder", "cos elbow", "sin shoulder", "sin elbow", "target x", "target y"),
+        *("spin shoulder", "spin elbow", "tip − target x", "tip − target y"),
+    )
+    component_names = ("torque of the shoulder", "torque of the elbow")
 
     def __init__(self, bins: int = 32, max_episode_steps: int = 50) -> None:
         high = [1.0] * 4 + [0.2] * 2 + [10.0] * 2 + [0.4] * 2
@@ -88,6 +107,23 @@ class Reacher(Robot):
         elbow = 0.11 * (-sin12 * off_x + cos12 * off_y)
         shoulder = 0.1 * (-sin1 * off_x + cos1 * off_y) + elbow
         return np.clip(np.stack((-9 * shoulder - 0.04 * spin1, -9 * elbow - 0.03 * spin2), axis=1), -1, 1)
+
+    def drawn(self, seen: npt.NDArray[np.float64]) -> Picture:
+        """Returns the arm and the target from above."""
+        cos1, cos2, sin1, sin2, goal_x, goal_y, _, _, off_x, off_y = seen.tolist()
+
+        def place(x: float, y: float) -> tuple[float, float]:
+            return 5.5 + x / 0.22 * 5.5, 5.5 + y / 0.22 * 5.5
+
+        joint = 0.1 * cos1, 0.1 * sin1
+        tip = joint[0] + 0.11 * (cos1 * cos2 - sin1 * sin2), joint[1] + 0.11 * (sin1 * cos2 + cos1 * sin2)
+        sketch = Sketch(11, 11)
+        sketch.line(place(0, 0), place(*joint), _FRAME)
+        sketch.line(place(*joint), place(*tip), _FRAME)
+        sketch.put(*place(0, 0), Cell("+", _BODY, "#ffffff"))
+        sketch.put(*place(goal_x, goal_y), Cell("T", _GOAL))
+        sketch.put(*place(*tip), Cell("●", _FRAME))
+        return sketch.picture(f"+ shoulder, ● tip, T target; about {math.hypot(off_x, off_y):.2f} m away")
 
 
 class InvertedPendulum(Robot):
@@ -131,6 +167,8 @@ class InvertedPendulum(Robot):
     name = "InvertedPendulum"
     isolates = "balance by continuous actions"
     mirrors = "Gymnasium's InvertedPendulum"
+    value_names = ("position", "angle", "velocity", "spin")
+    component_names = ("force",)
 
     def __init__(self, bins: int = 33, max_episode_steps: int = 1000) -> None:
         high = [1.0, 0.25, 3.0, 5.0]
@@ -139,6 +177,16 @@ class InvertedPendulum(Robot):
     def control(self, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Pushes under the side that the pole leans to."""
         return np.clip(seen @ np.array([[0.5], [20.0], [0.8], [2.5]]), -3, 3)
+
+    def drawn(self, seen: npt.NDArray[np.float64]) -> Picture:
+        """Returns the cart on its rail, with the pole on it; the angle is drawn four times as large as it is."""
+        position, angle = seen[:2].tolist()
+        sketch, centre = Sketch(15, 8), 7.5 + position * 7
+        sketch.line((0, 0.5), (14.9, 0.5), "#c9c4b8")
+        sketch.line((centre, 1.5), (centre + 6 * math.sin(4 * angle), 1.5 + 6 * math.cos(4 * angle)), _FRAME)
+        for beside in (-1, 0, 1):
+            sketch.put(centre + beside, 1.5, Cell(fill=_BODY))
+        return sketch.picture(f"leans by {angle:+.3f} of 0.2 rad, drawn four times as much")
 
 
 class FetchReach(Robot):
@@ -189,12 +237,14 @@ class FetchReach(Robot):
     name = "FetchReach"
     isolates = "a goal in the observation"
     mirrors = "gymnasium-robotics' FetchReach"
+    value_names = ("gripper x", "gripper y", "gripper z", "goal x", "goal y", "goal z", *[""] * 10)
+    component_names = ("step along x", "step along y", "step along z", "fingers, without effect")
 
     def __init__(self, bins: int = 65, dense: bool = False, max_episode_steps: int = 50) -> None:
         # Importing it registers its environments, and prints a notice on some that are not used here.
         with contextlib.redirect_stderr(io.StringIO()):
             import gymnasium_robotics  # noqa: F401  # pyright: ignore[reportMissingImports]
-        place, fingers, motion, slide = [1.342, 0.749, 0.555], [0.025] * 2, [0.0] * 3, [0.0] * 2
+        place, fingers, motion, slide = _MIDDLE.tolist(), [0.025] * 2, [0.0] * 3, [0.0] * 2
         middle = np.array([*place, *place, *place, *fingers, *motion, *slide])
         reach = np.array([0.35] * 9 + [0.025] * 2 + [0.05] * 5)
         env_id = "FetchReachDense-v4" if dense else "FetchReach-v4"
@@ -204,3 +254,15 @@ class FetchReach(Robot):
         """Goes straight to the goal."""
         steps = np.clip(10 * (seen[:, 3:6] - seen[:, :3]), -1, 1)
         return np.concatenate([steps, np.zeros((len(seen), 1))], axis=1)
+
+    def drawn(self, seen: npt.NDArray[np.float64]) -> Picture:
+        """Returns gripper and goal from above, and beside it on a scale how high they are."""
+        places = [((seen[first : first + 3] - _MIDDLE) / 0.2 * 4.5 + 4.5).tolist() for first in (0, 3)]
+        sketch = Sketch(11, 9)
+        for place in range(9):
+            sketch.put(9, place, Cell(fill="#c9c4b8"))
+        for (x, y, z), cell in zip(reversed(places), (Cell("G", _GOAL), Cell("@", _FRAME)), strict=True):
+            sketch.put(min(max(x, 0), 8.9), y, cell)
+            sketch.put(10, z, cell)
+        distance = float(np.linalg.norm(seen[:3] - seen[3:6]))
+        return sketch.picture(f"x to the right, y up; on the right z. @ gripper, G goal; about {distance:.2f} m away")

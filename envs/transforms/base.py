@@ -122,6 +122,10 @@ class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOver
         """Renders as the inner task does."""
         return self.task.render_tokens(tokens)
 
+    def legend(self, tokens: npt.NDArray[np.integer]) -> list[str]:
+        """Explains as the inner task does."""
+        return self.task.legend(tokens)
+
     def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture | None:
         """Draws as the inner task does."""
         return self.task.picture(self.inner(state), row, tokens)

@@ -116,6 +116,10 @@ class Clock(Transform):
         """Renders as the inner task does, and the time after it."""
         return self._face.render(self.task, tokens)
 
+    def legend(self, tokens: npt.NDArray[np.integer]) -> list[str]:
+        """Explains as the inner task does."""
+        return super().legend(self._face.without(tokens))
+
     def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture | None:
         """Draws as the inner task does."""
         return super().picture(state, row, self._face.without(tokens))

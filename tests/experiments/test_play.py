@@ -244,6 +244,13 @@ def test_without_an_expert_there_is_no_score_but_a_word_on_random_play():
     assert returns == [2.0] and "the optimum is not known)" in screen and "score" not in screen
 
 
+def test_a_player_of_bare_numbers_is_told_what_they_are_and_at_the_end_only_what_was_seen():
+    task = make_task("Gym", env_id="Pendulum-v1", max_episode_steps=1)
+    returns, screen = run(task, ["5", "0"])
+    assert len(returns) == 1 and screen.count("seen: ") == 3
+    assert [screen.count(f"next: digit {digit} of 2; 0 0 … 9 9 stand for -2 … 2") for digit in (1, 2)] == [1, 1]
+
+
 def test_the_same_seed_shows_the_same_prompt():
     screens = [run(make_task("Copy"), ["quit"], seed=seed)[1] for seed in (5, 5, 6)]
     assert screens[0] == screens[1] != screens[2]

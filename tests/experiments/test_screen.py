@@ -66,6 +66,14 @@ def test_a_long_subtitle_takes_two_lines_where_there_is_room_and_what_is_indente
     assert len(seen) > 1 and all(line.startswith("  seen") for line in seen)
 
 
+def test_a_legend_stands_below_the_subtitle_where_there_is_room():
+    view = View("name", subtitle="about", legend=["seen: x 1", "next: y"], talk=[Text("said")])
+    tall, low = ([line.plain for line in Screen(terminal(80, 24)).compose(view, height)] for height in (23, 10))
+    assert tall[1:5] == ["about", "seen: x 1", "next: y", "said"] and low[1:3] == ["about", "said"]
+    screen = Screen(terminal(80, 24)).compose(View("name", legend=["long " * 300], talk=[Text("said")]), 23)
+    assert any("said" in line.plain for line in screen) and len(screen) <= 23
+
+
 def test_a_caption_does_not_lend_its_style_to_what_stands_beside_it():
     view = View("name", picture=Picture(((Cell(),) * 3,) * 3, "caption"), panel=[Text("panel")])
     console = terminal()

@@ -77,6 +77,15 @@ def test_a_terminal_gets_a_screen_a_token_and_an_interruption_ends_it_quietly(mo
     assert "stopped" in console.file.getvalue()
 
 
+def test_a_watched_screen_tells_what_bare_numbers_stand_for():
+    task = make_task("Gym", env_id="Pendulum-v1", max_episode_steps=1)
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    guide = Guide(task)
+    show(task, scripted("random", guide, False), console, guide=guide, delay=0)
+    screen = console.file.getvalue()  # type: ignore[attr-defined]
+    assert screen.count("seen: ") == 3 and "digit 2 of 2" in screen and "random about" in screen
+
+
 def test_frames_show_every_position_and_make_a_moving_picture(tmp_path, capsys):
     folder = tmp_path / "film"
     words = ["watch", "Lattice", "--agent", "optimal", "--kwargs", "num_steps=3", "--episodes", "2"]

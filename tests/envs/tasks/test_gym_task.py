@@ -7,6 +7,7 @@ from gymnasium.utils.env_checker import check_env
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.tasks.gym_task import Gym
+from tokengym.envs.transforms import Clock
 
 POLE = {"low": [-2.4, -3, -0.21, -3], "high": [2.4, 3, 0.21, 3]}
 
@@ -319,3 +320,59 @@ def test_frames_are_the_inner_environments_own_where_it_renders():
 def test_unbounded_actions_are_refused(recorder):
     with pytest.raises(TokenGymError, match="RescaleAction"):
         recorder(spaces.Discrete(2), spaces.Box(-np.inf, np.inf, (1,)))
+
+
+class Parts(gymnasium.Env):
+    """Two numbers to see; a choice, then a real to give."""
+
+    observation_space = spaces.Dict({"real": spaces.Box(-1.0, 1.0, (1,)), "whole": spaces.Discrete(120)})
+    action_space = spaces.Tuple((spaces.Discrete(12), spaces.Box(-2.0, 2.0, (1,))))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"real": np.array([0.5], np.float32), "whole": 117}, {}
+
+    def step(self, action):
+        return self.reset()[0], 0.0, False, False, {}
+
+
+def test_the_legend_gives_the_numbers_that_were_written_and_what_comes_next():
+    gymnasium.register("tokengym-test/Parts-v0", Parts, max_episode_steps=5)
+    try:
+        engine = Engine(Gym("tokengym-test/Parts-v0"), 1)
+        engine.reset(None, [1])
+        told = []
+        for token in (0, 0, 0, 0):
+            told.append(engine.task.legend(engine.tokens[0, : engine.lengths[0]]))
+            engine.step(None, [token])
+    finally:
+        del gymnasium.registry["tokengym-test/Parts-v0"]
+    # The grid of two digits has no point at .5: 74 of 0 … 99 is the nearest.
+    assert {seen for seen, _ in told} == {f"seen: {-1 + 2 * 74 / 99:.3g}, 117"}
+    assert [asked for _, asked in told] == [
+        "next: number 1 of 2, digit 1 of 2; 0 0 … 1 1 stand for 0 … 11",
+        "next: number 1 of 2, digit 2 of 2; 0 0 … 1 1 stand for 0 … 11",
+        "next: number 2 of 2, digit 1 of 2; 0 0 … 9 9 stand for -2 … 2",
+        "next: number 2 of 2, digit 2 of 2; 0 0 … 9 9 stand for -2 … 2",
+    ]
+
+
+def test_the_legend_leaves_out_what_names_tell_and_what_is_too_much():
+    lake = Engine(Gym(), 1)
+    lake.reset(None, [1])
+    lake.step(None, [1])
+    assert lake.task.legend(lake.tokens[0, : lake.lengths[0]]) == [f"seen: {lake._state['env'][0].unwrapped.s}"]
+    pendulum = Gym("Pendulum-v1")
+    tokens = np.array([pendulum.vocabulary.bos, 0, 0, 9, 9, 0, 0])
+    assert pendulum.legend(tokens) == ["seen: -1, 1, -8", "next: digit 1 of 2; 0 0 … 9 9 stand for -2 … 2"]
+
+
+def test_a_clock_around_a_task_is_left_out_of_its_legend():
+    inner = Gym("Pendulum-v1")
+    engine = Engine(Clock(inner), 1)
+    engine.reset(None, [1])
+    alone = Engine(inner, 1)
+    alone.reset(None, [1])
+    tokens = engine.tokens[0, : engine.lengths[0]]
+    assert len(tokens) > alone.lengths[0]
+    assert engine.task.legend(tokens) == inner.legend(alone.tokens[0, : alone.lengths[0]])

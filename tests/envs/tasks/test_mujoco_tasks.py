@@ -105,3 +105,48 @@ def test_the_dense_variant_pays_by_the_distance():
 def test_impossible_sizes_are_refused(arguments):
     with pytest.raises(TokenGymError, match=next(iter(arguments)) if "bins" not in arguments else "base"):
         Reacher(**arguments)
+
+
+@pytest.mark.parametrize("task_class", [InvertedPendulum, Reacher, FetchReach])
+def test_the_legend_names_what_is_seen_and_every_token_of_a_turn(task_class):
+    task = robot(task_class)
+    engine = Engine(task, 1)
+    engine.reset(None, [5])
+    seen = task.read_observations(engine.tokens[:, 1 : 1 + len(task.value_names)])[0]
+    for name in task.component_names:
+        told, asked = task.legend(engine.tokens[0, : engine.lengths[0]])
+        assert all(
+            f"{value} {number:.3g}" in told for value, number in zip(task.value_names, seen, strict=True) if value
+        )
+        low, high = task._action.ends
+        assert asked == f"next: {name}; 0 … {task.vocabulary.num_actions - 1} stand for {low[0]:g} … {high[0]:g}"
+        engine.step(None, [0])
+    assert len(task.component_names) == task.max_turn_tokens
+
+
+def test_the_pictures_of_robots_follow_what_is_seen():
+    def places(picture):
+        cells = {cell.text: (x, -y) for y, row in enumerate(picture.cells) for x, cell in enumerate(row) if cell.text}
+        return cells, picture.caption
+
+    cells, caption = places(robot(Reacher).drawn(np.array([0, 1, 1, 0, -0.2, 0, 0, 0, 0.2, 0.2])))
+    # The stretched arm points up, and the target lies to the left.
+    assert cells["●"][0] == cells["+"][0] and cells["●"][1] > cells["+"][1]
+    assert cells["T"][1] == cells["+"][1] and cells["T"][0] < cells["+"][0]
+    assert caption.endswith("about 0.28 m away")
+
+    def top_of_the_pole(angle):
+        top = robot(InvertedPendulum).drawn(np.array([0, angle, 0, 0])).cells[1]
+        return next(x for x, cell in enumerate(top) if cell.fill == "#c98a4b")
+
+    assert top_of_the_pole(-0.1) < top_of_the_pole(0) == 7 < top_of_the_pole(0.1)
+
+    middle = np.array([1.342, 0.749, 0.555])
+    picture = robot(FetchReach).drawn(np.concatenate([middle, middle + np.array([0.1, 0.15, -0.15]), np.zeros(10)]))
+    grids = [tuple(row[:9] for row in picture.cells), tuple(row[10:] for row in picture.cells)]
+    above, height = (
+        {cell.text: (x, -y) for y, row in enumerate(grid) for x, cell in enumerate(row) if cell.text} for grid in grids
+    )
+    assert above["@"] == (4, -4) and above["G"][0] > 4 and above["G"][1] > -4
+    assert height["G"][1] < height["@"][1] == -4
+    assert picture.caption.endswith("about 0.23 m away")
