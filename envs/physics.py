@@ -146,6 +146,7 @@ class Sketch:
         return Picture(tuple(map(tuple, self.cells)), caption)
 
 
-def captioned(names: Iterable[str], numbers: Iterable[float]) -> str:
-    """Returns names and numbers in one line."""
-    return "  ".join(f"{name} {number:+.2f}" for name, number in zip(names, numbers, strict=True))
+def captioned(names: Iterable[str], numbers: Iterable[float], units: Iterable[str]) -> str:
+    """Returns names and numbers with what follows each, such as its unit, in one line."""
+    told = zip(names, numbers, units, strict=True)
+    return "  ".join(f"{name} {number:+.2f}{unit}" for name, number, unit in told)

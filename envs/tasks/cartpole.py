@@ -116,4 +116,5 @@ class CartPole(PhysicsTask):
         sketch.line((centre, 1.5), (centre + 6 * math.sin(angle), 1.5 + 6 * math.cos(angle)), "#c98a4b")
         for place in (-1, 0, 1):
             sketch.put(centre + place, 1.5, Cell(fill="#3b4a5a"))
-        return sketch.picture(captioned(VALUES, (x, v, angle, spin)))
+        told = captioned(VALUES, (x, v, angle, spin), (" m", " m/s", " rad", " rad/s"))
+        return sketch.picture(f"{told}; over at ±{POSITION_LIMIT}, ±{ANGLE_LIMIT:.2f}")

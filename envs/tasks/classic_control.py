@@ -192,7 +192,9 @@ class Acrobot(PhysicsTask):
         sketch.line(pivot, joint, _BODY)
         sketch.line(joint, end, _ROD)
         sketch.put(*pivot, Cell("+", _BODY, "#ffffff"))
-        return sketch.picture(captioned(("angle1", "angle2", "spin1", "spin2"), (first, second, spin1, spin2)))
+        return sketch.picture(
+            captioned(("angle1", "angle2", "spin1", "spin2"), (first, second, spin1, spin2), (" rad", " rad", "", ""))
+        )
 
 
 class Pendulum(PhysicsTask):
@@ -281,7 +283,7 @@ class Pendulum(PhysicsTask):
         sketch.line((5.5, 5.5), (5.5 - 4.9 * math.sin(angle), 5.5 + 4.9 * math.cos(angle)), _ROD)
         sketch.put(5.5, 5.5, Cell("+", _BODY, "#ffffff"))
         upright = (angle + math.pi) % (2 * math.pi) - math.pi
-        return sketch.picture(captioned(("angle", "spin"), (upright, spin)))
+        return sketch.picture(captioned(("angle", "spin"), (upright, spin), (" rad (0 is up)", " rad/s")))
 
 
 def _acrobot_slope(y: Floats, torque: Floats) -> Floats:

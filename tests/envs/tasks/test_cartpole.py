@@ -114,3 +114,11 @@ def test_the_time_limit_truncates():
 def test_bad_arguments_stop_at_the_door(arguments):
     with pytest.raises(TokenGymError):
         CartPole(**arguments)
+
+
+def test_the_picture_tells_units_and_where_it_is_over():
+    engine = Engine(CartPole(), 1)
+    engine.reset(None, [3])
+    x, v, angle, spin = engine._state["physics"][0]
+    told = f"x {x:+.2f} m  v {v:+.2f} m/s  angle {angle:+.2f} rad  spin {spin:+.2f} rad/s; over at ±2.4, ±0.21"
+    assert engine.picture(0).caption == told  # type: ignore[union-attr]

@@ -112,7 +112,7 @@ def test_the_pictures_follow_the_bodies():
     rod = up.cells[1][5].fill
     assert [row[5].fill == rod for row in up.cells] == [True] * 5 + [False] * 6
     assert [row[5].fill == rod for row in down.cells] == [False] * 6 + [True] * 5
-    assert down.caption == "angle -3.14  spin +0.00"
+    assert down.caption == "angle -3.14 rad (0 is up)  spin +0.00 rad/s"
     for task_class in (MountainCar, Acrobot):
         task = task_class()
         engine = Engine(task, 1)
