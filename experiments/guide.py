@@ -113,7 +113,9 @@ class Guide:
             score = normalised_score(total, random, expert) if expert - random > 1e-9 else None
         if score is None:
             return ends, None
-        return ends, Text.assemble("score ", (f"{score:.2f}", "bold"), (f"  0 is random play, 1 {best}", "dim"))
+        # One lucky episode may beat the best mean, which reads like a mistake where nothing tells.
+        mean = ", both on average" if between is not None else ""
+        return ends, Text.assemble("score ", (f"{score:.2f}", "bold"), (f"  0 is random play, 1 {best}{mean}", "dim"))
 
     def score(self, total: float) -> float | None:
         """Return the normalised score of a return: 0 is random play, 1 the optimum; None where it has no meaning."""

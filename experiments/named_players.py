@@ -40,7 +40,8 @@ def scripted(name: str, guide: Guide, masked: bool) -> Policy:
         trial = Episode(task)
         trial.begin(derive_start(0, 0))
         if trial.engine.expert() is None:
-            raise TokenGymError(f"{task.name} knows no expert; watch random, optimal or a checkpoint folder")
+            others = "random, optimal" if task.finite else "random"
+            raise TokenGymError(f"{task.name} knows no expert; watch {others} or a checkpoint folder")
 
         def expert(episode: Episode) -> np.ndarray:
             advised = episode.engine.expert()

@@ -60,6 +60,8 @@ def play(
             if total is None:
                 break
             finished.append(total)
+            if table.left:
+                break
     except KeyboardInterrupt:
         console.print()
     if len(finished) > 1:
@@ -82,6 +84,7 @@ class _Table:
         self.before: list[dict[str, Any]] = []
         self.undone = 0
         self.index = 0
+        self.left = False  # whether the player left between two episodes
         with console.status("looking up what random and optimal play get …"):
             self.between = self.guide.references
 
@@ -105,12 +108,15 @@ class _Table:
                 notes = [Text(str(error), "red")]
         last = index + 1 == self.episodes
         end = [] if last or not self.screen.live else [Text("Enter: the next episode", "dim")]
-        self.screen.draw(self._view([*notes, *self._verdict(), *end]))
+        # What follows, the mean and the shell's own line, must not push the top off the screen.
+        self.screen.draw(self._view([*notes, *self._verdict(), *end]), spare=1 + (last and index > 0))
         if end:
             try:
-                self.ask()
+                self.left = read_command(self.task, self.ask()) == "quit"
             except EOFError:
-                return self.episode.total
+                self.left = True
+            except TokenGymError:
+                pass  # whatever was said, it is the next episode's turn
         return self.episode.total
 
     def _line(self, notes: list[Text]) -> str:

@@ -171,7 +171,8 @@ def picture_lines(
         picture: The picture.
         width: Columns that there are.
         height: Lines that there are, or None for any number.
-        colour: Whether backgrounds can be seen; without them dark empty fields are drawn as `#`.
+        colour: Whether backgrounds can be seen; without them dark empty fields are drawn as `#`, and half dark
+            ones, such as the pole of a cart, as `▒`.
         boxes: Whether a small board may have lines between its fields.
     """
     num_rows, num_columns = picture.shape
@@ -212,9 +213,11 @@ def _field(cell: Cell, across: int, colour: bool, shaded: bool) -> tuple[str, St
     """Return the text of a field, `across` columns wide, and its style."""
     red, green, blue = (int(cell.fill[place : place + 2], 16) for place in (1, 3, 5))
     if not colour:
-        dark = red + green + blue < 300
-        return (
-            cell.text.center(across) if cell.text else ("#" if dark else "·").center(across, "#" if dark else " ")
+        if cell.text:
+            return cell.text.center(across), Style()
+        light = red + green + blue
+        return ("#" if light < 300 else "▒" if light < 500 else "·").center(
+            across, "#" if light < 300 else " "
         ), Style()
     if shaded:
         red, green, blue = (

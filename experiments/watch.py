@@ -144,7 +144,9 @@ class _Audience:
         episode.begin(start)
         if self.film is not None:
             self.film.begin(episode)
-        heading = f"{self.task.name}, played by {self.player}" + (f", episode {index + 1}" if episodes > 1 else "")
+        spec = self.task.spec  # tells variants from one another, which the name does not
+        called = self.task.name if spec is None else spec["id"].removeprefix("tokengym/").removesuffix("-v0")
+        heading = f"{called}, played by {self.player}" + (f", episode {index + 1}" if episodes > 1 else "")
         if not self.screen.live:
             self.console.print(f"[bold]{heading}[/]: {summary_of(self.task)}", highlight=False, soft_wrap=True)
             self._print(Text(episode.text(episode.exchanges[0].shown) or "(nothing is shown at the start)"))
@@ -173,7 +175,9 @@ class _Audience:
         if self.film is not None:
             self.film.take(reward, verdict[0].plain)
         if self.screen.live:
-            self.screen.draw(self._view(heading, episode, [], verdict))
+            # What is printed below must not push the top off the screen: films, and the mean.
+            below = 0 if index + 1 < episodes else (episodes > 1) + (0 if self.film is None else episodes)
+            self.screen.draw(self._view(heading, episode, [], verdict), spare=1 + min(below, self.console.height // 3))
             if index + 1 < episodes:
                 time.sleep(2 * self.delay)
         else:

@@ -39,7 +39,7 @@ def test_an_episode_ends_with_the_score_against_random_and_optimal_play():
     returns, screen = run(make_task("TokenBandit"), ["#3"])
     assert len(returns) == 1
     assert f"return {returns[0]:.4g}  (random 0.5, optimal 1)" in screen
-    assert f"score {2 * returns[0] - 1:.2f}  0 is random play, 1 the optimum" in screen
+    assert f"score {2 * returns[0] - 1:.2f}  0 is random play, 1 the optimum, both on average" in screen
 
 
 def test_several_tokens_of_a_line_are_said_one_after_another():
@@ -259,6 +259,16 @@ def test_the_same_seed_shows_the_same_prompt():
 def test_several_episodes_end_with_their_mean():
     returns, screen = run(make_task("TokenBandit"), ["#0", "#1"], episodes=2)
     assert len(returns) == 2 and "mean of 2 episodes" in screen and "episode 2 of 2" in screen
+
+
+def test_between_two_episodes_one_can_leave_and_the_last_screen_leaves_room_for_the_mean():
+    for leave in ("quit", EOFError()):
+        returns, text = run(make_task("TokenBandit"), ["#0", leave, "#1"], console=terminal(), episodes=2)
+        assert len(returns) == 1 and "episode 2 of 2" not in text
+    returns, text = run(make_task("TokenBandit"), ["#0", "what now", "#1"], console=terminal(), episodes=2)
+    assert len(returns) == 2
+    _, text = run(make_task("Lattice"), ["coast " * 20, "", "coast " * 20], console=terminal(), episodes=2)
+    assert text.split("\x1b[2J")[-1].count("\n") <= 23  # the mean included, and a line for the shell
 
 
 def test_zero_episodes_are_refused():

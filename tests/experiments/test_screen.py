@@ -84,6 +84,8 @@ def test_a_caption_does_not_lend_its_style_to_what_stands_beside_it():
 
 
 def test_without_colour_dark_fields_are_still_seen():
+    pole = Picture(((Cell(fill="#c98a4b"), Cell()),) * 7)
+    assert [line.plain for line in picture_lines(pole, 78, 20, colour=False) or []] == [" ▒  · "] * 7
     maze = Picture(((Cell(fill="#222222"), Cell(), Cell("A")),) * 7)
     lines = picture_lines(maze, 78, 20, colour=False)
     assert lines is not None and lines[0].plain == "### ·  A "

@@ -11,6 +11,7 @@ from tokengym.algorithms.ppo import PPO
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.registration import make_task
 from tokengym.experiments.cli import main
+from tokengym.experiments.filming import Film
 from tokengym.experiments.guide import Guide
 from tokengym.experiments.named_players import saved_player, scripted
 from tokengym.experiments.watch import choices, show
@@ -77,6 +78,19 @@ def test_a_terminal_gets_a_screen_a_token_and_an_interruption_ends_it_quietly(mo
     assert "stopped" in console.file.getvalue()
 
 
+def test_a_variant_is_watched_under_its_own_name():
+    assert "Maze-partial, played by random" in output(make_task("Maze-partial"), "random")[1]
+
+
+def test_the_last_screen_leaves_room_for_what_is_printed_below_it(tmp_path):
+    task, guide = make_task("Lattice"), Guide(make_task("Lattice"))
+    console = Console(file=io.StringIO(), width=300, height=24, force_terminal=True)
+    film = Film(tmp_path / "film")
+    show(task, scripted("random", guide, False), console, guide=guide, episodes=2, delay=0, film=film)
+    last = console.file.getvalue().split("\x1b[2J")[-1]  # type: ignore[attr-defined]
+    assert last.count("wrote ") == 2 and "mean of 2 episodes" in last and last.count("\n") <= 23
+
+
 def test_a_watched_screen_tells_what_bare_numbers_stand_for():
     task = make_task("Gym", env_id="Pendulum-v1", max_episode_steps=1)
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
@@ -111,6 +125,7 @@ def test_frames_show_every_position_and_make_a_moving_picture(tmp_path, capsys):
         (["Latice"], "unknown environment 'Latice'"),
         (["Lattice", "--agent", "optimla"], "agent 'optimla' is no folder and no player that every task has (did you"),
         (["Lattice", "--agent", "expert"], "Lattice knows no expert"),
+        (["Gym", "--agent", "expert"], "Gym knows no expert; watch random or a checkpoint folder"),
         (["CartPole", "--agent", "optimal"], "CartPole has no exact optimum within reach"),
         (["Lattice", "--episodes", "0"], "episodes=0"),
         (["Lattice", "--delay", "-1"], "delay=-1.0"),
