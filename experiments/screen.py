@@ -102,7 +102,8 @@ class Screen:
         """Return picture, talk and panel in at most `room` lines."""
         if room is not None and room <= 0:
             return []
-        picture, colour = view.picture, self.console.color_system is not None
+        # With NO_COLOR set, rich still names the terminal's colours, and leaves them out.
+        picture, colour = view.picture, self.console.color_system is not None and not self.console.no_color
         grid = None if picture is None else picture_lines(picture, width - 2, room, colour)
         if picture is None or not grid:
             return self._columns(view.talk, view.panel, width, room)

@@ -95,3 +95,11 @@ def test_a_heading_does_not_end_a_page():
     lines = [Text("a"), Text("b"), Text("What you say", "bold cyan"), Text("c")]
     assert [len(page) for page in pages_of(lines, 3)] == [2, 2]
     assert [len(page) for page in pages_of(lines, 2)] == [2, 2]
+
+
+def test_a_terminal_whose_user_wants_no_colour_shows_dark_fields_as_signs():
+    view = View("name", picture=Picture(((Cell(fill="#c98a4b"), Cell(fill="#222222"), Cell()),) * 7))
+    plain, coloured = terminal(), terminal()
+    plain.no_color = True
+    shown, hidden = ("".join(line.plain for line in Screen(one).compose(view, 23)) for one in (plain, coloured))
+    assert "▒ ###" in shown and "▒" not in hidden and "#" not in hidden
