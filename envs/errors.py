@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
+import operator
 from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+import numpy as np
 
 
 class TokenGymError(ValueError):
@@ -36,12 +42,54 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> TokenGymError
     return TokenGymError(f"unknown {kind} {name!r}: {hint}")
 
 
-def positive_int(name: str, value: object) -> int:
-    """Returns `value` as an int, or raises `TokenGymError` if it is not a whole number of at least 1."""
-    # bool is an int in Python, but `num_rows=True` is a slip.
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TokenGymError(f"{name}={value!r} is not a whole number: give an integer of at least 1")
-    number = value.__index__()  # type: ignore[attr-defined]
+def positive_int(name: str, value: object, most: int = 2**63 - 1) -> int:
+    """Returns `value` as an int, or raises `TokenGymError` if it is not a whole number in 1 … `most`.
+
+    The default of `most` is what an array can count.
+    """
+    number = _whole(name, value, "an integer of at least 1")
     if number < 1:
         raise TokenGymError(f"{name}={number} is too small: give an integer of at least 1")
+    if number > most:
+        raise TokenGymError(f"{name}={number} is too large: give an integer of at most {most}")
     return number
+
+
+def whole_number(name: str, value: object) -> int:
+    """Returns `value` as an int, or raises `TokenGymError` if it is not a whole number of at least 0.
+
+    For seeds, too: None, which numpy takes for "another one each time", is refused, as what a seed belongs to must be
+    the same whenever it is made again.
+    """
+    number = _whole(name, value, "an integer of at least 0")
+    if number < 0:
+        raise TokenGymError(f"{name}={number} is negative: give an integer of at least 0")
+    return number
+
+
+def flag(name: str, value: object) -> bool:
+    """Returns `value` as a bool, or raises `TokenGymError`: the string "false", say, would count as true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TokenGymError(f"{name}={value!r}: give True or False")
+    return bool(value)
+
+
+def finite_number(name: str, value: Any) -> float:
+    """Returns a number as a float, or raises `TokenGymError` for what is none, NaN or infinite."""
+    try:
+        # A bool is a number in Python, but `noise=True` is a slip.
+        if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer beyond the largest float
+        pass
+    raise TokenGymError(f"{name}={value!r}: give a finite number")
+
+
+def _whole(name: str, value: object, wanted: str) -> int:
+    # A bool is an int in Python, but `num_rows=True` is a slip.
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise TokenGymError(f"{name}={value!r} is not a whole number: give {wanted}")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TokenGymError
 from ..finite import FiniteTask, Initial, Transition
 from ..picture import Picture
 from ..random import CounterRandom
@@ -248,17 +247,6 @@ class FiniteTransform(Around, FiniteTask):  # pyright: ignore[reportIncompatible
     def picture_of(self, state: Any, tokens: npt.NDArray[np.integer]) -> Picture | None:
         """Draws as the inner task does."""
         return self.task.picture_of(None if state is None else self.inner(state), tokens)
-
-
-def finite_number(name: str, value: Any) -> float:
-    """Returns a number as a float, or raises `TokenGymError` for what is none, NaN or infinite."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.integer, np.floating))
-        or not np.isfinite(value)
-    ):
-        raise TokenGymError(f"{name}={value!r}: give a finite number")
-    return float(value)
 
 
 def _depth(task: Task) -> int:

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..credit import share_reward
-from ..errors import TokenGymError
+from ..errors import TokenGymError, finite_number
 from ..finite import FiniteArrays, FiniteTask, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
 from ..text_task import TextTask
-from .base import FiniteTransform, Transform, finite_number
+from .base import FiniteTransform, Transform
 from .shaping import token_weights
 
 

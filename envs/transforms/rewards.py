@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TokenGymError
+from ..errors import TokenGymError, finite_number
 from ..finite import FiniteArrays, FiniteTask, Initial, Transition
 from ..finite_compiler import compile_task
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
-from .base import FiniteTransform, RewardTransform, Transform, finite_number
+from .base import FiniteTransform, RewardTransform, Transform
 
 
 class RewardScale(Transform):

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TokenGymError
+from ..errors import TokenGymError, finite_number
 from ..finite import FiniteTask, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
 from ..text_task import TextTask
-from .base import FiniteTransform, RewardTransform, finite_number
+from .base import FiniteTransform, RewardTransform
 
 Effect = Literal["mask", "end", "penalty"]
 
