@@ -57,6 +57,12 @@ class Grid:
             )
 
         first, last = self._bend(self.low), self._bend(self.high)
+        with np.errstate(over="ignore"):
+            spans = last - first
+        if not np.isfinite(spans).all():
+            raise TokenGymError(
+                f"the bounds {self.low} … {self.high} are further apart than a float can say: give narrower ones"
+            )
         object.__setattr__(self, "_first", first)
         object.__setattr__(self, "_last", last)
         object.__setattr__(self, "_steps", (self.bins - 1) / np.where(last > first, last - first, np.inf))

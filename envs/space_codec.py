@@ -85,13 +85,16 @@ class SpaceCodec:
         self._real = self.sizes == 0
         self.sizes[self._real] = base**digits
         self.grid = None
+        if not bounds and (low is not None or high is not None):
+            raise TokenGymError(f"the {what} space {space} has no reals, which bounds are for: leave out low and high")
         if bounds:
             ends = [np.array(end, np.float64) for end in zip(*bounds, strict=True)]
             for index, (name, given) in enumerate((("low", low), ("high", high))):
                 ends[index] = _given_bound(name, given, ends[index])
             if what == "action" and not np.isfinite(ends).all():
                 raise TokenGymError(
-                    f"the action space {space} has no finite bounds: wrap the environment in RescaleAction"
+                    f"the action space {space} has no finite bounds: give it some with "
+                    "gymnasium.wrappers.TransformAction"
                 )
             if scale == "mu_law":
                 ends = [np.clip(end, -MU_LIMIT, MU_LIMIT) for end in ends]
@@ -131,10 +134,15 @@ class SpaceCodec:
 
     def encode(self, samples: Sequence[Any]) -> npt.NDArray[np.int64]:
         """Writes m values of the space: digits, int64 (m, num_tokens)."""
-        if isinstance(self.space, (spaces.Dict, spaces.Tuple)):
-            numbers = np.array([np.concatenate(list(_flat(self.space, sample))) for sample in samples], np.float64)
-        else:
-            numbers = np.array([np.asarray(sample).reshape(-1) for sample in samples])
+        try:
+            if isinstance(self.space, (spaces.Dict, spaces.Tuple)):
+                numbers = np.array([np.concatenate(list(_flat(self.space, sample))) for sample in samples], np.float64)
+            else:
+                numbers = np.array([np.asarray(sample).reshape(-1) for sample in samples])
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise self._foreign(samples[0]) from error
+        if numbers.shape[1:] != self.sizes.shape or numbers.dtype.kind not in "biuf":
+            raise self._foreign(samples[0])
         if self.grid is None:
             indices = numbers.astype(np.int64) - self._offsets
         else:
@@ -143,6 +151,13 @@ class SpaceCodec:
             indices[:, ~self._real] = numbers[:, ~self._real].astype(np.int64) - self._offsets[~self._real]
         # A value outside of the space that it should be in must not spill into the digits beside it.
         return to_digits(np.clip(indices, 0, self.sizes - 1), self.counts, self.base)
+
+    def _foreign(self, sample: Any) -> TokenGymError:
+        told = repr(sample)
+        return TokenGymError(
+            f"the value {told[:80]}{'…' * (len(told) > 80)} is not of the space {self.space} that the environment "
+            "declares: mend the one or the other"
+        )
 
     def decode_numbers(self, digits: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Reads the numbers, float64 (m, d), that digits (m, num_tokens) stand for."""
@@ -194,7 +209,10 @@ def _given_bound(
     """Returns the bounds that a user gave for each real, or the space's own."""
     if given is None:
         return own
-    bound = np.asarray(given, np.float64)
+    try:
+        bound = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise TokenGymError(f"{name}={given!r}: give one number, or a list of {len(own)} of them") from None
     if bound.shape not in ((), own.shape):
         raise TokenGymError(f"{name}={given!r}: give one bound, or {len(own)} of them")
     return np.broadcast_to(bound, own.shape)

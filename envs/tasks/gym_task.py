@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.utils.env_checker import data_equivalence
 
-from ..errors import TokenGymError, positive_int
-from ..quantise import to_digits
+from ..errors import TokenGymError, positive_int, unknown_name
+from ..quantise import SCALES, to_digits
 from ..random import CounterRandom
 from ..space_codec import SpaceCodec
 from ..task import Reply, Rows, State, TokenTask, TurnResult
@@ -20,6 +21,9 @@ from ..vocabulary import Vocabulary
 
 _MOST_TOKENS = 8192
 _MOST_EXPLAINED = 16  # numbers of an observation
+_MOST_NAMED = 65_536
+_MOST_POINTS = 2**53
+"""Up to here float64 tells the points of a grid apart."""
 
 
 class Gym(TokenTask):
@@ -99,13 +103,24 @@ class Gym(TokenTask):
         max_episode_steps: int | None = None,
     ) -> None:
         self.env_id = env_id
+        if env_kwargs is not None and not isinstance(env_kwargs, Mapping):
+            raise TokenGymError(
+                f"env_kwargs={env_kwargs!r}: give a mapping from the names of arguments to their values"
+            )
         self._arguments = dict(env_kwargs or {})
         if max_episode_steps is not None:
             self._arguments["max_episode_steps"] = positive_int("max_episode_steps", max_episode_steps)
-        self.base = positive_int("base", base)
+        self.base = positive_int("base", base, _MOST_NAMED)
         if base < 2:
             raise TokenGymError(f"base={base}: digits need a base of at least 2")
         self.digits = positive_int("digits", digits)
+        # By logarithm: the power itself may be astronomically large.
+        if self.digits * math.log(self.base) > math.log(_MOST_POINTS):
+            raise TokenGymError(
+                f"base={base}, digits={digits}: a real can have at most {_MOST_POINTS} points: use fewer"
+            )
+        if scale not in SCALES:
+            raise unknown_name("scale", scale, SCALES)
         inner = self._make()
         limit = inner.spec.max_episode_steps if inner.spec is not None else None
         if limit is None:
@@ -150,10 +165,14 @@ class Gym(TokenTask):
         """Steps the rows' environments with the actions that their turns spell."""
         actions = self.read_actions(turn_tokens)
         results = [env.step(action) for env, action in zip(state["env"][rows], actions, strict=True)]
-        shown, rewards, terminated, truncated, _ = zip(*results, strict=True)
+        shown, paid, terminated, truncated, _ = zip(*results, strict=True)
+        rewards = np.array(paid, np.float64)
+        if not np.isfinite(rewards).all():
+            wrong = paid[int(np.flatnonzero(~np.isfinite(rewards))[0])]
+            raise TokenGymError(f"environment {self.env_id!r} paid the reward {wrong!r}: it must be a finite number")
         return TurnResult(
             self._show(shown),
-            np.array(rewards, np.float64),
+            rewards,
             np.array(terminated, np.bool_),
             truncated=np.array(truncated, np.bool_),
         )
@@ -211,8 +230,13 @@ class Gym(TokenTask):
     def _make(self) -> gymnasium.Env[Any, Any]:
         try:
             return gymnasium.make(self.env_id, disable_env_checker=True, **self._arguments)
-        except (gymnasium.error.Error, ImportError, TypeError) as error:
-            raise TokenGymError(f"environment {self.env_id!r} cannot be made: {error}") from error
+        except Exception as error:  # a stranger's constructor may raise anything
+            told = {name: value for name, value in self._arguments.items() if name != "max_episode_steps"}
+            given = f" with env_kwargs={told}" if told else ""
+            raise TokenGymError(
+                f"environment {self.env_id!r} cannot be made{given}: {type(error).__name__}: {error}; give the id "
+                "and the arguments with which gymnasium.make makes it"
+            ) from error
 
     def _name_tokens(self, action_names: Sequence[str] | None) -> tuple[Vocabulary, int]:
         """Gives the vocabulary, and the id of the observations' digit 0."""
@@ -224,6 +248,8 @@ class Gym(TokenTask):
                 )
             return Vocabulary.of(digits), 0
         count = self._action.base
+        if action_names is not None and not isinstance(action_names, (list, tuple)):
+            raise TokenGymError(f"action_names={action_names!r}: give a list of {count} names")
         names = [f"a{index}" for index in range(count)] if action_names is None else list(action_names)
         if len(names) != count:
             raise TokenGymError(f"{len(names)} action_names for {count} actions: give one for each")

@@ -318,7 +318,7 @@ def test_frames_are_the_inner_environments_own_where_it_renders():
 
 
 def test_unbounded_actions_are_refused(recorder):
-    with pytest.raises(TokenGymError, match="RescaleAction"):
+    with pytest.raises(TokenGymError, match="TransformAction"):
         recorder(spaces.Discrete(2), spaces.Box(-np.inf, np.inf, (1,)))
 
 
