@@ -78,7 +78,7 @@ def import_module(name: str) -> ModuleType:
         raise TokenGymError(
             f"there is no module {name!r} here: run from its folder, put that on PYTHONPATH, or install the module"
         ) from None
-    except ImportError as error:
+    except (ImportError, TypeError) as error:  # a TypeError where the name begins with a dot
         raise TokenGymError(f"module {name!r} cannot be imported: {error}") from error
 
 

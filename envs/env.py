@@ -160,6 +160,10 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
 
     def set_state(self, state: dict[str, Any]) -> tuple[Observation, dict]:
         """Puts the environment to what `get_state` returned, and returns the observation and the info there."""
+        if not isinstance(state, dict) or not {"engine", "seed", "episode", "reward"} <= state.keys():
+            raise TokenGymError(
+                f"set_state got a {type(state).__name__} that is no state: give what get_state returned"
+            )
         self.engine.set_state(0, state["engine"])
         self._seed, self._episode, self._reward = state["seed"], state["episode"], state["reward"]
         return self._observation(), self._info(None)

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .errors import TokenGymError, positive_int
+from .errors import TokenGymError, finite_number, positive_int
 from .picture import Cell, Picture
 from .quantise import Grid
 from .random import CounterRandom
 from .task import Outcome, Reply, Rows, State, Task
 from .vocabulary import Vocabulary
+
+MOST_BINS = 65_536
+"""The most tokens of one value."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,6 +52,7 @@ class PhysicsTask(Task):
             bins: Tokens of each value, at least 2.
             max_steps: The time limit.
         """
+        positive_int("bins", bins, MOST_BINS)
         self.grid = Grid(np.array(low, np.float64), np.array(high, np.float64), bins)
         self.max_steps = self.max_episode_tokens = positive_int("max_steps", max_steps)
         names = [f"{value}{index}" for value in self.values for index in range(bins)]
@@ -111,11 +115,12 @@ class PhysicsTask(Task):
 
 def checked_bounds(bounds: Sequence[float], values: Sequence[str]) -> tuple[float, ...]:
     """Returns the largest magnitudes of the observed values, or raises `TokenGymError` where one is wrong."""
-    if len(bounds) != len(values) or not all(math.isfinite(bound) and bound > 0 for bound in bounds):
+    given = list(bounds) if isinstance(bounds, (list, tuple)) else []
+    if len(given) != len(values) or not all(finite_number("bounds", bound) > 0 for bound in given):
         raise TokenGymError(
             f"bounds={bounds!r}: give {len(values)} numbers above 0, one for each of {', '.join(values)}"
         )
-    return tuple(map(float, bounds))
+    return tuple(map(float, given))
 
 
 class Sketch:

@@ -73,12 +73,18 @@ def read_prompts(source: Any, split: str = "train", held_out: float = 0.0, split
 
 def _read_file(path: Path) -> tuple[list[str], list[Any]]:
     """Returns the place of every entry of a prompt file, for messages, and the entries."""
-    if not path.is_file():
+    try:
+        exists = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        exists = False
+    if not exists:
         raise TokenGymError(f"the prompt file {str(path)!r} does not exist: give its path, or a list of prompts")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise TokenGymError(f"the prompt file {str(path)!r} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise TokenGymError(f"the prompt file {str(path)!r} cannot be read: {error.strerror or error}") from error
     places, entries = [], []
     for number, line in enumerate(lines, 1):
         line = line.rstrip("\r")
@@ -90,8 +96,10 @@ def _read_file(path: Path) -> tuple[list[str], list[Any]]:
             continue
         try:
             entries.append(json.loads(line))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # a number may be too long, and brackets too deep
             raise TokenGymError(f"{places[-1]} is not JSON: {error}") from error
+    if not entries:
+        raise TokenGymError(f"the prompt file {str(path)!r} is empty: write a prompt into each line")
     return places, entries
 
 
@@ -99,6 +107,8 @@ def _row(entry: Any, place: str) -> dict[str, Any]:
     row = {"prompt": entry} if isinstance(entry, str) else entry
     if not isinstance(row, Mapping) or not isinstance(row.get("prompt"), str):
         raise TokenGymError(f"{place} is {entry!r}: give a string, or a mapping with the string 'prompt'")
+    if any("\ud800" <= character <= "\udfff" for character in row["prompt"]):
+        raise TokenGymError(f"{place} is {entry!r}, which is no text: it holds half of a surrogate pair")
     reserved = {"completions", "completion_ids", "prompts"} & row.keys()
     if reserved:
         raise TokenGymError(f"{place} has a column {min(reserved)!r}, a name that reward functions get: rename it")

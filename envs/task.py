@@ -27,6 +27,8 @@ Rows = npt.NDArray[np.intp]
 State = dict[str, np.ndarray]
 """The state of all rows: arrays whose first axis is the row."""
 
+_MOST_LENGTH = 1_000_000
+
 
 class Reply(NamedTuple):
     """What the task says to m rows.
@@ -230,6 +232,11 @@ class Task(ABC):
             positive_int(f"task {self.name}: {attribute}", getattr(self, attribute, None))
         if self.max_length < 2:
             raise TokenGymError(f"task {self.name}: max_length={self.max_length} leaves no room for a token after bos")
+        if self.max_length > _MOST_LENGTH:
+            raise TokenGymError(
+                f"task {self.name}: max_length={self.max_length} is more than the {_MOST_LENGTH} tokens "
+                "for which a row keeps room: shorten the prompts, the turns or their number"
+            )
 
 
 class TokenTask(Task):

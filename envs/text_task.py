@@ -95,7 +95,8 @@ class TextTask(Task):
         self.max_turns = positive_int("max_turns", max_turns)
         self.max_length = positive_int("max_length", max_length)
         self.max_episode_tokens = self.max_turn_tokens * self.max_turns
-        self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        listed = isinstance(stop, (list, tuple))
+        self.stop: tuple[Any, ...] = tuple(stop) if listed else (stop,)
         if not all(isinstance(text, str) and text for text in self.stop):
             raise TokenGymError(f"stop={stop!r}: give non-empty strings")
         self.has_action_mask = type(self).legal is not TextTask.legal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import TokenGymError, positive_int, unknown_name
+from ..errors import TokenGymError, flag, positive_int, unknown_name
 from ..vocabulary import Vocabulary
 from .prompt_choice import choose_prompts
 from .written_answer import Problem, WrittenAnswer
@@ -85,8 +85,8 @@ class Addition(WrittenAnswer):
             raise TokenGymError(f"digits={digits}: expected at most {_MOST_DIGITS}.")
         if order not in ORDERS:
             raise unknown_name("order", order, ORDERS)
-        self.order, self.carry = order, bool(carry)
-        available = 100**digits if carry else len(_NO_CARRY) ** digits
+        self.order, self.carry = order, flag("carry", carry)
+        available = 100**digits if self.carry else len(_NO_CARRY) ** digits
         chosen = choose_prompts(available, num_prompts, split, held_out, instance_seed)
         vocabulary = Vocabulary.of([str(digit) for digit in range(10)], ["+", "="])
         self._pose(vocabulary, [self._problem(number) for number in chosen.tolist()], reward)

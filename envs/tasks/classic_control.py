@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TokenGymError, positive_int
-from ..physics import Floats, PhysicsTask, Sketch, captioned, checked_bounds
+from ..physics import MOST_BINS, Floats, PhysicsTask, Sketch, captioned, checked_bounds
 from ..picture import Cell, Picture
 from ..random import CounterRandom
 from ..task import Rows, State
@@ -243,7 +243,7 @@ class Pendulum(PhysicsTask):
     values = ("cos", "sin", "spin")
 
     def __init__(self, torques: int = 9, bins: int = 16, max_steps: int = 200) -> None:
-        if positive_int("torques", torques) < 2:
+        if positive_int("torques", torques, MOST_BINS) < 2:
             raise TokenGymError(f"torques={torques}: give at least 2, for one to either side")
         self.torques = np.linspace(-2.0, 2.0, torques)
         names = [f"torque{torque:+.4g}" for torque in self.torques.tolist()]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
 from .diagnostics import not_negative
+from .instance import instance_random
 
 _LONGEST = 10_000
 
@@ -62,7 +61,7 @@ class DelayChain(FiniteTask):
     mirrors = "bsuite Discounting Chain"
 
     def __init__(self, delays: Sequence[int] = (1, 3, 10, 30, 100), bonus: float = 0.1, instance_seed: int = 0) -> None:
-        if isinstance(delays, str) or not isinstance(delays, Sequence) or len(delays) < 2:
+        if isinstance(delays, (str, bytes)) or not isinstance(delays, Sequence) or len(delays) < 2:
             raise TokenGymError(f"delays={delays!r}: expected a list of two or more whole numbers, one a chain.")
         self.delays = tuple(positive_int(f"delays[{chain}]", delay) for chain, delay in enumerate(delays))
         self.length = max(self.delays)
@@ -71,7 +70,7 @@ class DelayChain(FiniteTask):
                 f"delays={list(delays)}: at most {_LONGEST} chains times tokens can be compiled; take shorter delays."
             )
         self.bonus = not_negative("bonus", bonus)
-        self.best_chain = int(np.random.default_rng(instance_seed).integers(len(self.delays)))
+        self.best_chain = int(instance_random(instance_seed).integers(len(self.delays)))
         self.turn_tokens = self.length
         self.vocabulary = Vocabulary.of([f"c{chain}" for chain in range(len(self.delays))])
         self.random_return = 1 + self.bonus / len(self.delays)

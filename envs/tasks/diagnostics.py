@@ -9,18 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TokenGymError, positive_int
+from ..errors import TokenGymError, finite_number, positive_int, whole_number
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
+from .instance import instance_random
 
+_MOST_ARMS = 100_000
 _MOST_PROMPTS = 100_000
+_MOST_SHOWN = 10_000_000
 
 
 def not_negative(name: str, value: float) -> float:
     """Return `value` as a float, or raise TokenGymError if it is not a finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise TokenGymError(f"{name}={value!r}: expected a finite number of at least 0.")
-    return float(value)
+    number = finite_number(name, value)
+    if number < 0:
+        raise TokenGymError(f"{name}={value!r} is negative: give a finite number of at least 0")
+    return number
 
 
 class TokenBandit(FiniteTask):
@@ -70,15 +74,14 @@ class TokenBandit(FiniteTask):
     def __init__(
         self, num_arms: int = 11, noise: float = 0.0, reward_scale: float = 1.0, instance_seed: int = 0
     ) -> None:
-        self.num_arms = positive_int("num_arms", num_arms)
+        self.num_arms = positive_int("num_arms", num_arms, _MOST_ARMS)
         if num_arms < 2:
             raise TokenGymError(f"num_arms={num_arms}: a choice needs at least 2 arms.")
-        if not math.isfinite(reward_scale):
-            raise TokenGymError(f"reward_scale={reward_scale!r}: expected a finite number.")
+        scale = finite_number("reward_scale", reward_scale)
         self.noise = not_negative("noise", noise)
         self.vocabulary = Vocabulary.of([f"a{arm}" for arm in range(num_arms)])
-        ranks = np.random.default_rng(instance_seed).permutation(num_arms)
-        self.arm_rewards: list[float] = (reward_scale * ranks / (num_arms - 1)).tolist()
+        ranks = instance_random(instance_seed).permutation(num_arms)
+        self.arm_rewards: list[float] = (scale * ranks / (num_arms - 1)).tolist()
 
     def initial(self) -> Iterable[Initial]:
         """Return the one start."""
@@ -138,14 +141,18 @@ class Copy(FiniteTask):
 
     def __init__(self, k: int = 3, num_tokens: int = 8, gap: int = 0) -> None:
         self.k, self.num_tokens = positive_int("k", k), positive_int("num_tokens", num_tokens)
-        if num_tokens**k > _MOST_PROMPTS:
+        # By logarithm: the power itself may be astronomically large. A little room, for logarithms are rounded.
+        if k * math.log(num_tokens) > math.log(_MOST_PROMPTS) + 1e-9:
             raise TokenGymError(
-                f"k={k}, num_tokens={num_tokens} make {num_tokens**k} prompts: at most {_MOST_PROMPTS} can be "
+                f"k={k}, num_tokens={num_tokens} make more than {_MOST_PROMPTS} prompts, the most that can be "
                 "compiled; take a smaller k or fewer tokens."
             )
-        if isinstance(gap, bool) or not isinstance(gap, int) or gap < 0:
-            raise TokenGymError(f"gap={gap!r}: expected a whole number of at least 0.")
-        self.gap = gap
+        self.gap = whole_number("gap", gap)
+        if num_tokens**k * (k + self.gap) > _MOST_SHOWN:
+            raise TokenGymError(
+                f"k={k}, num_tokens={num_tokens}, gap={gap}: the prompts and their fillers have more than "
+                f"{_MOST_SHOWN} tokens: take a smaller k, fewer tokens or a shorter gap."
+            )
         self.turn_tokens = k
         self.vocabulary = Vocabulary.of([f"t{token}" for token in range(num_tokens)], ["<gap>"])
 

@@ -10,12 +10,13 @@ from string import ascii_lowercase
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TokenGymError, positive_int
+from ..errors import TokenGymError, flag, positive_int
 from ..picture import Picture
 from ..random import CounterRandom
 from ..task import Reply, Rows, State, TokenTask, TurnResult
 from ..vocabulary import Vocabulary
 from .guessing import blind_return
+from .instance import instance_random
 from .wordle import draw_guesses
 
 MARKS = (".", "~", "+")
@@ -23,6 +24,7 @@ MARKS = (".", "~", "+")
 
 _CACHE_LIMIT = 4096
 _MOST_WORDS = 3000
+_MOST_GUESSES = 1000
 
 
 def common_words() -> list[str]:
@@ -104,16 +106,17 @@ class Wordle(TokenTask):
         words: Sequence[str] | None = None,
         instance_seed: int = 0,
     ) -> None:
-        self.num_guesses = positive_int("num_guesses", num_guesses)
+        self.num_guesses = positive_int("num_guesses", num_guesses, _MOST_GUESSES)
+        drawn = instance_random(instance_seed)
         chosen = common_words() if words is None else _checked_words(words)
         if num_words is not None:
             if positive_int("num_words", num_words) > len(chosen):
                 raise TokenGymError(f"num_words={num_words}: the list has {len(chosen)} words: give at most as many.")
-            picked = np.random.default_rng(instance_seed).choice(len(chosen), size=num_words, replace=False)
+            picked = drawn.choice(len(chosen), size=num_words, replace=False)
             chosen = [chosen[index] for index in sorted(picked)]
         self.words: list[str] = chosen
         self.word_length = len(chosen[0])
-        self.has_action_mask = bool(words_only)
+        self.has_action_mask = flag("words_only", words_only)
         self.vocabulary = Vocabulary.of(ascii_lowercase, MARKS)
         self.max_turn_tokens = self.word_length
         self.max_episode_tokens = self.num_guesses * self.word_length
@@ -250,7 +253,7 @@ class Wordle(TokenTask):
 
 def _checked_words(words: Sequence[str]) -> list[str]:
     """Returns a user's list, sorted, or raises TokenGymError for what is not a list of words of one length."""
-    if isinstance(words, str) or not all(isinstance(word, str) for word in words) or not words:
+    if not isinstance(words, (list, tuple)) or not words or not all(isinstance(word, str) for word in words):
         raise TokenGymError(f"words={words!r}: give a list of words, or None for the bundled one.")
     for word in words:
         if not word or set(word) - set(ascii_lowercase):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..chat import TEMPLATE_TOKENS, Message
 from ..chat_task import ChatTask
-from ..errors import TokenGymError, positive_int
+from ..errors import TokenGymError, flag, positive_int
 from ..task import Rows, State
 from .haggle import Haggle
 
@@ -103,7 +103,7 @@ class HaggleChat(ChatTask):
             corpus = [self._system(), OPENING, UNCLEAR, DEAL, *(text for p in prices for text in _spoken(p))]
             if template not in (None, "roles"):
                 corpus.append("system: user: assistant:")
-            template = template or "roles"
+            template = "roles" if template is None else template
             special_tokens = list(TEMPLATE_TOKENS.get(template, ()))
             tokenizer = {"kind": "words", "corpus": corpus, "special_tokens": special_tokens}
         # The context must hold the longest dialogue, which is known once the template is.
@@ -120,7 +120,7 @@ class HaggleChat(ChatTask):
         opening = len(self._prompt_ids(self._opening()))
         self.max_length = 1 + opening + self.game.num_rounds * (self.max_turn_tokens + longest)
         self.reward_range = (0.0, float(self.game.num_prices))
-        self.has_action_mask = bool(asks_only)
+        self.has_action_mask = flag("asks_only", asks_only)
         self._asks = [self._ask(price) for price in prices]
         if None not in self._asks:
             self.optimal_return = self.game.plan[0, self.game.num_prices + 1][0]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
+from .instance import instance_random
 
 _MOST_STATES = 100_000
 _WORDS = (
@@ -79,7 +78,7 @@ class KeywordCover(FiniteTask):
         self.turn_tokens = length
         names = [*_WORDS[:num_words], *(f"word{index}" for index in range(len(_WORDS), num_words))]
         self.vocabulary = Vocabulary.of(names)
-        chosen = np.random.default_rng(instance_seed).choice(num_words, size=num_keywords, replace=False)
+        chosen = instance_random(instance_seed).choice(num_words, size=num_keywords, replace=False)
         self.keywords: tuple[int, ...] = tuple(sorted(chosen.tolist()))
 
     def initial(self) -> Iterable[Initial]:

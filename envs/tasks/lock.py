@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
 from .diagnostics import not_negative
+from .instance import instance_random
 
 _LONGEST = 10_000
 
@@ -31,9 +30,7 @@ class _Combination(FiniteTask):
             )
         self.turn_tokens = length
         self.vocabulary = Vocabulary.of([f"t{token}" for token in range(num_tokens)])
-        self.code: tuple[int, ...] = tuple(
-            np.random.default_rng(instance_seed).integers(num_tokens, size=length).tolist()
-        )
+        self.code: tuple[int, ...] = tuple(instance_random(instance_seed).integers(num_tokens, size=length).tolist())
 
     def initial(self) -> Iterable[Initial]:
         """Return the closed lock."""

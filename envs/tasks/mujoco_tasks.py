@@ -10,7 +10,8 @@ from abc import abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-from ..physics import Sketch
+from ..errors import TokenGymError, flag, positive_int
+from ..physics import MOST_BINS, Sketch
 from ..picture import Cell, Picture
 from ..task import Rows, State
 from .gym_task import Gym
@@ -26,6 +27,8 @@ class Robot(Gym):
     """
 
     def __init__(self, env_id: str, bins: int, low: list[float], high: list[float], max_episode_steps: int) -> None:
+        if positive_int("bins", bins, MOST_BINS) < 2:
+            raise TokenGymError(f"bins={bins}: give at least 2 points for every value")
         super().__init__(env_id, base=bins, digits=1, low=low, high=high, max_episode_steps=max_episode_steps)
 
     @abstractmethod
@@ -247,7 +250,7 @@ class FetchReach(Robot):
         place, fingers, motion, slide = _MIDDLE.tolist(), [0.025] * 2, [0.0] * 3, [0.0] * 2
         middle = np.array([*place, *place, *place, *fingers, *motion, *slide])
         reach = np.array([0.35] * 9 + [0.025] * 2 + [0.05] * 5)
-        env_id = "FetchReachDense-v4" if dense else "FetchReach-v4"
+        env_id = "FetchReachDense-v4" if flag("dense", dense) else "FetchReach-v4"
         super().__init__(env_id, bins, (middle - reach).tolist(), (middle + reach).tolist(), max_episode_steps)
 
     def control(self, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -72,7 +72,7 @@ class Nim(TwoPlayerTask):
 
     def __init__(self, heaps: Sequence[int] = (3, 4, 5), opponent: Any = "random", side: str = "first") -> None:
         super().__init__(opponent, side)
-        if isinstance(heaps, str) or not isinstance(heaps, Sequence) or not heaps:
+        if isinstance(heaps, (str, bytes)) or not isinstance(heaps, Sequence) or not heaps:
             raise TokenGymError(f"heaps={heaps!r}: give the number of sticks of each heap, such as [3, 4, 5].")
         self.heaps = tuple(positive_int("heaps", heap) for heap in heaps)
         if len(heaps) > len(_LETTERS):

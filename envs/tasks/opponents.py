@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -58,6 +59,10 @@ def build_opponent(spec: Any) -> str | Opponent:
         for key in spec:
             if key not in ("checkpoint", "greedy"):
                 raise unknown_name("key of an opponent", key, ("checkpoint", "greedy"))
+        if not isinstance(spec["checkpoint"], (str, os.PathLike)):
+            raise TokenGymError(f"opponent={spec!r}: 'checkpoint' is the folder of a saved algorithm: give its path")
+        if not isinstance(spec.get("greedy", False), bool):
+            raise TokenGymError(f"opponent={spec!r}: 'greedy' is True or False")
         return load_entry_point("policy", FROZEN_POLICY)(**spec)
     raise TokenGymError(
         f"opponent={spec!r}: give 'random', 'optimal', {{'checkpoint': 'folder'}}, 'module:callable', "
@@ -80,7 +85,15 @@ def ask_opponent(policy: Opponent, tokens: np.ndarray, lengths: np.ndarray, mask
         TokenGymError: The answer has another shape, or is not positive on any legal move somewhere.
     """
     arguments = (tokens, lengths, masks) if _takes_masks(policy) else (tokens, lengths)
-    answer = np.asarray(policy(*arguments), dtype=np.float64)
+    try:
+        answer = np.asarray(policy(*arguments), dtype=np.float64)
+    except TokenGymError:
+        raise
+    except Exception as error:
+        raise TokenGymError(
+            f"the opponent's policy raised {type(error).__name__} at {len(tokens)} positions: {error}; expected a "
+            "policy from tokens, lengths and masks of the legal moves to probabilities"
+        ) from error
     if answer.shape != masks.shape:
         raise TokenGymError(
             f"the opponent's policy returned shape {answer.shape} for {len(tokens)} positions: expected probabilities "

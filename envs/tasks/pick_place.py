@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..clocked import ClockedTask
-from ..errors import TokenGymError, positive_int
+from ..errors import TokenGymError, finite_number, positive_int
 from ..finite import Initial, Transition
 from ..picture import Cell, Picture
 from ..vocabulary import Vocabulary
@@ -80,9 +80,7 @@ class PickPlace(ClockedTask):
         self.size, self.num_steps = positive_int("size", size), positive_int("num_steps", num_steps)
         if size < 2:
             raise TokenGymError(f"size={size}: object and goal need two different cells, so a grid of at least 2×2")
-        if not np.isfinite(step_cost):
-            raise TokenGymError(f"step_cost={step_cost}: give a finite number, such as 0.01")
-        self.step_cost = float(step_cost)
+        self.step_cost = finite_number("step_cost", step_cost)
         cells = size * size
         if cells * cells * (cells + 1) > _MOST_POSITIONS or cells * cells * (cells + 1) * num_steps > self.max_states:
             raise TokenGymError(

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from ..errors import TokenGymError, positive_int, unknown_name
 from ..prompts import SPLITS
+from .instance import instance_random
 
 MOST_BY_DEFAULT = 10_000
 """Up to how many prompts are all asked where no number is given; of more, so many are drawn."""
@@ -46,7 +47,7 @@ def choose_prompts(
             f"num_prompts={number}: there are {available} different prompts, and at most {_MOST_PROMPTS} can be "
             f"compiled: give at most {min(available, _MOST_PROMPTS)}."
         )
-    chosen = np.random.default_rng(instance_seed).choice(available, size=number, replace=False)
+    chosen = instance_random(instance_seed).choice(available, size=number, replace=False)
     num_held = max(1, round(held_out * number)) if held_out > 0 else 0
     sides = {"train": chosen[num_held:], "held_out": chosen[:num_held], "all": chosen}
     if not len(sides[split]):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TokenGymError, positive_int, unknown_name
+from ..errors import TokenGymError, positive_int, unknown_name, whole_number
 from ..prompts import read_prompts
 from ..text_task import TextTask
 from ..tokenizers import build_tokenizer
@@ -21,6 +21,7 @@ RANDOM_RETURN = 0.0195142
 """Mean return of uniformly random tokens in the default setting, summed over all texts that they can write."""
 
 _OPEN_ANSWER_TOKENS = 64
+_MOST_QUESTIONS = 100_000
 """The length of a completion where the data set itself knows no answer to any of its questions."""
 
 
@@ -95,7 +96,8 @@ class ReasoningGym(TextTask):
     ) -> None:
         is_default = dataset is None and tokenizer is None and max_new_tokens is None
         is_default &= (size, held_out, instance_seed) == (100, 0.0, 0)
-        size = positive_int("size", size)
+        size = positive_int("size", size, _MOST_QUESTIONS)
+        whole_number("instance_seed", instance_seed)
         self.dataset = _make_dataset(DATASET if dataset is None else dataset, size, instance_seed)
         entries = [self.dataset[index] for index in range(size)]
         sources = [{"prompt": f"{entry['question']}\n", "entry": index} for index, entry in enumerate(entries)]

@@ -13,7 +13,7 @@ from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
 from gymnasium.envs.toy_text.taxi import TaxiEnv
 
 from ..clocked import ClockedTask
-from ..errors import TokenGymError, positive_int, unknown_name
+from ..errors import TokenGymError, finite_number, flag, positive_int, unknown_name
 from ..finite import Initial, Transition
 from ..picture import Cell, Picture
 from ..vocabulary import Vocabulary
@@ -136,14 +136,14 @@ class FrozenLake(TransitionTable):
         success_rate: float = 1 / 3,
         num_steps: int | None = None,
     ) -> None:
-        if desc is None and map_name not in MAPS:
+        if desc is None and (not isinstance(map_name, str) or map_name not in MAPS):
             raise unknown_name("map_name", map_name, MAPS)
         self.desc = list(MAPS[map_name]) if desc is None else _checked_map(desc)
-        if not 0 < success_rate <= 1:
+        if not 0 < finite_number("success_rate", success_rate) <= 1:
             raise TokenGymError(f"success_rate={success_rate}: give a probability above 0 and up to 1")
         # An argument that older versions of Gymnasium lack is passed only where it differs from what they do.
         chance: dict[str, Any] = {} if success_rate == 1 / 3 else {"success_rate": success_rate}
-        lake = FrozenLakeEnv(desc=self.desc, is_slippery=bool(is_slippery), **chance)
+        lake = FrozenLakeEnv(desc=self.desc, is_slippery=flag("is_slippery", is_slippery), **chance)
         self.table, self.start_probabilities = lake.P, lake.initial_state_distrib
         self.num_rows, self.num_columns = len(self.desc), len(self.desc[0])
         limit = 100 if self.num_rows * self.num_columns <= 16 else 200
@@ -221,7 +221,7 @@ class Taxi(TransitionTable):
     def __init__(self, is_rainy: bool = False, num_steps: int = 200) -> None:
         self.num_steps = positive_int("num_steps", num_steps)
         # An argument that older versions of Gymnasium lack is passed only where it is needed.
-        weather: dict[str, Any] = {"is_rainy": True} if is_rainy else {}
+        weather: dict[str, Any] = {"is_rainy": True} if flag("is_rainy", is_rainy) else {}
         self._taxi = TaxiEnv(**weather)
         self.table, self.start_probabilities = self._taxi.P, self._taxi.initial_state_distrib
         shown = [f"row{row}" for row in range(5)] + [f"column{column}" for column in range(5)]
@@ -267,8 +267,9 @@ class Taxi(TransitionTable):
 
 def _checked_map(desc: Sequence[str]) -> list[str]:
     """Returns a map of a user's, or raises for one that is no lake."""
-    lines = [desc] if isinstance(desc, str) else [str(line) for line in desc]
-    if not lines or not lines[0] or any(len(line) != len(lines[0]) for line in lines):
+    rows: list[Any] = list(desc) if isinstance(desc, (list, tuple)) else [desc]
+    lines = [line for line in rows if isinstance(line, str)]
+    if not lines or len(lines) < len(rows) or not lines[0] or len({len(line) for line in lines}) > 1:
         raise TokenGymError(f"desc={desc!r}: give equally long strings, one a row, such as ['SF', 'HG']")
     wrong = set("".join(lines)) - set("SFHG")
     if wrong or "S" not in "".join(lines):

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
+from .instance import instance_random
 
 _MOST_LEAVES = 100_000
 
@@ -76,7 +77,7 @@ class KLTree(FiniteTask):
             )
         self.turn_tokens = depth
         self.vocabulary = Vocabulary.of([f"t{token}" for token in range(num_tokens)])
-        self.leaf_rewards = np.random.default_rng(instance_seed).uniform(size=num_tokens**depth)
+        self.leaf_rewards = instance_random(instance_seed).uniform(size=num_tokens**depth)
 
     def initial(self) -> Iterable[Initial]:
         """Return the root; a state is (tokens said, the text read as a number)."""

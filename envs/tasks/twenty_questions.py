@@ -12,6 +12,7 @@ from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
 from .guessing import blind_return
+from .instance import instance_random
 
 
 class TwentyQuestions(FiniteTask):
@@ -81,7 +82,7 @@ class TwentyQuestions(FiniteTask):
         if self.num_turns > 1000:
             raise TokenGymError(f"num_turns={num_turns}: give at most 1000.")
         numbers = np.arange(self.num_items)
-        drawn = np.random.default_rng(instance_seed).integers(
+        drawn = instance_random(instance_seed).integers(
             2, size=(self.num_items, self.num_questions - binary), dtype=np.int64
         )
         # answers[i, q]: whether question q is true of item i

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
 from .diagnostics import not_negative
+from .instance import instance_random
 
 _LONGEST = 10_000
 
@@ -68,7 +67,7 @@ class Umbrella(FiniteTask):
             raise TokenGymError(f"length={length}: at most {_LONGEST} tokens can be compiled; take a shorter day.")
         self.turn_tokens = length
         self.vocabulary = Vocabulary.of(["take", "leave"])
-        self.right_token = int(np.random.default_rng(instance_seed).integers(2))
+        self.right_token = int(instance_random(instance_seed).integers(2))
 
     def initial(self) -> Iterable[Initial]:
         """Return the morning; a state is (tokens said, whether the first was right, None before it)."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..vocabulary import Vocabulary
+from .instance import instance_random
 
 _MOST_TRANSITIONS = 1_000_000
 
@@ -73,7 +72,7 @@ class VocabScale(FiniteTask):
             )
         self.turn_tokens = length
         self.vocabulary = Vocabulary.of([f"t{token}" for token in range(num_tokens)])
-        rng = np.random.default_rng(instance_seed)
+        rng = instance_random(instance_seed)
         self.good_tokens: tuple[frozenset[int], ...] = tuple(
             frozenset(rng.choice(num_tokens, size=num_good, replace=False).tolist()) for _ in range(length)
         )

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TokenGymError, positive_int
+from ..errors import TokenGymError, flag, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..picture import Cell, Picture
 from ..vocabulary import Vocabulary
 from .guessing import blind_return
+from .instance import instance_random
 
 _MOST_STATES = 300_000
 _FILL = {"+": "#6aaa64", "~": "#d2b13f", ".": "#787c7e"}
@@ -132,11 +133,11 @@ class WordleMini(FiniteTask):
                 f"num_words={num_words}: {num_letters} letters make only {num_letters**word_length} words of length "
                 f"{word_length}."
             )
-        self.words_only = bool(words_only)
+        self.words_only = flag("words_only", words_only)
         self.turn_tokens = word_length
         self.vocabulary = Vocabulary.of([chr(ord("a") + letter) for letter in range(num_letters)], ["+", "~", "."])
         texts = list(itertools.product(range(num_letters), repeat=word_length))
-        chosen = np.random.default_rng(instance_seed).choice(len(texts), size=num_words, replace=False)
+        chosen = instance_random(instance_seed).choice(len(texts), size=num_words, replace=False)
         self.words: list[tuple[int, ...]] = [texts[index] for index in sorted(chosen)]
         self._continuations: dict[tuple[int, ...], set[int]] = {}
         for word in self.words:

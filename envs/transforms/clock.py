@@ -18,6 +18,7 @@ from ..task import Outcome, Reply, Rows, State, Task
 from ..vocabulary import Vocabulary
 from .base import FiniteTransform, Transform
 
+_MOST_BASE = 65_536
 _MOST_NAMES = 100
 """Up to so many different times each has a token of its own; beyond, times are written in digits."""
 
@@ -31,7 +32,7 @@ class _Face:
     """
 
     def __init__(self, vocabulary: Vocabulary, last: int, base: int | None) -> None:
-        if base is not None and positive_int("clock: base", base) < 2:
+        if base is not None and positive_int("clock: base", base, _MOST_BASE) < 2:
             raise TokenGymError(f"clock: base={base}: digits need a base of at least 2")
         if base is None:
             base = last + 1 if last < _MOST_NAMES else 10

@@ -47,7 +47,7 @@ def apply_transforms(task: Task, transforms: Sequence[Mapping[str, Any]]) -> Tas
             raise TokenGymError(f"transform {transform!r}: give a mapping with a name and its arguments")
         arguments = {key: value for key, value in transform.items() if key != "name"}
         name = transform["name"]
-        if name not in TRANSFORMS:
+        if not isinstance(name, str) or name not in TRANSFORMS:
             raise unknown_name("transform", name, TRANSFORMS)
         check_arguments(f"transform {name!r}", TRANSFORMS[name], (task,), arguments)
         task = TRANSFORMS[name](task, **arguments)

@@ -103,7 +103,7 @@ def test_the_dense_variant_pays_by_the_distance():
 
 @pytest.mark.parametrize("arguments", [{"bins": 1}, {"bins": 0}, {"max_episode_steps": 0}])
 def test_impossible_sizes_are_refused(arguments):
-    with pytest.raises(TokenGymError, match=next(iter(arguments)) if "bins" not in arguments else "base"):
+    with pytest.raises(TokenGymError, match=next(iter(arguments))):
         Reacher(**arguments)
 
 
