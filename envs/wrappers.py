@@ -121,6 +121,8 @@ class RecordEpisodes(gymnasium.Wrapper, RecordConstructorArgs):
         Raises:
             TokenGymError: If the path is a folder or cannot be written.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise TokenGymError(f"path={path!r}: name the file to which episodes are appended")
         RecordConstructorArgs.__init__(self, path=os.fspath(path))
         gymnasium.Wrapper.__init__(self, env)
         inside: Any = env
@@ -206,7 +208,7 @@ def read_episodes(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # brackets may be too deep
             raise TokenGymError(f"{os.fspath(path)!r}, line {number} is no episode: {error}") from error
         if not isinstance(record, dict) or "ended" not in record:
             raise TokenGymError(f"{os.fspath(path)!r}, line {number} is no episode: it does not say how it ended")
@@ -241,10 +243,12 @@ def _prepare(path: Path) -> None:
                 keep -= size
             if keep < content_end:
                 file.truncate(keep)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError for a name that no file can have
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> TokenGymError:
-    reason = "it is a folder" if path.is_dir() else error.strerror or str(error)
+def _unwritable(path: Path, error: OSError | ValueError) -> TokenGymError:
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, IsADirectoryError):
+        reason = "it is a folder"
     return TokenGymError(f"path={str(path)!r} cannot be written: {reason}; name a file in a folder that can be written")

@@ -87,8 +87,8 @@ def ask_opponent(policy: Opponent, tokens: np.ndarray, lengths: np.ndarray, mask
     arguments = (tokens, lengths, masks) if _takes_masks(policy) else (tokens, lengths)
     try:
         answer = np.asarray(policy(*arguments), dtype=np.float64)
-    except TokenGymError:
-        raise
+    except TokenGymError as error:
+        raise TokenGymError(f"the opponent's policy cannot play here: {error}; was it made for this game?") from error
     except Exception as error:
         raise TokenGymError(
             f"the opponent's policy raised {type(error).__name__} at {len(tokens)} positions: {error}; expected a "

@@ -12,6 +12,7 @@ from tokengym.envs.prompts import read_prompts
 from tokengym.envs.tasks.nim import Nim
 from tokengym.envs.tasks.opponents import build_opponent
 from tokengym.envs.transforms import apply_transforms
+from tokengym.envs.wrappers import RecordEpisodes, read_episodes
 
 BASES = [name for name, entry in TASKS.items() if entry.variant_of is None and not entry.missing]
 NOTHING_TAKES = [-(10**400), float("nan"), "neither a number nor a name", [[]], [None], object()]
@@ -211,3 +212,23 @@ def test_what_is_no_state_cannot_be_restored():
     for junk in ({}, None, 3):
         with pytest.raises(TokenGymError, match="give what get_state returned"):
             env.set_state(junk)
+
+
+def test_a_checkpoint_of_another_game_is_told_as_such():
+    def policy(tokens, lengths, masks):
+        raise TokenGymError("a state of 10 tokens does not fit the agent's context of 5")
+
+    with pytest.raises(TokenGymError, match=r"the opponent's policy cannot play here: .* was it made for this game"):
+        _ = Nim((2, 2), policy).arrays
+
+
+@pytest.mark.parametrize("path", [3, None, "nul\x00"])
+def test_a_record_needs_a_file_that_can_be_written(path):
+    with pytest.raises(TokenGymError, match=r"path=.*(name the file|cannot be written)"):
+        RecordEpisodes(gymnasium.make("tokengym/Lattice-v0"), path)
+
+
+def test_a_record_with_deep_brackets_is_no_episode(tmp_path):
+    (tmp_path / "episodes.jsonl").write_bytes(b"[" * 100_000 + b"\n")
+    with pytest.raises(TokenGymError, match="line 1 is no episode"):
+        list(read_episodes(tmp_path / "episodes.jsonl"))
