@@ -180,23 +180,25 @@ def _legal(task: FiniteTask, states: Sequence[Any]) -> np.ndarray | None:
 
 def _check_turns(task: FiniteTask, arrays: FiniteArrays) -> None:
     """Walks the pairs (state, tokens said in this turn), to see that nothing is shown inside of a turn."""
-    possible = arrays.probability > 0
-    reached = np.zeros((arrays.num_states, task.turn_tokens), np.bool_)
-    reached[arrays.initial_state, 0] = True
-    frontier = reached.copy()
-    while frontier.any():
-        states, positions = np.nonzero(frontier)
-        inside = (positions + 1 < task.turn_tokens)[:, None, None]
-        going_on = possible[states] & (arrays.next[states] < arrays.num_states)
-        shown = arrays.reply_counts[arrays.reply[states]] > 0
-        if (inside & going_on & shown).any():
-            state = arrays.states[int(states[(inside & going_on & shown).any(axis=(1, 2))][0])]
+    going_on = (arrays.probability > 0) & (arrays.next < arrays.num_states)
+    shown = going_on & (arrays.reply_counts[arrays.reply] > 0)
+    showing = shown.reshape(arrays.num_states, -1).max(axis=1)
+    if not showing.any():
+        return
+    # Only the pairs of one step are looked at in it: all pairs in every step would be cubic in the length of a turn.
+    reached = np.zeros(arrays.num_states * task.turn_tokens, np.bool_)
+    pairs = np.unique(arrays.initial_state).astype(np.int64) * task.turn_tokens
+    while len(pairs):
+        reached[pairs] = True
+        states, positions = pairs // task.turn_tokens, pairs % task.turn_tokens
+        wrong = states[(positions + 1 < task.turn_tokens) & showing[states]]
+        if len(wrong):
+            state = arrays.states[int(wrong[0])]
             raise TokenGymError(
                 f"task {task.name}: tokens are shown after state {state!r} inside of a turn of {task.turn_tokens} "
                 "tokens: show them with the turn's last token"
             )
-        row, _, _ = np.nonzero(going_on)
-        after = np.zeros_like(reached)
-        after[arrays.next[states][going_on], (positions[row] + 1) % task.turn_tokens] = True
-        frontier = after & ~reached
-        reached |= after
+        row, action, outcome = np.nonzero(going_on[states])
+        after = arrays.next[states[row], action, outcome].astype(np.int64)
+        following = np.unique(after * task.turn_tokens + (positions[row] + 1) % task.turn_tokens)
+        pairs = following[~reached[following]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sample_tasks import Weather
 
-from tokengym.envs import Engine, FiniteTask, Initial, TokenGymError, Transition, Vocabulary, derive_start
+from tokengym.envs import Engine, FiniteTask, Initial, TokenGymError, Transition, Vocabulary, derive_start, make_task
 
 
 def declared(task, index, action):
@@ -206,3 +206,32 @@ def test_the_state_object_of_a_row_can_be_read():
     saved = engine.get_state(0)["task"]
     task.restore(state, 1, saved)
     assert task.state_of(state, 1) in [("sun", 0), ("rain", 0)]
+
+
+class Turns(FiniteTask):
+    """Nine tokens in turns of three; after those of `shows` the task says something."""
+
+    vocabulary = Vocabulary.of(["a", "b"], ["x"])
+    turn_tokens = 3
+
+    def __init__(self, shows):
+        self.shows = shows
+
+    def initial(self):
+        return [Initial(1.0, 0)]
+
+    def transitions(self, state, action):
+        return [Transition(1.0, None if state == 8 else state + 1, 0.0, ("x",) if state in self.shows else ())]
+
+
+def test_tokens_are_shown_at_the_end_of_any_turn_and_inside_of_none():
+    assert Turns({2, 5}).arrays.num_states == 9
+    assert Turns({8}).arrays.num_states == 9  # after the end nothing is inside of a turn
+    for state in (0, 4, 6):
+        with pytest.raises(TokenGymError, match=f"shown after state {state} inside of a turn of 3 tokens"):
+            _ = Turns({2, state}).arrays
+
+
+def test_a_long_turn_compiles_in_steps_and_not_in_its_cube():
+    # Looking at all pairs of a state and a place in the turn at every step would take minutes.
+    assert make_task("Umbrella", length=3000).arrays.num_states == 5999
