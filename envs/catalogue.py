@@ -167,7 +167,7 @@ GAMES = {
         variant_of="TwentyQuestions",
     ),
     "Haggle": Entry("haggle:Haggle", reward_threshold=5.6),
-    "Haggle-patient": Entry("haggle:Haggle", {"discount": 1.0}, variant_of="Haggle"),
+    "Haggle-patient": Entry("haggle:Haggle", {"discount": 1.0}, reward_threshold=6.2, variant_of="Haggle"),
     "HaggleChat": Entry("haggle_chat:HaggleChat", reward_threshold=5.4),
     "TicTacToe": Entry("tictactoe:TicTacToe", reward_threshold=0.9),
     "TicTacToe-optimal": Entry("tictactoe:TicTacToe", {"opponent": "optimal"}, -0.05, variant_of="TicTacToe"),

@@ -9,6 +9,7 @@ import pytest
 import tokengym
 from tokengym.envs import FAMILIES, TASKS, Entry, Task, TokenGymError, make_task
 from tokengym.envs.registration import register_all
+from tokengym.envs.scores import suite_scores
 
 INSTALLED = [name for name, entry in TASKS.items() if not entry.missing]
 
@@ -101,3 +102,11 @@ def test_variants_follow_their_base_in_the_catalogue():
             if entry.variant_of is not None:
                 assert name.startswith(f"{entry.variant_of}-") and TASKS[entry.variant_of].variant_of is None
                 assert TASKS[entry.variant_of].task == entry.task and entry.kwargs
+
+
+def test_what_is_solved_has_a_threshold_between_random_and_optimal():
+    for name, scores in suite_scores().items():
+        threshold = TASKS[name].reward_threshold
+        # Probe2's return is a coin flip whatever is said; TextGeneration's optimum is that of its default prompts.
+        if scores.optimal is not None and name not in ("Probe2", "TextGeneration"):
+            assert threshold is not None and scores.random <= threshold <= scores.optimal, name
