@@ -11,7 +11,7 @@ import gymnasium
 
 from .catalogue import FAMILIES, TASKS, Entry, import_module
 from .env import TokenEnv
-from .errors import TokenGymError, unknown_name
+from .errors import TokenGymError, finite_number, unknown_name
 from .task import Task
 from .transforms import apply_transforms, check_arguments
 from .vector_env import TokenVectorEnv
@@ -96,6 +96,10 @@ def register_task(
         raise TokenGymError(f"name={name!r}: give a capital first, then letters and digits, as 'Lamp' or 'Lamp-long'")
     if not isinstance(family, str) or not family:
         raise TokenGymError(f"family={family!r}: give a name, one of {', '.join(FAMILIES)} or your own")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise TokenGymError(f"kwargs={kwargs!r}: give a mapping from names of arguments to their values")
+    if reward_threshold is not None:
+        reward_threshold = finite_number("reward_threshold", reward_threshold)
     module = sys._getframe(1).f_globals.get("__name__", "__main__")
     if name in TASKS and TASKS[name].registered_by != module:
         owner = TASKS[name].registered_by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +40,7 @@ class Vocabulary:
         if not all(isinstance(token, str) for token in self.tokens):
             raise TokenGymError(f"token names must be strings, got {self.tokens!r}")
         if len(set(self.tokens)) != size:
-            twice = sorted({token for token in self.tokens if self.tokens.count(token) > 1})
+            twice = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
             raise TokenGymError(f"token names must be unique, but these are repeated: {', '.join(twice[:5])}")
         if not 1 <= self.num_actions <= size:
             raise TokenGymError(

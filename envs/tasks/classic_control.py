@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TokenGymError, positive_int
-from ..physics import MOST_BINS, Floats, PhysicsTask, Sketch, captioned, checked_bounds
+from ..physics import Floats, PhysicsTask, Sketch, captioned, checked_bounds
 from ..picture import Cell, Picture
 from ..random import CounterRandom
 from ..task import Rows, State
 
+_MOST_TORQUES = 2001  # beyond, four digits no longer tell their names apart
 _GROUND, _ROD, _BODY, _GOAL = "#c9c4b8", "#c98a4b", "#3b4a5a", "#8fce7e"
 
 
@@ -243,7 +244,7 @@ class Pendulum(PhysicsTask):
     values = ("cos", "sin", "spin")
 
     def __init__(self, torques: int = 9, bins: int = 16, max_steps: int = 200) -> None:
-        if positive_int("torques", torques, MOST_BINS) < 2:
+        if positive_int("torques", torques, _MOST_TORQUES) < 2:
             raise TokenGymError(f"torques={torques}: give at least 2, for one to either side")
         self.torques = np.linspace(-2.0, 2.0, torques)
         names = [f"torque{torque:+.4g}" for torque in self.torques.tolist()]

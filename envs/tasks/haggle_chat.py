@@ -104,7 +104,7 @@ class HaggleChat(ChatTask):
             if template not in (None, "roles"):
                 corpus.append("system: user: assistant:")
             template = "roles" if template is None else template
-            special_tokens = list(TEMPLATE_TOKENS.get(template, ()))
+            special_tokens = list(TEMPLATE_TOKENS.get(template, ())) if isinstance(template, str) else []
             tokenizer = {"kind": "words", "corpus": corpus, "special_tokens": special_tokens}
         # The context must hold the longest dialogue, which is known once the template is.
         super().__init__(

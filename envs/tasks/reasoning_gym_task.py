@@ -97,7 +97,7 @@ class ReasoningGym(TextTask):
         is_default = dataset is None and tokenizer is None and max_new_tokens is None
         is_default &= (size, held_out, instance_seed) == (100, 0.0, 0)
         size = positive_int("size", size, _MOST_QUESTIONS)
-        whole_number("instance_seed", instance_seed)
+        instance_seed = whole_number("instance_seed", instance_seed)
         self.dataset = _make_dataset(DATASET if dataset is None else dataset, size, instance_seed)
         entries = [self.dataset[index] for index in range(size)]
         sources = [{"prompt": f"{entry['question']}\n", "entry": index} for index, entry in enumerate(entries)]

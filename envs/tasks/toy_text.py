@@ -274,6 +274,8 @@ def _checked_map(desc: Sequence[str]) -> list[str]:
     wrong = set("".join(lines)) - set("SFHG")
     if wrong or "S" not in "".join(lines):
         raise TokenGymError(f"desc={desc!r}: a map is made of S, F, H and G, and has at least one S")
+    if len(lines) * len(lines[0]) < 2:
+        raise TokenGymError(f"desc={desc!r}: a map has at least two places, such as ['SG']")
     return lines
 
 

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from tokengym.envs import TASKS, Engine, TokenGymError, make_task
+from tokengym.envs import TASKS, Engine, TokenGymError, make_task, register_task
 from tokengym.envs.errors import finite_number, flag, positive_int, whole_number
 from tokengym.envs.prompts import read_prompts
 from tokengym.envs.tasks.nim import Nim
@@ -79,11 +79,13 @@ def test_a_switch_is_true_or_false_and_no_text(name, option):
         ("Pendulum", {"torques": 10**9}, "torques=1000000000 is too large"),
         ("FrozenLake", {"desc": 3}, "desc=3: give equally long strings"),
         ("FrozenLake", {"desc": [3, 4]}, "give equally long strings"),
+        ("FrozenLake", {"desc": ["S"]}, "a map has at least two places"),
         ("FrozenLake", {"map_name": ["4x4"]}, "unknown map_name"),
         ("FrozenLake", {"success_rate": "often"}, "success_rate='often': give a finite number"),
         ("PickPlace", {"step_cost": "x"}, "step_cost='x': give a finite number"),
         ("HaggleChat", {"template": ""}, "unknown chat template ''"),
         ("HaggleChat", {"template": 0}, "template=0: give a name of"),
+        ("HaggleChat", {"template": []}, "give a name of"),
         ("Nim", {"heaps": b"xy"}, "give the number of sticks"),
         ("DelayChain", {"delays": b"ab"}, "expected a list"),
         ("TextGeneration", {"stop": 0}, "stop=0: give non-empty strings"),
@@ -232,3 +234,16 @@ def test_a_record_with_deep_brackets_is_no_episode(tmp_path):
     (tmp_path / "episodes.jsonl").write_bytes(b"[" * 100_000 + b"\n")
     with pytest.raises(TokenGymError, match="line 1 is no episode"):
         list(read_episodes(tmp_path / "episodes.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kwargs": 3}, "kwargs=3: give a mapping"),
+        ({"reward_threshold": "a"}, "reward_threshold='a': give a finite"),
+    ],
+)
+def test_a_registration_that_cannot_serve_is_refused(arguments, message):
+    with pytest.raises(TokenGymError, match=message):
+        register_task("NeverRegistered", "Maze", **arguments)
+    assert "NeverRegistered" not in TASKS
