@@ -18,6 +18,9 @@ from .random import CounterRandom, are_natural
 from .task import Reply, Rows, Task
 from .token_buffer import TokenBuffer
 
+_MOST_NUMBERS = 2**32
+"""Of one engine's observations, all rows together: 16 GiB."""
+
 
 class StepResult(NamedTuple):
     """What one token of each of m rows led to.
@@ -82,7 +85,7 @@ class Engine:
             raise TokenGymError(f"task={task!r} is no Task: make one, for example with make_task")
         task.check()
         self.task = task
-        self.num_rows = positive_int("num_rows", num_rows)
+        self.num_rows = positive_int("num_rows", num_rows, most=_MOST_NUMBERS // task.max_length)
         vocabulary = task.vocabulary
         self._buffer = TokenBuffer(num_rows, task.max_length, vocabulary.bos, vocabulary.pad)
         self.tokens = self._buffer.tokens
@@ -232,6 +235,7 @@ class Engine:
         """
         self._check_can_save(row)
         return {
+            "name": self.task.name,
             "task": self.task.save(self._state, row),
             "tokens": self.tokens[row, : self.lengths[row]].tolist(),
             "over": bool(self.over[row]),
@@ -241,9 +245,11 @@ class Engine:
     def set_state(self, row: int, state: dict[str, Any]) -> None:
         """Puts one row, of this or of another engine of the same task, to what `get_state` returned."""
         self._check_can_save(row)
-        missing = {"task", "tokens", "over", "random"} - set(state)
+        missing = {"name", "task", "tokens", "over", "random"} - set(state)
         if missing:
             raise TokenGymError(f"this is not a state from get_state: it lacks {', '.join(sorted(missing))}")
+        if state["name"] != self.task.name:
+            raise TokenGymError(f"this is a state of the task {state['name']}: give one of {self.task.name}")
         tokens = state["tokens"]
         if not 1 <= len(tokens) <= self.task.max_length:
             raise TokenGymError(f"the state has {len(tokens)} tokens: it belongs to a task with another context")

@@ -17,7 +17,8 @@ class SuiteScores:
     """The sizes and the scores of one registered environment.
 
     Scores are those of play among all tokens, legal or not. They are exact where `information_states` is set; otherwise
-    a return is what the task declares (a closed form or a long measurement), or None where nothing is known.
+    a return is what the task declares (a closed form or a long measurement), was measured over `episodes` episodes
+    where that is set, or is None where nothing is known.
 
     Attributes:
         vocabulary: Tokens that the agent can say (A).
@@ -26,6 +27,9 @@ class SuiteScores:
         random_sd: Standard deviation of its return.
         optimal: Largest mean return of any player that remembers the episode.
         optimal_sd: Standard deviation of that player's return.
+        expert: Mean return of the task's own expert, where the optimum is not known: the optimum is at least that.
+        expert_sd: Standard deviation of its return.
+        episodes: How many episodes `random` (where it has a deviation) and `expert` were measured over.
         kl_optimal: Largest value of mean return − β·KL from the uniform player, β = .2.
         kl_reward: Mean return of the player that attains it.
         kl: Its KL divergence, nats an episode.
@@ -38,6 +42,9 @@ class SuiteScores:
     random_sd: float | None = None
     optimal: float | None = None
     optimal_sd: float | None = None
+    expert: float | None = None
+    expert_sd: float | None = None
+    episodes: int | None = None
     kl_optimal: float | None = None
     kl_reward: float | None = None
     kl: float | None = None

@@ -12,21 +12,22 @@ from rich.text import Text
 from ..envs.errors import TokenGymError
 from ..envs.exact import Solution, solve
 from ..envs.finite import FiniteTask
-from ..envs.random import derive_start
-from ..envs.scores import suite_scores
+from ..envs.scores import SuiteScores, suite_scores
 from ..envs.task import Task
 from .episode import Episode
 from .evaluation import References
 from .statistics import normalised_score
+from .suite_scores import measured_return
 
 MOST_NODES = 400_000
 """The most information states that are solved while a person waits: some seconds."""
-_TRIALS, _TRIAL_TOKENS = 10, 5_000  # episodes that are measured, and after how many tokens no further one is begun
+_TRIALS = 10
+"""Episodes that are measured while a person waits."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a few episodes got on average, where nothing exact is known.
+    """What was got on average, where nothing exact is known.
 
     Attributes:
         random: Random play.
@@ -64,38 +65,22 @@ class Guide:
     def references(self) -> References | None:
         """Random and optimal return: as the task declares them, as the suite lists them, or as solved; else None."""
         random, optimal = self.task.random_return, self.task.optimal_return
-        listed = listed_references(self.task)
-        if (random is None or optimal is None) and listed is not None:
-            return listed
+        listed = listed_scores(self.task)
+        if (random is None or optimal is None) and listed is not None and None not in (listed.random, listed.optimal):
+            random, optimal = listed.random, listed.optimal
         if (random is None or optimal is None) and self.solution is not None:
             random, optimal = self.solution.random_return, self.solution.optimal_return
         return None if random is None or optimal is None else References(random=random, optimal=optimal)
 
     @cached_property
     def measured(self) -> Measured:
-        """What random play and the expert got in some episodes, always the same ones."""
-        random = self._mean_return(False)
+        """What random play and the expert got: as the suite lists it, else in a few episodes, always the same ones."""
+        listed = listed_scores(self.task)
+        if listed is not None and listed.random is not None and listed.expert is not None:
+            return Measured(listed.random, listed.expert)
+        random, expert = (measured_return(self.task, player, _TRIALS) for player in ("random", "expert"))
         assert random is not None
-        return Measured(random, self._mean_return(True))
-
-    def _mean_return(self, expert: bool) -> float | None:
-        """Return the mean of some episodes of the expert, None where there is none, or of uniformly random tokens."""
-        generator = np.random.default_rng(0)
-        totals, spent, episode = [], 0, Episode(self.task)
-        for index in range(_TRIALS):
-            episode.begin(derive_start(0, index))
-            while not episode.ended:
-                advised = (
-                    episode.engine.expert() if expert else generator.integers(self.task.vocabulary.num_actions, size=1)
-                )
-                if advised is None:
-                    return None
-                episode.say(int(advised[0]))
-            totals.append(episode.total)
-            spent += len(episode.actions)
-            if spent >= _TRIAL_TOKENS:
-                break
-        return float(np.mean(totals))
+        return Measured(random[0], None if expert is None else expert[0])
 
     def judge(self, total: float) -> tuple[str, Text | None]:
         """Return what to tell of a return: what else can be got, in brackets, and a line with the score or None.
@@ -152,12 +137,9 @@ class Guide:
         self._followed = list(said)
 
 
-def listed_references(task: Task) -> References | None:
+def listed_scores(task: Task) -> SuiteScores | None:
     """Return what the suite lists for a registered environment with its defaults, or None for any other task."""
     spec = task.spec
     if spec is None or spec["kwargs"]:
         return None
-    listed = suite_scores().get(spec["id"].removeprefix("tokengym/").removesuffix("-v0"))
-    if listed is None or listed.random is None or listed.optimal is None:
-        return None
-    return References(random=listed.random, optimal=listed.optimal)
+    return suite_scores().get(spec["id"].removeprefix("tokengym/").removesuffix("-v0"))

@@ -47,7 +47,7 @@ def show_list(console: Console, *, family: str | None = None, variants: bool = F
             console.print(f"[dim]--all shows {left_out} variants, too[/]", highlight=False)
     console.print(
         "[dim]say: tokens that the agent can say; tokens: most that it says in an episode; random and optimal: mean "
-        "return, exact where a number stands without ~[/]",
+        "return, exact where a number stands alone; ~ declared or measured, ≥ what the task's expert gets[/]",
         highlight=False,
     )
     if family is None:
@@ -169,4 +169,6 @@ def _numbers(known: SuiteScores | None) -> list[str]:
         "[dim]–[/]" if value is None else f"{value:.4g}" if exact else f"[dim]~[/]{value:.4g}"
         for value in (known.random, known.optimal)
     ]
+    if known.optimal is None and known.expert is not None:
+        returns[1] = f"[dim]≥[/]{known.expert:.4g}"
     return [f"{known.vocabulary:,}", f"{known.tokens:,}", *returns]

@@ -11,21 +11,23 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..envs.errors import TokenGymError
 from ..envs.registration import make_task
-from ..envs.scores import suite_scores
-from .evaluation import known_references
+from ..envs.scores import SuiteScores, suite_scores
 from .plots import learning_curves, style
 from .results import RunResult, StudyResults, cell_interval, collect, subset
 from .statistics import Interval, interquartile_mean
+from .study import EnvironmentSpec
 from .study_file import load_study
 
 PAGE = Path("docs") / "environments" / "learning.md"
+NOTES = PAGE.parent / "intro" / "learning.md"
+"""What is added by hand."""
 IMAGES = Path("docs") / "images" / "learning"
 CLEAR = 0.1
 """A cell clearly beats random play where the whole interval of its normalised score lies this much above the better of
@@ -91,9 +93,7 @@ def rows(results: StudyResults, family: str) -> list[Row]:
             continue
         runs = [run for run in results.cell(environment.name, family) if run.status == "done"]
         task = make_task(environment.id or environment.name, **environment.kwargs)
-        exact = known_references(task)
-        nothing_to_choose = exact is not None and exact.random == exact.optimal
-        known = suite_scores().get(environment.name)
+        known = _listed(environment)
         table.append(
             Row(
                 environment=environment.name,
@@ -107,14 +107,36 @@ def rows(results: StudyResults, family: str) -> list[Row]:
                 untrained=_mean_of(run.curve[0]["score"] for run in runs if run.curve),
                 score=score,
                 greedy_score=float(interquartile_mean(np.array([run.summary["greedy"]["score"] for run in runs]))),
-                value_loss=_mean_of(_last_value_loss(run) for run in runs) if nothing_to_choose else None,
+                value_loss=_mean_of(_last_value_loss(run) for run in runs) if _all_earn_the_same(known) else None,
             )
         )
     return table
 
 
-def page(results: StudyResults, command: str) -> str:
-    """Return the page as Markdown; its pictures are those that `save_pictures` draws."""
+def with_true_lines(results: StudyResults) -> StudyResults:
+    """Return the results with the suite's returns where every policy earns the same.
+
+    Such a score cannot be normalised, so a study has to name another pair of returns for it.
+    """
+    listed = {environment.name: _listed(environment) for environment in results.study.environments}
+    runs = []
+    for run in results.runs:
+        known = listed[run.spec.environment]
+        if known is not None and _all_earn_the_same(known) and run.status == "done":
+            true = {"random": known.random, "optimal": known.optimal}
+            run = replace(run, summary={**run.summary, "references": true})
+        runs.append(run)
+    return replace(results, runs=tuple(runs))
+
+
+def page(results: StudyResults, command: str, notes: str = "") -> str:
+    """Return the page as Markdown; its pictures are those that `save_pictures` draws.
+
+    Args:
+        results: The study's.
+        command: What writes the page.
+        notes: What was added by hand, below the introduction.
+    """
     study = results.study
     lines = [
         "# Can it be learned?",
@@ -131,6 +153,7 @@ def page(results: StudyResults, command: str) -> str:
         f"better than random where the whole interval lies more than {CLEAR} above random play and above the policy "
         "before training, which beats random play where it keeps to legal tokens. In the pictures the dotted line is "
         "random play and the solid one the optimum, or what stands for it.",
+        *(["", notes.strip()] if notes.strip() else []),
     ]
     for family in results.algorithms:
         table = rows(results, family)
@@ -181,16 +204,26 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         study = load_study(options.study)
-        results = collect(study, options.out or Path("results") / study.name)
+        results = with_true_lines(collect(study, options.out or Path("results") / study.name))
         written = save_pictures(results, IMAGES)
-        PAGE.write_text(
-            page(results, f"python -m tokengym.experiments.suite_learning {options.study}"), encoding="utf-8"
-        )
+        notes = NOTES.read_text(encoding="utf-8") if NOTES.exists() else ""
+        command = f"python -m tokengym.experiments.suite_learning {options.study}"
+        PAGE.write_text(page(results, command, notes), encoding="utf-8")
     except TokenGymError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"written {PAGE} and {len(written)} pictures in {IMAGES}")
     return 1 if results.failures() or results.missing() else 0
+
+
+def _listed(environment: EnvironmentSpec) -> SuiteScores | None:
+    """Return what the suite lists for an environment of the study, None with arguments of its own."""
+    name = (environment.id or environment.name).removeprefix("tokengym/").removesuffix("-v0")
+    return None if environment.kwargs else suite_scores().get(name)
+
+
+def _all_earn_the_same(known: SuiteScores | None) -> bool:
+    return known is not None and known.random is not None and known.random == known.optimal
 
 
 def _last_value_loss(run: RunResult) -> float:

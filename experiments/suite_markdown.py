@@ -97,7 +97,7 @@ class Pages:
                 numbers = ["–"] * 4
                 if scores is not None:
                     sizes = f"{scores.vocabulary:,}", f"{scores.tokens:,}"
-                    numbers = [*sizes, number(scores.random), number(scores.optimal)]
+                    numbers = [*sizes, number(scores.random), best(scores)]
                 words = [about.isolates, about.mirrors] if name == base else [f"variant of {base}", ""]
                 rows.append([f"[`{name}`]({family}.md#{base.lower()})", *numbers, *words])
             if rows:
@@ -136,7 +136,7 @@ class Pages:
         return "\n\n".join(part for part in parts if part)
 
     def _score_table(self, name: str, entries: Mapping[str, Entry]) -> str:
-        rows, exact = [], False
+        rows, exact, measured = [], False, 0
         for variant, entry in entries.items():
             if variant != name and entry.variant_of != name:
                 continue
@@ -147,7 +147,8 @@ class Pages:
                 continue
             rows.append([f"`{variant}`", differs, f"{scores.vocabulary:,}", f"{scores.tokens:,}"])
             if scores.information_states is None:
-                rows[-1] += [number(scores.random), number(scores.optimal), "–", "–"]
+                measured = scores.episodes or measured
+                rows[-1] += [_with_deviation(scores.random, scores.random_sd), best(scores, True), "–", "–"]
                 continue
             exact = True
             rows[-1] += [
@@ -159,6 +160,11 @@ class Pages:
         columns = {"id": "---", "differs in": "---", "A": "--:", "tokens": "--:", "random": "--:", "optimal": "--:"}
         columns |= {f"KL-optimal, β = {BETA:g} (its reward, its KL)": "--:", "information states": "--:"}
         told = "Exact, with the standard deviation of an episode's return." if exact else "Not solved exactly."
+        if measured:
+            told += (
+                f" What has a deviation was measured over {measured:,} episodes; ≥ stands before what the task's "
+                "expert gets, where the optimum is not known."
+            )
         return f"{told} [What the columns mean](README.md#exact-scores).\n\n{table(columns, rows)}"
 
     def _example(self, name: str) -> str:
@@ -175,6 +181,17 @@ class Pages:
                 f"![{name}, played by {who[example.player]}]({place})\n\n*Played by {who[example.player]}; {ending}.*"
             )
         return f"*An episode of {who[example.player]}; {ending}.*\n\n```text\n{transcript(example.segments)}\n```"
+
+
+def best(scores: SuiteScores, deviation: bool = False) -> str:
+    """Return the optimal return as a cell; where it is not known, what the task's expert gets, as a lower bound."""
+    if scores.optimal is not None or scores.expert is None:
+        return number(scores.optimal)
+    return f"≥ {_with_deviation(scores.expert, scores.expert_sd if deviation else None)}"
+
+
+def _with_deviation(mean: float | None, deviation: float | None) -> str:
+    return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"
 
 
 def transcript(segments: Sequence[tuple[str, str]]) -> str:

@@ -23,6 +23,9 @@ _MOST_NODES = 1_000_000
 _MOST_TURNS, _MOST_TOKENS = 16, 240
 """Where examples are cut."""
 _FRAMES = 4
+EPISODES = 2_000
+"""Episodes that a return is measured over where neither the solver nor the task knows it."""
+_ROWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +58,21 @@ def solved(task: Task) -> Solution | None:
 
 
 def scores_of(task: Task, solution: Solution | None) -> SuiteScores:
-    """Return what the suite says of a task: exact where it was solved, else what the task declares."""
+    """Return what the suite says of a task: exact where it was solved, else what it declares, else measured."""
     vocabulary, tokens = task.vocabulary.num_actions, task.max_episode_tokens
     if solution is None:
-        return SuiteScores(vocabulary=vocabulary, tokens=tokens, random=task.random_return, optimal=task.optimal_return)
+        random = None if task.random_return is not None else measured_return(task, "random")
+        expert = None if task.optimal_return is not None else measured_return(task, "expert")
+        return SuiteScores(
+            vocabulary=vocabulary,
+            tokens=tokens,
+            random=task.random_return if random is None else random[0],
+            random_sd=None if random is None else random[1],
+            optimal=task.optimal_return,
+            expert=None if expert is None else expert[0],
+            expert_sd=None if expert is None else expert[1],
+            episodes=None if random is expert is None else EPISODES,
+        )
     return SuiteScores(
         vocabulary=vocabulary,
         tokens=tokens,
@@ -71,6 +85,39 @@ def scores_of(task: Task, solution: Solution | None) -> SuiteScores:
         kl=solution.kl_optimal_kl,
         information_states=solution.num_information_states,
     )
+
+
+def measured_return(
+    task: Task, player: Literal["random", "expert"], episodes: int = EPISODES
+) -> tuple[float, float] | None:
+    """Play episodes of a seed of their own and return mean and standard deviation of their returns.
+
+    Args:
+        task: The task.
+        player: `"random"` says any token, legal or not; `"expert"` is the task's own.
+        episodes: How many: at most 50, or a multiple of 50.
+
+    Returns:
+        Two numbers, or None where the task has no expert.
+    """
+    rows = min(_ROWS, episodes)
+    engine, draw = Engine(task, rows), np.random.default_rng(SEED)
+    returns = np.zeros((episodes // rows, rows))
+    for batch, paid in enumerate(returns):
+        engine.reset(None, derive_start(SEED, batch * rows + np.arange(rows)))
+        while True:
+            live = np.flatnonzero(~engine.over)
+            if not len(live):
+                break
+            advised = (
+                engine.expert(live)
+                if player == "expert"
+                else draw.integers(task.vocabulary.num_actions, size=len(live))
+            )
+            if advised is None:
+                return None
+            paid[live] += engine.step(live, advised).rewards
+    return float(returns.mean()), float(returns.std(ddof=1))
 
 
 def _deviation(mean: float, variance: float) -> float:

@@ -19,6 +19,8 @@ from ..space_codec import SpaceCodec
 from ..task import Reply, Rows, State, TokenTask, TurnResult
 from ..vocabulary import Vocabulary
 
+FROZEN_LAKE_RETURNS = (0.0139398, 0.7441903)
+"""Random and optimal return of the default inner environment: those of the exactly solved `FrozenLake`."""
 _MOST_TOKENS = 8192
 _MOST_EXPLAINED = 16  # numbers of an observation
 _MOST_NAMED = 65_536
@@ -50,7 +52,8 @@ class Gym(TokenTask):
     use the same tokens.
 
     ## Rewards
-    The inner environment's, at the action's last token.
+    The inner environment's, at the action's last token. The default's random and optimal return are those of
+    `FrozenLake`.
 
     ## Starting state
     The inner environment's, reset with a seed drawn from the row's stream, so equal starts give equal episodes.
@@ -139,6 +142,8 @@ class Gym(TokenTask):
         self._legal = self._action.possible
         self.has_action_mask = not bool(self._legal.all())
         self.can_save_state = _can_copy(inner)
+        if env_id == "FrozenLake-v1" and not self._arguments:
+            self.random_return, self.optimal_return = FROZEN_LAKE_RETURNS
         inner.close()
 
     def make_state(self, num_rows: int) -> State:

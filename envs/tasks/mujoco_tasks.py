@@ -18,6 +18,7 @@ from .gym_task import Gym
 
 _MIDDLE = np.array([1.342, 0.749, 0.555])  # where FetchReach's gripper starts
 _FRAME, _BODY, _GOAL = "#c98a4b", "#3b4a5a", "#8fce7e"
+_PENDULUM_BINS = 33
 
 
 class Robot(Gym):
@@ -145,7 +146,8 @@ class InvertedPendulum(Robot):
     outside of their bounds are clipped: ±1 m, ±.25 rad, ±3 m/s, ±5 rad/s.
 
     ## Rewards
-    1 for every token, 0 for the one that lets the pole fall.
+    1 for every token, 0 for the one that lets the pole fall. The optimum is `max_episode_steps`, which the task's
+    expert gets with the default bins.
 
     ## Starting state
     All four values uniform on ±.01.
@@ -173,9 +175,11 @@ class InvertedPendulum(Robot):
     value_names = ("position", "angle", "velocity", "spin")
     component_names = ("force",)
 
-    def __init__(self, bins: int = 33, max_episode_steps: int = 1000) -> None:
+    def __init__(self, bins: int = _PENDULUM_BINS, max_episode_steps: int = 1000) -> None:
         high = [1.0, 0.25, 3.0, 5.0]
         super().__init__("InvertedPendulum-v5", bins, [-bound for bound in high], high, max_episode_steps)
+        if bins == _PENDULUM_BINS and max_episode_steps <= 1000:
+            self.optimal_return = float(max_episode_steps)  # no episode can pay more, and the expert gets it
 
     def control(self, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Pushes under the side that the pole leans to."""

@@ -255,7 +255,11 @@ def test_the_end_of_the_task_wins_over_a_full_context():
         (lambda e: e.append(None, [0, 0, 0], [1, 1, 1]), r"tokens of shape \(3, K\)"),
         (lambda e: e.append(None, [[0, 9]] * 3, [1, 2, 1]), "token 9 cannot be said"),
         (lambda e: e.get_state(3), "row 3 does not exist"),
-        (lambda e: e.set_state(0, {"tokens": [1]}), "it lacks over, random, task"),
+        (lambda e: e.set_state(0, {"tokens": [1]}), "it lacks name, over, random, task"),
+        (
+            lambda e: e.set_state(0, e.get_state(1) | {"name": "Lattice"}),
+            "this is a state of the task Lattice: give one of Echo",
+        ),
     ],
 )
 def test_bad_input_is_refused_and_changes_nothing(call, message):
@@ -288,7 +292,7 @@ def test_a_row_that_was_never_reset_cannot_be_stepped():
         Engine(Echo(), 2).step(None, [0, 0])
 
 
-@pytest.mark.parametrize("num_rows", [0, -1, 1.5, True, "3"])
+@pytest.mark.parametrize("num_rows", [0, -1, 1.5, True, "3", 10**12])
 def test_a_wrong_number_of_rows_is_refused(num_rows):
     with pytest.raises(TokenGymError, match="num_rows="):
         Engine(Echo(), num_rows)

@@ -10,6 +10,7 @@ from tokengym.envs import FAMILIES, TASKS, Entry
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import solve
 from tokengym.envs.registration import make_task
+from tokengym.envs.scores import SuiteScores, suite_scores
 from tokengym.experiments import listing
 from tokengym.experiments.cli import main
 
@@ -62,6 +63,20 @@ def test_what_is_not_installed_is_listed_with_the_command_that_installs_it(monke
     assert "pip install 'tokengym[far]'" in line
     (entry,) = (entry for entry in listing.listing({"control": {"Far": far}}))
     assert entry["missing"] == ["a_module_nobody_has"] and entry["install"] == "pip install 'tokengym[far]'"
+
+
+def test_a_bound_from_below_stands_where_the_optimum_is_not_known(monkeypatch):
+    known = SuiteScores(
+        vocabulary=3, tokens=200, random=-200.0, random_sd=0.0, expert=-119.4, expert_sd=4.0, episodes=50
+    )
+    monkeypatch.setattr(listing, "suite_scores", lambda: {"MountainCar": known})
+    line = next(line for line in printed(family="control").splitlines() if "MountainCar" in line)
+    assert line.split()[:5] == ["MountainCar", "3", "200", "~-200", "≥-119.4"]
+
+
+def test_every_base_environment_has_a_random_score_and_an_optimal_one_or_a_bound():
+    for name, known in suite_scores().items():
+        assert known.random is not None and (known.optimal is not None or known.expert is not None), name
 
 
 def test_a_task_of_ones_own_is_listed_with_what_it_says_of_itself(monkeypatch):

@@ -8,8 +8,9 @@ from tokengym.envs import TextTask
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.random import derive_start
 from tokengym.envs.registration import make_task
+from tokengym.envs.scores import suite_scores
 from tokengym.experiments.episode import Episode
-from tokengym.experiments.guide import Guide, listed_references
+from tokengym.experiments.guide import Guide, Measured, listed_scores
 from tokengym.experiments.rules import help_lines, rules_of
 from tokengym.experiments.speech import read_command
 
@@ -207,9 +208,9 @@ def test_values_after_a_step_back_are_those_of_the_place():
 
 
 def test_scores_are_looked_up_for_defaults_and_solved_for_anything_else():
-    listed = listed_references(make_task("Lattice"))
+    listed = Guide(make_task("Lattice"), max_nodes=5).references
     assert listed is not None and listed.random < listed.optimal < 0
-    assert listed_references(make_task("Lattice", num_steps=3)) is None
+    assert listed_scores(make_task("Lattice", num_steps=3)) is None
     small = Guide(make_task("Lattice", num_steps=3)).references
     assert small is not None and small.random > listed.random
     assert Guide(make_task("Lattice", num_steps=3), max_nodes=5).references is None
@@ -237,6 +238,12 @@ def test_where_no_optimum_is_known_random_play_and_the_expert_are_measured_and_s
     assert f"(random about {measured.random:.4g}, expert {measured.expert:.4g})" in screen
     score = (returns[0] - measured.random) / (measured.expert - measured.random)
     assert f"score {score:.2f}  0 is random play, 1 the expert; the optimum is not known" in screen
+
+
+def test_what_was_measured_for_the_suite_is_not_measured_again(monkeypatch):
+    monkeypatch.setattr("tokengym.experiments.guide.measured_return", None)
+    known = suite_scores()["Pendulum"]
+    assert Guide(make_task("Pendulum")).measured == Measured(known.random, known.expert)
 
 
 def test_without_an_expert_there_is_no_score_but_a_word_on_random_play():

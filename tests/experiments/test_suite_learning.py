@@ -10,7 +10,7 @@ from tokengym.envs import TASKS
 from tokengym.experiments import suite_learning
 from tokengym.experiments.results import collect, subset
 from tokengym.experiments.study_file import load_study, study_from_mapping
-from tokengym.experiments.suite_learning import page, rows, save_pictures
+from tokengym.experiments.suite_learning import page, rows, save_pictures, with_true_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 FINAL = {"Copy": 1.0, "Lattice": 0.5, "Lock": 0.02}
@@ -74,6 +74,30 @@ def test_the_verdict_follows_the_scores_and_names_the_missing_ability(results):
     assert line["Lattice"] == "better than random"
     assert line["Lock"].startswith("**does not clearly beat random**") and line["Lock"].endswith("was not learned")
     assert "3 seeds (7 to 9)" in text and "## Diagnostics" in text and "(../images/learning/control.png)" in text
+
+
+def test_where_every_policy_earns_the_same_the_lines_are_the_suite_s(tmp_path):
+    study = study_from_mapping(
+        {
+            "name": "same",
+            "total_tokens": 1000,
+            "seeds": [1],
+            "environments": {"Probe2": {"random_return": -1, "optimal_return": 0}, "Copy": {}},
+            "algorithms": {"ppo": {}},
+        }
+    )
+    for spec in study.runs():
+        write_run(tmp_path, spec)
+    results = collect(study, tmp_path)
+    assert with_true_lines(results).references("Probe2") == {"random": 0.0, "optimal": 0.0}
+    assert with_true_lines(results).references("Copy") == results.references("Copy")
+    same, other = rows(with_true_lines(results), "ppo")
+    assert same.value_loss is not None and same.random_return == 0 and other.value_loss is None
+
+
+def test_what_was_added_by_hand_stands_below_the_introduction(results):
+    text = page(results, "command", "A word by hand.\n")
+    assert text.index("# Can it") < text.index("A word by hand.") < text.index("## Diagnostics")
 
 
 def test_a_picture_shows_one_family(results, tmp_path):

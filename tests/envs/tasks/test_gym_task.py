@@ -6,6 +6,7 @@ from gymnasium.utils.env_checker import check_env
 
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
+from tokengym.envs.scores import suite_scores
 from tokengym.envs.tasks.gym_task import Gym
 from tokengym.envs.transforms import Clock
 
@@ -86,6 +87,14 @@ def test_the_inner_end_is_a_termination():
     results = [engine.step(None, [action]) for action in path]
     assert [result.rewards[0] for result in results] == [0, 0, 0, 0, 0, 1]
     assert results[-1].terminated[0] and engine.task.render_tokens(engine.tokens[0]).startswith("1 5")
+
+
+def test_the_default_has_the_scores_of_the_solved_frozen_lake_and_no_other_has():
+    known = suite_scores()["FrozenLake"]
+    assert Gym().random_return == pytest.approx(known.random, abs=1e-7)
+    assert Gym(base=4).optimal_return == pytest.approx(known.optimal, abs=1e-7)
+    for other in (Gym("CartPole-v1", **POLE), Gym(env_kwargs={"is_slippery": False}), Gym(max_episode_steps=9)):
+        assert other.random_return is None and other.optimal_return is None
 
 
 def test_seeds_come_from_the_start_of_the_row():

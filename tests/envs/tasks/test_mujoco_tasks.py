@@ -81,6 +81,7 @@ def test_a_controller_that_sees_only_the_tokens_does_well_and_chance_does_not(ta
             returns[rows] += engine.step(rows, engine.expert(rows) if player == "expert" else drawn).rewards
         means.append(returns.mean())
     assert means[0] >= least and means[0] > means[1] + 1
+    assert task.optimal_return in (None, least), "a declared optimum is one that the expert gets"
 
 
 def test_equal_starts_give_equal_episodes():
