@@ -51,6 +51,7 @@ class Row:
         sampled: The same of play that samples from the policy, which is what PPO improves.
         untrained: Normalised score of sampled play before training, mean over seeds.
         score: Interquartile mean of the normalised scores of sampled play, with its interval.
+        scores: The same scores, one a seed.
         greedy_score: Interquartile mean of those of greedy play.
         value_loss: The critic's loss in the last update, mean over seeds, where every policy earns the same and only
             the critic has something to learn; else None.
@@ -66,6 +67,7 @@ class Row:
     sampled: float
     untrained: float
     score: Interval
+    scores: tuple[float, ...]
     greedy_score: float
     value_loss: float | None = None
 
@@ -78,9 +80,12 @@ class Row:
             return "solved"
         if self.greedy_score >= SOLVED:
             return "solved by greedy play"
-        if self.score.low > max(self.untrained, 0.0) + CLEAR:
+        least = max(self.untrained, 0.0) + CLEAR
+        if self.score.low > least:
             return "better than random"
-        return f"**does not clearly beat random**: {self.isolates} was not learned"
+        above = sum(score > least for score in self.scores)
+        when = f"was learned on {above} of {len(self.scores)} seeds only" if above else "was not learned"
+        return f"**does not clearly beat random**: {self.isolates} {when}"
 
 
 def rows(results: StudyResults, family: str) -> list[Row]:
@@ -106,6 +111,7 @@ def rows(results: StudyResults, family: str) -> list[Row]:
                 sampled=_mean_of(run.summary["sampled"]["value"] for run in runs),
                 untrained=_mean_of(run.curve[0]["score"] for run in runs if run.curve),
                 score=score,
+                scores=tuple(results.scores(environment.name, family).tolist()),
                 greedy_score=float(interquartile_mean(np.array([run.summary["greedy"]["score"] for run in runs]))),
                 value_loss=_mean_of(_last_value_loss(run) for run in runs) if _all_earn_the_same(known) else None,
             )
