@@ -52,15 +52,23 @@ def test_the_verdict_compares_with_the_untrained_policy_too(results):
     (row,) = rows(results, "ppo-control")
     assert row.untrained < 0.1 and row.verdict == "better than random"
     assert replace(row, untrained=row.score.low - 0.05).verdict.startswith("**does not clearly beat random**")
+    low = replace(row.score, low=0.0)
+    assert replace(row, score=low, scores=(0.0, 0.05, 0.8)).verdict.endswith("was learned on 1 of 3 seeds only")
+    assert replace(row, score=low, scores=(0.0, 0.05, 0.08)).verdict.endswith("was not learned")
     assert replace(row, greedy_score=0.95).verdict == "solved by greedy play"
     assert replace(row, value_loss=0.001).verdict.endswith("the critic's loss fell to 0.001")
 
 
-def test_the_committed_study_asks_of_every_base_environment():
+def test_the_committed_study_asks_of_every_base_environment_and_the_page_answers():
     study = load_study(ROOT / "experiments" / "studies" / "suite.yaml")
     bases = {name for name, entry in TASKS.items() if entry.variant_of is None}
     assert bases <= {environment.name for environment in study.environments}
     assert all(study.budget(environment) <= 100_000 for environment in study.environments)
+    text = (ROOT / suite_learning.PAGE).read_text(encoding="utf-8")
+    answered = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")}
+    assert {environment.name for environment in study.environments} <= answered
+    for family in study.algorithms:
+        assert all(f"`{name}: " in text for name in family.config)
 
 
 def test_the_verdict_follows_the_scores_and_names_the_missing_ability(results):
