@@ -21,7 +21,7 @@ from ..envs.picture import Picture
 from ..envs.registration import make_task
 from ..envs.scores import SCORES_FILE, SuiteScores
 from .suite_markdown import Pages
-from .suite_scores import Example, example_of, frames_of, scores_of, solved
+from .suite_scores import Example, example_of, frames_of, scores_of, solved, with_measured
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "environments"
@@ -69,7 +69,7 @@ def compute(name: str) -> tuple[SuiteScores, Example]:
         save_picture(strip(frames), path)
     else:
         path.unlink(missing_ok=True)
-    return scores_of(task, solution), example
+    return with_measured(scores_of(task, solution), task), example
 
 
 def read_scores() -> dict[str, SuiteScores]:

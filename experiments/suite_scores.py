@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
@@ -58,21 +58,10 @@ def solved(task: Task) -> Solution | None:
 
 
 def scores_of(task: Task, solution: Solution | None) -> SuiteScores:
-    """Return what the suite says of a task: exact where it was solved, else what it declares, else measured."""
+    """Return what is known of a task without playing it: exact where it was solved, else what the task declares."""
     vocabulary, tokens = task.vocabulary.num_actions, task.max_episode_tokens
     if solution is None:
-        random = None if task.random_return is not None else measured_return(task, "random")
-        expert = None if task.optimal_return is not None else measured_return(task, "expert")
-        return SuiteScores(
-            vocabulary=vocabulary,
-            tokens=tokens,
-            random=task.random_return if random is None else random[0],
-            random_sd=None if random is None else random[1],
-            optimal=task.optimal_return,
-            expert=None if expert is None else expert[0],
-            expert_sd=None if expert is None else expert[1],
-            episodes=None if random is expert is None else EPISODES,
-        )
+        return SuiteScores(vocabulary=vocabulary, tokens=tokens, random=task.random_return, optimal=task.optimal_return)
     return SuiteScores(
         vocabulary=vocabulary,
         tokens=tokens,
@@ -85,6 +74,17 @@ def scores_of(task: Task, solution: Solution | None) -> SuiteScores:
         kl=solution.kl_optimal_kl,
         information_states=solution.num_information_states,
     )
+
+
+def with_measured(scores: SuiteScores, task: Task) -> SuiteScores:
+    """Return scores with random play measured where nothing is known of it, and the expert where the optimum is not."""
+    random = None if scores.random is not None else measured_return(task, "random")
+    expert = None if scores.optimal is not None else measured_return(task, "expert")
+    if random is not None:
+        scores = replace(scores, random=random[0], random_sd=random[1], episodes=EPISODES)
+    if expert is not None:
+        scores = replace(scores, expert=expert[0], expert_sd=expert[1], episodes=EPISODES)
+    return scores
 
 
 def measured_return(

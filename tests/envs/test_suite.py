@@ -1,6 +1,6 @@
 """Over the whole suite: the solver's scores are those of the episodes that the environments really play."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import cast
 
 import numpy as np
@@ -50,7 +50,11 @@ def test_the_written_sizes_and_the_example_are_the_environment_s(name):
 
 def same_as_written(name: str, solution: Solution | None) -> None:
     task = shared_task(name)
-    written, computed = asdict(suite_scores()[name]), asdict(scores_of(task, solution))
+    known = suite_scores()[name]
+    if known.episodes is not None:  # what was measured takes minutes; others measure some of it again
+        random = None if known.random_sd is not None else known.random
+        known = replace(known, random=random, random_sd=None, expert=None, expert_sd=None, episodes=None)
+    written, computed = asdict(known), asdict(scores_of(task, solution))
     assert written.keys() == computed.keys()
     for key, value in computed.items():
         assert written[key] == (value if value is None else pytest.approx(value, rel=1e-6, abs=1e-9)), (key, STALE)

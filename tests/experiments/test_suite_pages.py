@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tokengym.envs.picture import Cell, Picture
 from tokengym.envs.scores import SCORES_FILE, SuiteScores, suite_scores
 from tokengym.experiments import suite_pages
 from tokengym.experiments.suite_markdown import SECTIONS, Pages, best, number, read_sections, transcript
-from tokengym.experiments.suite_scores import EPISODES, frames_of, measured_return
+from tokengym.experiments.suite_scores import EPISODES, frames_of, measured_return, with_measured
 
 PARTS = suite_pages.PAGES / "intro"
 BASES = [name for name, entry in TASKS.items() if entry.variant_of is None]
@@ -135,6 +136,20 @@ def test_a_measured_return_is_the_solver_s_to_within_its_error():
     best, spread = measured_return(task, "expert", 1000)
     assert best == pytest.approx(solution.optimal, abs=4 * solution.optimal_sd / 1000**0.5) and spread > 0
     assert measured_return(make_task("Gym"), "expert", 50) is None
+
+
+def test_only_what_nobody_knows_is_measured(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "tokengym.experiments.suite_scores.measured_return", lambda task, player: asked.append(player) or (-2.0, 0.5)
+    )
+    task, known = make_task("Pendulum"), SuiteScores(vocabulary=9, tokens=200)
+    measured = with_measured(known, task)
+    assert (measured.random, measured.random_sd, measured.expert, measured.expert_sd) == (-2.0, 0.5, -2.0, 0.5)
+    assert measured.episodes == EPISODES and asked == ["random", "expert"]
+    assert with_measured(replace(known, random=-9.0), task).random == -9.0 and asked[2:] == ["expert"]
+    solved = replace(known, random=-9.0, optimal=0.0)
+    assert with_measured(solved, task) == solved and len(asked) == 3
 
 
 @pytest.mark.parametrize("name", ["Wordle", "MountainCar", "Pendulum"])
