@@ -199,7 +199,9 @@ CONTROL = {
     "MountainCar": Entry("classic_control:MountainCar"),
     "Acrobot": Entry("classic_control:Acrobot"),
     "Pendulum": Entry("classic_control:Pendulum"),
-    "InvertedPendulum": Entry("mujoco_tasks:InvertedPendulum", extra="mujoco", modules=("mujoco",)),
+    "InvertedPendulum": Entry(
+        "mujoco_tasks:InvertedPendulum", reward_threshold=950.0, extra="mujoco", modules=("mujoco",)
+    ),
     "Reacher": Entry("mujoco_tasks:Reacher", extra="mujoco", modules=("mujoco",)),
     "FetchReach": Entry("mujoco_tasks:FetchReach", extra="robotics", modules=("mujoco", "gymnasium_robotics")),
     "FetchReach-dense": Entry(
