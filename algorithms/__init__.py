@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .registry import ALGORITHMS, load_algorithm
+from .registry import ALGORITHMS, check_config, load_algorithm
 
 if TYPE_CHECKING:
     from .a2c import A2C
@@ -34,6 +34,7 @@ __all__ = [
     "SaveEvery",
     "SelfPlay",
     "StopAfter",
+    "check_config",
     "load_algorithm",
 ]
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from ..agents.sampling import entropy, log_softmax
 from .batch import Batch
-from .config import AlgorithmConfig
+from .configs.base import AlgorithmConfig
+from .configs.on_policy import A2CConfig
 from .episodes import Episodes
 from .losses import value_errors
-from .on_policy import OnPolicy, OnPolicyConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class A2CConfig(OnPolicyConfig):
-    """Configuration of A2C: smaller collections and a larger step than PPO's, since each is used once."""
-
-    learning_rate: float = 2e-3
-    """Step size of Adam at the start. Models trained from scratch want 5e-4 to 3e-3, pretrained ones 1e-6 to 1e-5."""
-    rollout_tokens: int = 128
-    """Agent tokens a collection aims at, and so a step of the optimiser; larger is steadier and slower."""
+from .on_policy import OnPolicy
 
 
 class A2C(OnPolicy[A2CConfig]):

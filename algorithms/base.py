@@ -20,7 +20,7 @@ from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .advantages import returns_to_go
 from .callbacks import Callback, CallbackStates, as_callback, load_callback_states
-from .config import AlgorithmConfig
+from .configs.base import AlgorithmConfig
 from .doors import check_agent, check_seed, check_task, check_total, resolve_task
 from .episodes import Episodes, episode_metrics
 from .finite import DivergedError, first_nonfinite

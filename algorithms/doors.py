@@ -14,7 +14,7 @@ from ..envs.errors import TokenGymError
 from ..envs.registration import make_task
 from ..envs.task import Task
 from ..envs.transforms import apply_transforms
-from .config import AlgorithmConfig
+from .configs.base import AlgorithmConfig
 
 Requirement = tuple[Callable[[Task], bool], str, str]
 

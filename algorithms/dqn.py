@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +11,9 @@ from torch.nn.functional import huber_loss, one_hot
 from ..agents.agent import Agent
 from ..agents.session import StepOutput
 from .batch import Batch
+from .configs.off_policy import DQNConfig
 from .kl import AgentReference
-from .off_policy import OffPolicy, OffPolicyConfig, Replayed, weighted_mean
+from .off_policy import OffPolicy, Replayed, weighted_mean
 from .targets import (
     cut_traces,
     double_q_values,
@@ -24,24 +24,6 @@ from .targets import (
     soft_optimal_log_probs,
     soft_optimal_values,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DQNConfig(OffPolicyConfig):
-    """What DQN adds: how Q is built and how the best token is judged."""
-
-    double: bool = True
-    """The online network picks the best token, the target network judges it; otherwise the target network does both."""
-    dueling: bool = False
-    """Build ``Q = V + A − mean A`` from a value head and an advantage head (Wang et al. 2016)."""
-    huber_delta: float = 1.0
-    """Errors beyond this weigh linearly, not squared, in units of the scaled reward. Smaller resists outliers."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.huber_delta > 0, "huber_delta", "a number above 0")
-        self.require(not (self.dueling and self.kl_coef), "dueling", "False where kl_coef is above 0")
-        self.require(self.kl_target is None, "kl_target", "None: the values are made with a fixed kl_coef")
 
 
 class DQN(OffPolicy):

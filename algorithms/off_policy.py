@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,76 +13,12 @@ from torch import Tensor
 from ..agents.session import StepOutput
 from .base import Algorithm
 from .batch import Batch
-from .config import AlgorithmConfig
+from .configs.off_policy import OffPolicyConfig
 from .episodes import Episodes
-from .replay import EpisodeReplay, Prioritisation, ReplaySample
+from .replay import EpisodeReplay, ReplaySample
 from .schedules import linear
 from .seeds import derive_seed
 from .targets import EpisodeGrid, n_step_targets, trace_targets
-
-
-@dataclass(frozen=True, kw_only=True)
-class OffPolicyConfig(AlgorithmConfig):
-    """What the off-policy algorithms share: replay, exploration, returns and the target network."""
-
-    max_grad_norm: float = 10.0
-    """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 1 to 10."""
-    rollout_tokens: int = 128
-    """Agent tokens collected between updates. Fewer learn from fresher data and cost more time a token."""
-
-    replay_capacity: int = 2000
-    """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
-    batch_episodes: int = 32
-    """Episodes drawn for an update. More give steadier and costlier updates; 16 to 128."""
-    updates_per_collection: int = 2
-    """Updates after each collection. More learn more from each token, until they overfit to it; 1 to 8."""
-    learning_starts: int = 1000
-    """Agent tokens collected before the first update."""
-    prioritised: Prioritisation = "none"
-    """Draw uniformly ("none"), or by the errors of whole episodes ("episode") or of single tokens ("token")."""
-    priority_alpha: float = 0.6
-    """Exponent of the priorities: 0 is uniform, 1 follows the errors fully."""
-    priority_beta: float = 0.4
-    """Exponent of the importance weights at the start; it rises linearly to 1, at which no bias is left."""
-
-    epsilon: float = 1.0
-    """Share of exploring tokens at the start; the others follow the algorithm's own policy. Starting low can settle on
-    the second-best token."""
-    final_epsilon: float = 0.05
-    """Share of exploring tokens from `epsilon_fraction` of the budget on."""
-    epsilon_fraction: float = 0.5
-    """Share of the budget over which `epsilon` falls linearly to `final_epsilon`; 0.1 to 0.6."""
-    exploration: Literal["uniform", "boltzmann"] = "uniform"
-    """What exploring tokens are drawn from: all legal tokens alike, or the softmax of the values."""
-    exploration_temperature: float = 1.0
-    """Temperature of "boltzmann", in units of the scaled reward. Larger is closer to uniform; 0.05 to 1."""
-
-    target_polyak: float = 0.02
-    """How far the target network moves to the online one at each target update; 1 copies it. 0.005 to 0.05, or 1."""
-    target_every: int = 1
-    """Updates between target updates. With `target_polyak` 1 (a hard copy) 100 to 1,000."""
-    returns: Literal["n_step", "trace"] = "trace"
-    """Targets: uncorrected n-step returns, or returns cut where the behaviour left the policy ("trace")."""
-    n_step: int = 3
-    """Rewards summed before bootstrapping with "n_step". More spread reward faster and trust old data more; 1 to 8."""
-    trace_lambda: float = 0.9
-    """Decay of "trace": 0 is the one-step target, 1 the longest return that the data allow; 0.8 to 1."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("replay_capacity", "batch_episodes", "updates_per_collection", "target_every", "n_step"):
-            self.require(getattr(self, name) >= 1, name, "at least 1")
-        self.require(self.learning_starts >= 0, "learning_starts", "at least 0")
-        self.require(self.prioritised in ("none", "episode", "token"), "prioritised", "'none', 'episode' or 'token'")
-        self.require(self.priority_alpha >= 0, "priority_alpha", "at least 0")
-        for name in ("priority_beta", "epsilon", "final_epsilon", "epsilon_fraction", "trace_lambda"):
-            self.require(0 <= getattr(self, name) <= 1, name, "within 0 … 1")
-        self.require(self.exploration in ("uniform", "boltzmann"), "exploration", "'uniform' or 'boltzmann'")
-        self.require(self.exploration_temperature > 0, "exploration_temperature", "a number above 0")
-        self.require(0 < self.target_polyak <= 1, "target_polyak", "above 0 and at most 1")
-        self.require(self.returns in ("n_step", "trace"), "returns", "'n_step' or 'trace'")
-        in_values = not self.kl_coef or self.kl_in == "reward"
-        self.require(in_values, "kl_in", "'reward': the KL is exact in every state and a part of the values")
 
 
 @dataclass(frozen=True, eq=False)

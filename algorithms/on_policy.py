@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,47 +15,12 @@ from ..envs.errors import TokenGymError
 from .advantages import gae, whiten
 from .base import Algorithm
 from .batch import Batch
-from .config import AlgorithmConfig
+from .configs.base import AlgorithmConfig
+from .configs.on_policy import OnPolicyConfig
 from .episodes import Episodes
 from .kl import kl_estimate
 from .losses import divergence, token_weights
 from .schedules import linear
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnPolicyConfig(AlgorithmConfig):
-    """What actor-critic algorithms on fresh episodes have."""
-
-    gae_lambda: float = 0.95
-    """λ of generalised advantage estimation. Larger trusts the critic less: less bias, more variance; 0.9 to 1."""
-    value_coef: float = 0.5
-    """Weight of the value loss. Matters where critic and policy share a trunk; 0.1 to 1."""
-    entropy_coef: float = 0.01
-    """Weight of the entropy bonus at the start. Larger explores longer; 0 to 0.05."""
-    final_entropy_fraction: float = 0.0
-    """The entropy bonus falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
-    whiten_advantages: bool = False
-    """Scale advantages to mean 0 and variance 1 over the agent's tokens. Steadies the size of steps, and amplifies
-    noise where all advantages are near 0, as at a KL-regularised optimum."""
-    whiten_rewards: bool = False
-    """Scale what is learnt from to variance 1 over the tokens of a collection, keeping its mean (Ziegler et al.)."""
-    loss_aggregation: Literal["token", "sequence", "constant"] = "token"
-    """How tokens are weighed: all alike, all episodes alike (favours short ones), or by a constant divisor."""
-    separate_critic: bool = False
-    """Give the critic a trunk of its own, so that its loss cannot disturb the policy. Costs a second model."""
-    ratio_tolerance: float = 2e-4
-    """The ratio π/π_old before the first step must be 1 to within this. In float32 decoding and the teacher-forced pass
-    are each right to 1e-4, and may be off to opposite sides; about 0.1 in bfloat16."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(0 <= self.gae_lambda <= 1, "gae_lambda", "within 0 … 1")
-        self.require(self.value_coef >= 0, "value_coef", "a number of at least 0")
-        self.require(self.entropy_coef >= 0, "entropy_coef", "a number of at least 0")
-        self.require(self.final_entropy_fraction >= 0, "final_entropy_fraction", "a number of at least 0")
-        self.require(self.ratio_tolerance > 0, "ratio_tolerance", "a number above 0")
-        kinds = ("token", "sequence", "constant")
-        self.require(self.loss_aggregation in kinds, "loss_aggregation", "'token', 'sequence' or 'constant'")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from ..agents.sampling import entropy, log_softmax
 from .batch import Batch
-from .config import AlgorithmConfig
+from .configs.base import AlgorithmConfig
+from .configs.on_policy import PPOConfig
 from .episodes import Episodes
 from .losses import clipped_surrogate, value_errors
-from .on_policy import OnPolicy, OnPolicyConfig, Targets
-
-
-@dataclass(frozen=True, kw_only=True)
-class PPOConfig(OnPolicyConfig):
-    """Configuration of PPO."""
-
-    epochs: int = 4
-    """Passes over each collection. More learns more from each token and drifts further from what said it; 1 to 10."""
-    minibatches: int = 2
-    """Steps of the optimiser a pass, each on a random share of the sequences; 1 to 8."""
-    clip: float = 0.2
-    """ε: a token's probability ratio earns nothing beyond 1 ± ε. Smaller is more careful; 0.1 to 0.3."""
-    value_clip: float | None = None
-    """How far a value may move in one update, in units of scaled rewards; None does not clip. Typical: 0.2."""
-    target_kl: float | None = None
-    """Stop the passes of an update once the KL from the old policy (a token) exceeds this; None never stops early.
-    Typical: 0.01 to 0.05."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.epochs >= 1, "epochs", "at least 1")
-        self.require(self.minibatches >= 1, "minibatches", "at least 1")
-        self.require(self.clip > 0, "clip", "a number above 0")
-        self.require(self.value_clip is None or self.value_clip > 0, "value_clip", "None or a number above 0")
-        self.require(self.target_kl is None or self.target_kl > 0, "target_kl", "None or a number above 0")
+from .on_policy import OnPolicy, Targets
 
 
 class PPO(OnPolicy[PPOConfig]):

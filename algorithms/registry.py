@@ -1,4 +1,4 @@
-"""The registry of algorithms: names to classes, imported when first asked for."""
+"""The registry of algorithms: names to classes, imported when first asked for, and to their configurations."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..envs.errors import TokenGymError, unknown_name
+from . import configs
 
 if TYPE_CHECKING:
     from .base import Algorithm
 
 
 class AlgorithmRegistry(Mapping[str, "type[Algorithm]"]):
-    """A mapping from names to classes that holds "module:Class" until a name is looked up."""
+    """A mapping from names to classes that holds "module:Class" until a name is looked up.
 
-    def __init__(self, entries: dict[str, str]) -> None:
+    Args:
+        entries: by name, where the class is, and the class of its configuration.
+    """
+
+    def __init__(self, entries: dict[str, tuple[str, type[configs.Config]]]) -> None:
         self._entries = entries
 
     def __getitem__(self, name: str) -> type[Algorithm]:
@@ -25,14 +30,20 @@ class AlgorithmRegistry(Mapping[str, "type[Algorithm]"]):
         Raises:
             TokenGymError: an unknown name; the nearest are listed.
         """
-        if name not in self._entries:
-            raise unknown_name("algorithm", name, list(self._entries))
-        module, attribute = self._entries[name].split(":")
+        module, attribute = self._entry(name)[0].split(":")
         return getattr(import_module(module, __package__), attribute)
 
     def target(self, name: str) -> str:
         """Return where the class of ``name`` is, as "package.module:Class"; imports nothing."""
-        return f"{__package__}{self._entries[name]}"
+        return f"{__package__}{self._entry(name)[0]}"
+
+    def config(self, name: str) -> type[configs.Config]:
+        """Return the class of the configuration of ``name``; imports nothing.
+
+        Raises:
+            TokenGymError: an unknown name; the nearest are listed.
+        """
+        return self._entry(name)[1]
 
     def __contains__(self, name: object) -> bool:
         """Whether ``name`` is known; imports nothing."""
@@ -44,19 +55,37 @@ class AlgorithmRegistry(Mapping[str, "type[Algorithm]"]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def _entry(self, name: str) -> tuple[str, type[configs.Config]]:
+        if name not in self._entries:
+            raise unknown_name("algorithm", name, list(self._entries))
+        return self._entries[name]
+
 
 ALGORITHMS = AlgorithmRegistry(
     {
-        "ppo": ".ppo:PPO",
-        "a2c": ".a2c:A2C",
-        "dqn": ".dqn:DQN",
-        "sac": ".sac:SAC",
-        "sb3-ppo": ".sb3:SB3PPO",
-        "sb3-a2c": ".sb3:SB3A2C",
-        "sb3-dqn": ".sb3:SB3DQN",
+        "ppo": (".ppo:PPO", configs.PPOConfig),
+        "a2c": (".a2c:A2C", configs.A2CConfig),
+        "dqn": (".dqn:DQN", configs.DQNConfig),
+        "sac": (".sac:SAC", configs.SACConfig),
+        "sb3-ppo": (".sb3:SB3PPO", configs.SB3PPOConfig),
+        "sb3-a2c": (".sb3:SB3A2C", configs.SB3A2CConfig),
+        "sb3-dqn": (".sb3:SB3DQN", configs.SB3DQNConfig),
     }
 )
 """Every algorithm by name. Looking a name up imports its module; listing the names imports nothing."""
+
+
+def check_config(algorithm: str, values: Mapping[str, Any]) -> configs.Config:
+    """Return the configuration of ``algorithm`` with the fields in ``values`` changed; imports no torch.
+
+    Args:
+        algorithm: a name in `ALGORITHMS`.
+        values: fields of its configuration, such as a study's ``config``.
+
+    Raises:
+        TokenGymError: an unknown algorithm or field (the nearest are listed), or a value of a wrong type or range.
+    """
+    return ALGORITHMS.config(algorithm)().replace(**values)
 
 
 def load_algorithm(path: str | Path, env: Any = None, device: str = "cpu") -> Algorithm:

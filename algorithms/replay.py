@@ -12,10 +12,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..envs.errors import TokenGymError
+from .configs.off_policy import Prioritisation
 from .episodes import Episodes
 from .ring import Ring, ranges
-
-Prioritisation = Literal["none", "episode", "token"]
 
 
 @dataclass(frozen=True)

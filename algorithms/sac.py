@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,62 +11,10 @@ from torch.nn.functional import huber_loss
 
 from ..agents.sampling import log_softmax
 from ..agents.session import StepOutput
-from .off_policy import OffPolicy, OffPolicyConfig, Replayed, weighted_mean
+from .configs.off_policy import SACConfig
+from .off_policy import OffPolicy, Replayed, weighted_mean
 from .schedules import linear
 from .targets import mask_illegal, retrace_traces, soft_values
-
-
-@dataclass(frozen=True, kw_only=True)
-class SACConfig(OffPolicyConfig):
-    """What SAC adds: the temperature of the entropy, the critics and the actor."""
-
-    epsilon_fraction: float = 0.6
-    """Share of the budget over which `epsilon` falls. A soft policy that settled early on a wrong token is only taught
-    otherwise by data that still hold the right one, so it explores for longer than DQN; 0.3 to 0.8."""
-    replay_capacity: int = 5000
-    """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
-    updates_per_collection: int = 4
-    """Updates after each collection. The actor follows the critics, so it wants more of them than DQN; 2 to 8."""
-    returns: Literal["n_step", "trace"] = "n_step"
-    """Targets: n-step returns, corrected in expectation, or Retrace ("trace")."""
-
-    alpha: float = 0.03
-    """Weight α of the entropy, in units of the scaled reward. Larger stays closer to uniform; 0.003 to 0.3."""
-    initial_alpha: float | None = None
-    """Where α starts; it falls geometrically to `alpha` over `alpha_fraction` of the budget. None keeps it constant."""
-    alpha_fraction: float = 0.5
-    """Share of the budget over which α falls from `initial_alpha`."""
-    entropy_target: float | None = None
-    """Entropy a token, in nats, that α is tuned to; None keeps α as scheduled. 0.05 to 0.5 of log A."""
-    alpha_learning_rate: float = 0.01
-    """Step size of log α where it is tuned. Larger follows the target faster and swings more."""
-    critics: Literal["min", "mean"] = "min"
-    """How two critics make one: the smaller (against overestimation) or the mean (SD-SAC, against underestimation)."""
-    q_clip: float | None = None
-    """Clip of a critic's change against the target network (SD-SAC), in units of the scaled reward; None is off."""
-    actor: Literal["reverse_kl", "forward_kl"] = "reverse_kl"
-    """Which divergence to ``softmax(Q / α)`` the actor descends: that of SAC, or the mass-covering one, whose gradient
-    does not vanish where the policy has given a token up (Chan et al. 2022)."""
-    separate_critic: bool = False
-    """Give the critics a trunk of their own."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.alpha >= 0, "alpha", "at least 0")
-        self.require(self.initial_alpha is None or self.initial_alpha > 0, "initial_alpha", "None or above 0")
-        self.require(0 <= self.alpha_fraction <= 1, "alpha_fraction", "within 0 … 1")
-        self.require(self.entropy_target is None or self.entropy_target > 0, "entropy_target", "None or above 0")
-        self.require(self.alpha_learning_rate > 0, "alpha_learning_rate", "a number above 0")
-        self.require(self.critics in ("min", "mean"), "critics", "'min' or 'mean'")
-        self.require(self.q_clip is None or self.q_clip > 0, "q_clip", "None or a number above 0")
-        self.require(self.actor in ("reverse_kl", "forward_kl"), "actor", "'reverse_kl' or 'forward_kl'")
-        if self.initial_alpha is not None or self.entropy_target is not None:
-            self.require(self.alpha > 0, "alpha", "above 0 where it is annealed or tuned")
-        if self.actor == "forward_kl":
-            self.require(self.alpha + self.kl_coef > 0, "alpha", "above 0, or kl_coef above 0, with 'forward_kl'")
-        self.require(
-            self.initial_alpha is None or self.entropy_target is None, "initial_alpha", "None where α is tuned"
-        )
 
 
 class SAC(OffPolicy):

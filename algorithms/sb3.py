@@ -20,10 +20,10 @@ from ..agents.trunk import Trunk
 from ..envs.errors import TokenGymError, unknown_name
 from . import checkpoint, saving
 from .callbacks import Callback, as_callback
+from .configs.sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
 from .doors import check_seed, check_total, resolve_task
 from .loggers import RunLogger
 from .sb3_agent import SB3Agent
-from .sb3_config import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
 from .sb3_env import SB3VecEnv
 from .sb3_policy import TokenExtractor, TrunkExtractor
 from .seeds import derive_seed

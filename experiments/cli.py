@@ -231,12 +231,11 @@ def _train(arguments: list[str], console: Console) -> int:
     name = arguments[0]
     if name not in ALGORITHMS:
         raise unknown_name("algorithm", name, list(ALGORITHMS))
-    from .train import train
 
     def both(options: Any, config: Any) -> tuple[Any, Any]:
         return options, config
 
-    kind = ALGORITHMS[name].Config
+    kind = ALGORITHMS.config(name)
     # Checked when it is built below: inside tyro an error would become a box of its own making.
     unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda self: None, "__doc__": kind.__doc__})
     both.__annotations__ = {
@@ -249,6 +248,8 @@ def _train(arguments: list[str], console: Console) -> int:
         description=f"Train {name} on one environment and write a run folder.",
         args=arguments[1:],
     )
+    from .train import train
+
     return train(name, options, kind(**config.to_dict()), console)
 
 

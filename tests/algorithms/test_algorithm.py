@@ -10,10 +10,10 @@ import tokengym.algorithms as package
 from tokengym.agents.build import build_agent
 from tokengym.algorithms.a2c import A2C
 from tokengym.algorithms.callbacks import Callback, StopAfter
-from tokengym.algorithms.config import AlgorithmConfig
+from tokengym.algorithms.configs import AlgorithmConfig, PPOConfig
 from tokengym.algorithms.doors import check_task
 from tokengym.algorithms.normalise import RunningStd
-from tokengym.algorithms.ppo import PPO, PPOConfig
+from tokengym.algorithms.ppo import PPO
 from tokengym.algorithms.registry import ALGORITHMS
 from tokengym.algorithms.schedules import linear
 from tokengym.envs.errors import TokenGymError

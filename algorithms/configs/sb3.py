@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .config import Config
+from .base import Config
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..envs.errors import TokenGymError, unknown_name
+from ...envs.errors import TokenGymError, unknown_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
