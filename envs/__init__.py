@@ -12,6 +12,7 @@ from .picture import Cell, Picture
 from .random import CounterRandom, derive_start
 from .registration import list_ids, make_task, register_task
 from .rewards import RewardFunction, build_reward
+from .specification import missing_arguments
 from .task import Outcome, Reply, Task, TokenTask, TurnResult
 from .tasks.two_player import TwoPlayerTask, exploitability
 from .text_task import TextReply, TextTask
@@ -61,6 +62,7 @@ __all__ = [
     "exploitability",
     "list_ids",
     "make_task",
+    "missing_arguments",
     "optimal_policy",
     "register_task",
     "solve",

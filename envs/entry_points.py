@@ -19,6 +19,18 @@ def load_entry_point(kind: str, entry_point: Any) -> Callable[..., Any]:
     Raises:
         TokenGymError: If there is none, or what is there cannot be called.
     """
+    target = load_object(kind, entry_point)
+    if not callable(target):
+        raise TokenGymError(f"The {kind} entry point {entry_point!r} is a {type(target).__name__}, not a callable.")
+    return target
+
+
+def load_object(kind: str, entry_point: Any) -> Any:
+    """Imports what `"module:qualname"` names, of whatever type it is. This runs code of that module.
+
+    Raises:
+        TokenGymError: If there is no such module, or nothing of that name in it.
+    """
     module, _, attribute = str(entry_point).partition(":")
     try:
         target: Any = import_module(module)
@@ -29,8 +41,6 @@ def load_entry_point(kind: str, entry_point: Any) -> Callable[..., Any]:
             f"The {kind} entry point {entry_point!r} cannot be loaded: {error}. Expected 'module:callable', "
             f"importable from here."
         ) from error
-    if not callable(target):
-        raise TokenGymError(f"The {kind} entry point {entry_point!r} is a {type(target).__name__}, not a callable.")
     return target
 
 

@@ -12,6 +12,7 @@ import gymnasium
 from .catalogue import FAMILIES, TASKS, Entry, import_module
 from .env import TokenEnv
 from .errors import TokenGymError, finite_number, unknown_name
+from .specification import record, resolve
 from .task import Task
 from .transforms import apply_transforms, check_arguments
 from .vector_env import TokenVectorEnv
@@ -31,7 +32,8 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
         name: A name such as `"Lattice"`, or an environment's id such as `"tokengym/Lattice-v0"`. One of your own may
             have its module in front, as `"my_module:tokengym/Lamp-v0"`, which is then imported to register it.
         transforms: Transforms to put around it, as `apply_transforms` takes them.
-        **arguments: The task's own arguments, JSON-able; they go before those that a variant brings.
+        **arguments: The task's own arguments; they go before those that a variant brings. The task's `spec` records
+            them, functions and objects by the name that imports them; see `envs/specification.py`.
 
     Raises:
         TokenGymError: For an unknown name or argument, with the nearest ones, a value that the task cannot take, or an
@@ -45,7 +47,7 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
     maker = entry.load()
     check_arguments(f"environment {short!r}", maker, (), arguments)
     try:
-        task = maker(**{**entry.kwargs, **arguments})
+        task = maker(**{**entry.kwargs, **resolve(arguments, f"environment {short!r}")})
     except TokenGymError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
@@ -55,9 +57,12 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
         ) from error
     if entry.registered_by is not None:
         task = _named(short, task)
-    task = apply_transforms(task, transforms)
+    task = apply_transforms(task, resolve({"transforms": transforms}, f"environment {short!r}")["transforms"])
     given = {"transforms": [dict(transform) for transform in transforms]} if transforms else {}
-    task.spec = {"id": _qualified(short, entry), "kwargs": arguments | given}
+    task.spec = {
+        "id": _qualified(short, entry),
+        "kwargs": record(arguments | given, getattr(maker, "entry_point_arguments", ())),
+    }
     return task
 
 

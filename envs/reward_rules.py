@@ -7,14 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, cast
 
 from .errors import TokenGymError, unknown_name
 
 
+class NamedRule:
+    """A reward function by name and parameters: its dataclass's fields."""
+
+    name: ClassVar[str]
+    """What it is called in a specification."""
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the specification that `build_reward` makes it from: its name, and what differs from the defaults."""
+        given = {item.name: getattr(self, item.name) for item in fields(cast(Any, self)) if item.init}
+        defaults = {item.name: item.default for item in fields(cast(Any, self))}
+        return {"name": self.name, **{key: value for key, value in given.items() if value != defaults[key]}}
+
+
 @dataclass(frozen=True)
-class Keyword:
+class Keyword(NamedRule):
     """Fraction of the wanted words that the completion uses at least once, from 0 to 1.
 
     Words are found whole: "sea" is not in "season". Give `words`, or `column` where each prompt has its own.
@@ -26,6 +39,7 @@ class Keyword:
     """The column that holds each prompt's words: a list of strings, or one string split at spaces."""
     ignore_case: bool = True
     """Whether "Sea" counts for "sea"."""
+    name: ClassVar[str] = "keyword"
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -50,13 +64,14 @@ class Keyword:
 
 
 @dataclass(frozen=True)
-class Length:
+class Length(NamedRule):
     """Closeness to a target length: 1 at the target, falling by 1/target a unit to 0."""
 
     target: int
     """The wanted length, at least 1."""
     unit: str = "tokens"
     """What is counted: `"tokens"` (the end token included), `"words"` (split at spaces) or `"characters"`."""
+    name: ClassVar[str] = "length"
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -79,13 +94,14 @@ class Length:
 
 
 @dataclass(frozen=True)
-class Regex:
+class Regex(NamedRule):
     """1 where the completion matches a regular expression (Python's `re`), else 0."""
 
     pattern: str
     """The expression."""
     full: bool = False
     """Whether the whole completion must match, or any part of it is enough."""
+    name: ClassVar[str] = "regex"
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -105,7 +121,7 @@ class Regex:
 
 
 @dataclass(frozen=True)
-class ExactMatch:
+class ExactMatch(NamedRule):
     """1 where the completion is the answer, spaces around it apart, else 0."""
 
     answer: str | None = None
@@ -114,6 +130,7 @@ class ExactMatch:
     """The column that holds each prompt's answer."""
     ignore_case: bool = False
     """Whether "Yes" is the answer "yes"."""
+    name: ClassVar[str] = "exact_match"
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
@@ -135,13 +152,14 @@ class ExactMatch:
 
 
 @dataclass(frozen=True)
-class RepetitionPenalty:
+class RepetitionPenalty(NamedRule):
     """Minus the share of n-grams that repeat an earlier one: 0 without repetition, towards -1 with nothing but."""
 
     ngram: int = 2
     """The n of the n-grams, at least 1; a completion shorter than n has none and gives 0."""
     unit: str = "words"
     """What an n-gram is made of: `"words"` (split at spaces) or `"tokens"`."""
+    name: ClassVar[str] = "repetition_penalty"
     reward_range: ClassVar[tuple[float, float]] = (-1.0, 0.0)
 
     def __post_init__(self) -> None:

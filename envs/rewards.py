@@ -15,13 +15,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from .entry_points import call_entry_point, load_entry_point
 from .errors import TokenGymError, unknown_name
-from .reward_rules import ExactMatch, Keyword, Length, Regex, RepetitionPenalty
+from .reward_rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
 from .reward_scorer import Scorer, name_of, reward_range
 
 
@@ -47,7 +47,7 @@ class RewardFunction(Protocol):
 
 
 @dataclass(frozen=True)
-class WeightedSum:
+class WeightedSum(NamedRule):
     """The sum of rewards, each times its weight; a term that abstains adds nothing, and if all abstain so does the sum.
 
     A per-token term makes the sum per-token, and the other terms then pay at the last token.
@@ -55,6 +55,7 @@ class WeightedSum:
 
     terms: tuple[tuple[float, Callable[..., Any]], ...]
     """Pairs of weight and reward function; in JSON a list of `{"weight": 1.0, "reward": ...}`."""
+    name: ClassVar[str] = "weighted_sum"
     scorers: tuple[Scorer, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +65,10 @@ class WeightedSum:
             raise TokenGymError("A weighted_sum needs at least one term, got none.")
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "scorers", tuple(Scorer(function) for _, function in terms))
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the specification; terms that are no rules are in it as the functions that they are."""
+        return {"name": self.name, "terms": [{"weight": weight, "reward": term} for weight, term in self.terms]}
 
     @property
     def reward_range(self) -> tuple[float, float]:
@@ -95,12 +100,7 @@ class WeightedSum:
 
 
 REWARDS: dict[str, Callable[..., Any]] = {
-    "keyword": Keyword,
-    "length": Length,
-    "regex": Regex,
-    "exact_match": ExactMatch,
-    "repetition_penalty": RepetitionPenalty,
-    "weighted_sum": WeightedSum,
+    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, WeightedSum)
 }
 """The named rules: name to class, whose fields are the parameters."""
 

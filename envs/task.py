@@ -11,7 +11,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +110,8 @@ class Task(ABC):
         isolates: The one ability that it asks for, a few words for the table of the suite.
         mirrors: The benchmark or the problem outside that it is modelled on, a few words.
         spec: What makes the task again, `make_task(spec["id"], **spec["kwargs"])`; None if `make_task` did not make it.
+            Its arguments are JSON data; `specification.missing_arguments` names those that JSON cannot hold.
+        entry_point_arguments: The arguments that take the name `"module:callable"` in place of a callable.
     """
 
     vocabulary: Vocabulary
@@ -129,6 +131,7 @@ class Task(ABC):
     isolates: str = ""
     mirrors: str = ""
     spec: dict[str, Any] | None = None
+    entry_point_arguments: ClassVar[tuple[str, ...]] = ()
 
     @property
     def unwrapped(self) -> Task:

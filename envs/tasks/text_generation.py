@@ -95,6 +95,7 @@ class TextGeneration(TextTask):
     isolates = "one turn with a reward at its end"
     mirrors = "RLHF rollouts"
     deterministic = True
+    entry_point_arguments = ("reward",)
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class TwoPlayerTask(FiniteTask):
     family = "games"
     context = "turn"
     reward_range = (-1.0, 1.0)  # pyright: ignore[reportAssignmentType]
+    entry_point_arguments = ("opponent",)
 
     def __init__(self, opponent: Any = "random", side: str = "first") -> None:
         if side not in SIDES:
