@@ -33,7 +33,9 @@ def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tenso
 
 def log_softmax(logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
     """Log-probabilities of all actions, float (..., A); forbidden ones are hugely negative but finite."""
-    return torch.log_softmax(mask_logits(logits, masks), dim=-1)
+    log_probs = torch.log_softmax(mask_logits(logits, masks), dim=-1)
+    # Logits of minus infinity, or beside ones as large as the type's range, would come out as minus infinity.
+    return log_probs.clamp(min=torch.finfo(log_probs.dtype).min)
 
 
 def action_log_probs(logits: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
@@ -49,12 +51,12 @@ def action_log_probs(logits: torch.Tensor, actions: torch.Tensor, masks: torch.T
     """
     logits = mask_logits(logits, masks)
     chosen = logits.gather(-1, actions.long().unsqueeze(-1)).squeeze(-1)
-    return chosen - torch.logsumexp(logits, dim=-1)
+    return (chosen - torch.logsumexp(logits, dim=-1)).clamp(min=torch.finfo(logits.dtype).min)
 
 
 def entropy(log_probs: torch.Tensor) -> torch.Tensor:
-    """Entropy in nats of distributions given as log-probabilities (..., A), finite where forbidden too; (...,)."""
-    return -(log_probs.exp() * log_probs).sum(dim=-1)
+    """Entropy in nats, (...,), of distributions given as log-probabilities (..., A), finite or minus infinity."""
+    return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=-1)
 
 
 class Sampler:

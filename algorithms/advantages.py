@@ -6,6 +6,9 @@ import numpy as np
 
 from .episodes import FlatTokens
 
+NEGLIGIBLE = 1e-7
+"""A standard deviation below this share of the largest value is the rounding of float32: the values do not vary."""
+
 
 def gae(
     flat: FlatTokens,
@@ -85,6 +88,11 @@ def whiten(values: np.ndarray, keep_mean: bool = False) -> np.ndarray:
         float32 (N,); zeros (or the mean) where the values do not vary.
     """
     values = np.asarray(values, np.float64)
-    mean = values.mean()
-    whitened = (values - mean) / (values.std() + 1e-8)
+    if not len(values):
+        return values.astype(np.float32)
+    mean, deviation = values.mean(), values.std()
+    if deviation <= NEGLIGIBLE * np.abs(values).max():
+        whitened = np.zeros_like(values)
+    else:
+        whitened = (values - mean) / (deviation + 1e-8)
     return (whitened + mean if keep_mean else whitened).astype(np.float32)

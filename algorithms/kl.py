@@ -12,6 +12,7 @@ from ..agents.agent import Agent
 from ..agents.sampling import log_softmax
 from ..envs.errors import TokenGymError
 from .batch import Batch
+from .exponentials import exp_excess
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, Tensor)
 
@@ -34,17 +35,17 @@ def kl_estimate(log_ratio: ArrayOrTensor, estimator: str) -> ArrayOrTensor:
     if estimator == "k2":
         return log_ratio**2 / 2
     if estimator == "k3":
-        # r far below 0 means a token that the policy has all but given up: its exp would overflow float32 at 88.
+        # r far below 0 means a token that the policy has all but given up: its exp would overflow float32 at 89.
         if isinstance(log_ratio, Tensor):
-            return torch.exp(torch.clamp(-log_ratio, max=60.0)) - 1 + log_ratio
-        return np.exp(np.minimum(-log_ratio, 60.0)) - 1 + log_ratio
+            return exp_excess(-log_ratio)
+        return exp_excess(torch.as_tensor(-log_ratio)).numpy().astype(log_ratio.dtype)
     raise TokenGymError(f"kl_estimator is {estimator!r}; expected 'k1', 'k2' or 'k3'.")
 
 
 class KLController:
     """The coefficient β: fixed, or steered to a target KL an episode (Ziegler et al. 2019, section 2.2).
 
-    After n episodes with mean KL k: β ← β·(1 + clip(k/target − 1, −0.2, 0.2)·n/horizon).
+    After n episodes with mean KL k: β ← β·(1 + clip(k/target − 1, −0.2, 0.2)·n/horizon), at least halved.
     """
 
     def __init__(self, coef: float, target: float | None = None, horizon: int = 10_000) -> None:
@@ -56,7 +57,8 @@ class KLController:
         """Take in the mean KL an episode of ``num_episodes`` new episodes; a fixed coefficient stays."""
         if self.target is not None:
             error = min(max(kl / self.target - 1.0, -0.2), 0.2)
-            self.coef *= 1.0 + error * num_episodes / self.horizon
+            # With more episodes than five horizons the rule itself would turn the coefficient negative.
+            self.coef *= max(1.0 + error * num_episodes / self.horizon, 0.5)
 
 
 class Reference(Protocol):

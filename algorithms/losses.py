@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .exponentials import bounded_exp
+
 
 def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
     """PPO's clipped surrogate loss (Schulman et al. 2017, equation 7): −min(ρA, clip(ρ, 1 − ε, 1 + ε)A).
@@ -17,7 +19,7 @@ def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float) -> Ten
     Returns:
         The losses, (N,).
     """
-    ratio = log_ratio.exp()
+    ratio = bounded_exp(log_ratio)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
 
@@ -33,16 +35,21 @@ def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: floa
     Returns:
         The losses, (N,).
     """
-    errors = (values - targets) ** 2
+    errors = values - targets
     if clip is not None:
-        clipped = old_values + (values - old_values).clamp(-clip, clip)
-        errors = torch.maximum(errors, (clipped - targets) ** 2)
-    return errors / 2
+        clipped = old_values + (values - old_values).clamp(-clip, clip) - targets
+        # Chosen by size before squaring: two squares beyond the type's range would tie at infinity.
+        errors = torch.where(errors.abs() >= clipped.abs(), errors, clipped)
+    return errors**2 / 2
 
 
 def divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """Exact KL(π ‖ π_ref) of distributions given as finite log-probabilities (N, A), in each state; (N,)."""
-    return (log_probs.exp() * (log_probs - reference)).sum(-1)
+    """Exact KL(π ‖ π_ref) of distributions given as log-probabilities (N, A), in each state; (N,).
+
+    A token that π never says adds nothing, whatever the reference thinks of it.
+    """
+    probs = log_probs.exp()
+    return (probs * (log_probs - reference).masked_fill(probs == 0, 0.0)).sum(-1)
 
 
 def token_weights(kind: str, lengths: Tensor, episode: Tensor, max_tokens: int) -> Tensor:

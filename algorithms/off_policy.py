@@ -18,7 +18,7 @@ from .episodes import Episodes
 from .replay import EpisodeReplay, ReplaySample
 from .schedules import linear
 from .seeds import derive_seed
-from .targets import EpisodeGrid, n_step_targets, trace_targets
+from .targets import EpisodeGrid, mask_illegal, n_step_targets, trace_targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +114,9 @@ class OffPolicy(Algorithm):
         probs, values = self.policy_probabilities(output, masks)
         if self.config.exploration == "uniform":
             values = torch.zeros_like(values)
-        logits = values / self.config.exploration_temperature
-        if masks is not None:
-            logits = logits.masked_fill(~masks, -torch.inf)
+        # Against the best legal token, so that a temperature near 0 gives minus infinity, never infinity.
+        values = mask_illegal(values, masks)
+        logits = (values - values.amax(-1, keepdim=True)) / self.config.exploration_temperature
         return torch.lerp(probs, torch.softmax(logits, -1), self.epsilon)
 
     def behaviour(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:

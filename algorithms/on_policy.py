@@ -12,7 +12,7 @@ from torch import Tensor
 from ..agents.agent import Evaluation
 from ..agents.sampling import entropy, log_softmax
 from ..envs.errors import TokenGymError
-from .advantages import gae, whiten
+from .advantages import NEGLIGIBLE, gae, whiten
 from .base import Algorithm
 from .batch import Batch
 from .configs.base import AlgorithmConfig
@@ -121,7 +121,7 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
         Raises:
             TokenGymError: it is above the tolerance.
         """
-        error = float((log_ratio.exp() - 1).abs().max())
+        error = float(torch.expm1(log_ratio).abs().max())
         if not error <= self.config.ratio_tolerance:
             raise TokenGymError(
                 f"Before the first step the ratio of new to old probability is off by {error:.3g}; expected 1 within "
@@ -140,5 +140,8 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
 
 def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
     """1 − Var(targets − predictions)/Var(targets): 1 is a perfect critic, 0 a constant one; NaN for equal targets."""
-    variance = float(np.var(targets))
-    return float("nan") if variance == 0 else 1 - float(np.var(targets - predictions)) / variance
+    targets, predictions = np.asarray(targets, np.float64), np.asarray(predictions, np.float64)
+    deviation = float(np.std(targets))
+    if deviation <= NEGLIGIBLE * float(np.abs(targets).max(initial=0.0)):
+        return float("nan")
+    return 1 - (float(np.std(targets - predictions)) / deviation) ** 2

@@ -11,6 +11,7 @@ from .batch import Batch
 from .configs.base import AlgorithmConfig
 from .configs.on_policy import PPOConfig
 from .episodes import Episodes
+from .exponentials import bounded_exp, exp_excess
 from .losses import clipped_surrogate, value_errors
 from .on_policy import OnPolicy, Targets
 
@@ -89,13 +90,13 @@ class PPO(OnPolicy[PPOConfig]):
         )
 
         with torch.no_grad():
-            ratio = log_ratio.exp()
+            ratio = bounded_exp(log_ratio)
             clip = self.config.value_clip
             clipped_values = 0.0 if clip is None else (evaluation.values - old_values).abs().gt(clip).float().mean()
             return {
                 "policy/loss": policy_loss.item(),
                 "policy/entropy": mean_entropy.item(),
-                "policy/approx_kl": float((ratio - 1 - log_ratio).mean()),
+                "policy/approx_kl": float(exp_excess(log_ratio).mean()),
                 "policy/clip_fraction": float((ratio - 1).abs().gt(self.config.clip).float().mean()),
                 "policy/ratio_mean": float(ratio.mean()),
                 "policy/ratio_max": float(ratio.max()),

@@ -299,7 +299,8 @@ class EpisodeReplay:
         if self.prioritised == "episode":
             begins = np.cumsum(lengths) - lengths
             errors = 0.9 * np.maximum.reduceat(errors, begins) + 0.1 * np.add.reduceat(errors, begins) / lengths
-        priorities = (errors + 1e-6) ** self.alpha
+        # Within what float32 holds, and above 0, however large the exponent: importance weights divide by them.
+        priorities = np.exp(np.clip(self.alpha * np.log(errors + 1e-6), -69.0, 69.0))
         self._largest_priority = max(self._largest_priority, float(priorities.max()))
         if self.prioritised == "episode":
             self._episodes.put("priority", sample.positions, priorities)

@@ -16,6 +16,9 @@ from .off_policy import OffPolicy, Replayed, weighted_mean
 from .schedules import linear
 from .targets import mask_illegal, retrace_traces, soft_values
 
+LARGEST_LOG_ALPHA = 30.0
+"""Where a tuned log α stops, on both sides: a target out of reach would drive it on until its exponential overflows."""
+
 
 class SAC(OffPolicy):
     """Discrete soft actor-critic (Haarnoja et al. 2018; Christodoulou 2019), a whole episode a pass.
@@ -107,7 +110,8 @@ class SAC(OffPolicy):
                 metrics["objective/kl"] = kl_an_episode
                 metrics["objective/kl_coef"] = self.kl_controller.coef
         if self.config.entropy_target is not None:
-            self.log_alpha -= self.config.alpha_learning_rate * (float(entropy) - self.config.entropy_target)
+            change = self.config.alpha_learning_rate * (float(entropy) - self.config.entropy_target)
+            self.log_alpha = min(max(self.log_alpha - change, -LARGEST_LOG_ALPHA), LARGEST_LOG_ALPHA)
         return critic_loss + actor_loss, errors, metrics
 
     def actor_loss(
@@ -124,8 +128,8 @@ class SAC(OffPolicy):
         if self.config.actor == "reverse_kl":
             return -soft_values(q, log_probs, self.alpha, self.scaled_kl_coef, reference_log_probs).mean()
         beta = 0.0 if reference_log_probs is None else self.scaled_kl_coef
-        inner = q if reference_log_probs is None else q + beta * reference_log_probs
-        target = torch.softmax(mask_illegal(inner / (self.alpha + beta), masks), -1)
+        inner = mask_illegal(q if reference_log_probs is None else q + beta * reference_log_probs, masks)
+        target = torch.softmax((inner - inner.amax(-1, keepdim=True)) / (self.alpha + beta), -1)
         return -(target * log_probs.masked_fill(target == 0, 0.0)).sum(-1).mean()
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:

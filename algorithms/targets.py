@@ -19,6 +19,9 @@ from torch import Tensor
 
 from ..envs.errors import TokenGymError
 
+IMPOSSIBLE = -1e30
+"""Log-probabilities below this are those of masked tokens: minus infinity, or the most negative finite number."""
+
 
 class EpisodeGrid:
     """The map between ``N`` flat tokens and an ``(E, T)`` grid, one row an episode, padded at the end.
@@ -223,7 +226,7 @@ def soft_values(
     inner = q - entropy_coef * finite_log_probs
     if reference_log_probs is not None:
         finite_reference = reference_log_probs.masked_fill(probs == 0, 0.0)
-        if bool((finite_reference < -1e30).any()):
+        if bool((finite_reference < IMPOSSIBLE).any()):
             raise TokenGymError(
                 "the reference gives probability 0 to a token that the policy may say, so their KL is infinite; "
                 "expected a reference whose action masks are those of the policy"
@@ -238,9 +241,17 @@ def soft_optimal_values(q: Tensor, reference_log_probs: Tensor, kl_coef: float) 
     It is the largest value that `soft_values` takes over all policies (α = 0); `soft_optimal_log_probs` is
     the policy that takes it. Illegal tokens have a reference log-probability of minus infinity.
     """
-    return kl_coef * torch.logsumexp(q / kl_coef + reference_log_probs, -1)
+    best, logits = _soft_optimal_logits(q, reference_log_probs, kl_coef)
+    return best[:, 0] + kl_coef * torch.logsumexp(logits, -1)
 
 
 def soft_optimal_log_probs(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> Tensor:
     """Log-probabilities ``(N, A)`` of the KL-regularised optimum ``π_ref e^{Q/β} / Z``."""
-    return torch.log_softmax(q / kl_coef + reference_log_probs, -1)
+    return torch.log_softmax(_soft_optimal_logits(q, reference_log_probs, kl_coef)[1], -1)
+
+
+def _soft_optimal_logits(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> tuple[Tensor, Tensor]:
+    """The best value ``(N, 1)`` that the reference allows, and ``(Q − best) / β + log π_ref``, at most 0."""
+    legal = reference_log_probs > IMPOSSIBLE
+    best = mask_illegal(q, legal).amax(-1, keepdim=True)
+    return best, mask_illegal((q - best) / kl_coef, legal) + reference_log_probs
