@@ -223,6 +223,13 @@ class Agent(nn.Module):
         """
         return sampling.action_log_probs(logits, actions, masks)
 
+    @property
+    def sampling(self) -> str:
+        """What it draws tokens from when it samples, in words: Qs are no probabilities, a temperature makes them so."""
+        if "policy" in self.acting_heads:
+            return "policy"
+        return f"Boltzmann over Q, temperature {self.temperature:g}"
+
     @torch.no_grad()
     def probabilities(
         self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None, batch_size: int = 4096

@@ -36,6 +36,11 @@ class SB3Agent(Player):
         self.model = model
         self.max_length = max_length
 
+    @property
+    def sampling(self) -> str:
+        """What it draws tokens from when it samples, in words."""
+        return f"ε-greedy, ε {self.model.exploration_rate:g}" if isinstance(self.model, DQN) else "policy"
+
     @torch.no_grad()
     def probabilities(
         self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None, batch_size: int = 4096

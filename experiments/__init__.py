@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .evaluation import Evaluation, References, evaluate_agent, references, transcripts
+from .evaluation import Evaluation, References, evaluate_agent, references
 from .results import StudyResults, collect
 from .runner import run_study
 from .study import Study
 from .study_file import load_study
+from .transcribing import transcripts
 
 __all__ = [
     "Evaluation",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -36,10 +36,10 @@ class Evaluation:
     """What is scored: the expected return, less beta times the KL where a beta was given."""
     expected_return: float
     """Expected undiscounted sum of rewards."""
-    standard_error: float
-    """Standard error of `expected_return`; 0 where it is exact."""
-    standard_deviation: float
-    """Standard deviation of an episode's return."""
+    standard_error: float | None
+    """Standard error of `expected_return`; 0 where it is exact, None where one episode says nothing about it."""
+    standard_deviation: float | None
+    """Standard deviation of an episode's return; None where one episode says nothing about it."""
     length: float
     """Mean number of agent tokens in an episode."""
     entropy: float | None
@@ -50,10 +50,21 @@ class Evaluation:
     """Whether the numbers are exact."""
     episodes: int
     """Episodes that were played; 0 where the numbers are exact."""
+    play: str = ""
+    """How tokens were chosen, as `play_of` names it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary."""
         return asdict(self)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the 95% interval of `expected_return` (Student's t); None where nothing is known."""
+        if self.exact or self.standard_error is None:
+            return None
+        from scipy.stats import t
+
+        return float(t.ppf(0.975, self.episodes - 1)) * self.standard_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +79,6 @@ class References:
     def to_dict(self) -> dict[str, float]:
         """Return the fields as a dictionary."""
         return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transcript:
-    """One episode as text."""
-
-    start: int
-    """The start that it was played from."""
-    total_reward: float
-    """Sum of its rewards."""
-    segments: tuple[tuple[str, str], ...]
-    """What was said in order, as pairs of the speaker (``"task"`` or ``"agent"``) and the text."""
-
-    def text(self) -> str:
-        """Return the episode in one line, the agent's words in brackets."""
-        return " ".join(f"[{words}]" if speaker == "agent" else words for speaker, words in self.segments if words)
 
 
 def evaluate_agent(
@@ -118,7 +113,34 @@ def evaluate_agent(
         raise TokenGymError(f"episodes must be greater than 0, got {episodes}")
     if beta is not None and not 0 <= beta < math.inf:
         raise TokenGymError(f"beta must be a finite number of at least 0, got {beta}")
-    player = _acting(player)
+    player = acting(player)
+    evaluation = _evaluate(player, task, episodes, seed, deterministic, beta, action_masks, exact_limit)
+    return replace(evaluation, play=play_of(player, deterministic))
+
+
+def play_of(player: Any, deterministic: bool) -> str:
+    """Return how a player chooses tokens, in words.
+
+    ``"greedy"`` is always the most probable token. ``"sampled"`` draws from the player's own policy. A player that has
+    Qs and no policy, such as DQN's, samples by a rule that is not what it learnt, which stands behind:
+    ``"sampled (Boltzmann over Q, temperature 1)"``.
+    """
+    if deterministic:
+        return "greedy"
+    rule = getattr(acting(player), "sampling", "policy")
+    return "sampled" if rule == "policy" else f"sampled ({rule})"
+
+
+def _evaluate(
+    player: Any,
+    task: Task,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
+    beta: float | None,
+    action_masks: bool,
+    exact_limit: int,
+) -> Evaluation:
     if exact_limit > 0 and task.finite and hasattr(player, "probabilities"):
         evaluation = _evaluate_exactly(player, task, deterministic, beta, action_masks, exact_limit)
         if evaluation is not None:
@@ -175,59 +197,6 @@ def uses_masks(player: Any) -> bool:
     return bool(getattr(getattr(player, "config", None), "action_masks", False))
 
 
-def transcripts(
-    player: Any,
-    task: Task,
-    count: int,
-    *,
-    seed: int = 1_000_003,
-    deterministic: bool = True,
-    action_masks: bool = False,
-    max_tokens: int = 200,
-) -> list[Transcript]:
-    """Play the first few evaluation starts and return them as text; very long episodes are cut after `max_tokens`."""
-    if count <= 0:
-        return []
-    engine, choose = Engine(task, count), _chooser(_acting(player), count, seed, deterministic)
-    starts = derive_start(seed, np.arange(count))
-    engine.reset(None, starts)
-    segments: list[list[tuple[str, list[int]]]] = [
-        [("task", engine.tokens[row, 1 : engine.lengths[row]].tolist())] for row in range(count)
-    ]
-    rewards, live = np.zeros(count), np.arange(count)
-    for _ in range(max_tokens):
-        if not len(live):
-            break
-        masks = engine.action_mask(live) if action_masks else None
-        actions, _ = choose(live, engine.tokens[live], engine.lengths[live], masks)
-        before = engine.lengths[live].copy()
-        result = engine.step(live, actions)
-        rewards[live] += result.rewards
-        for index, row in enumerate(live.tolist()):
-            said = segments[row]
-            if said[-1][0] != "agent":
-                said.append(("agent", []))
-            said[-1][1].append(int(actions[index]))
-            shown = before[index] + 1 if task.context == "episode" else 1
-            if task.context == "episode" or (result.turn_ended[index] and not result.terminated[index]):
-                reply = engine.tokens[row, shown : engine.lengths[row]].tolist()
-                if reply:
-                    said.append(("task", reply))
-        live = live[~(result.terminated | result.truncated)]
-    cut = set(live.tolist())
-    return [
-        Transcript(
-            start=int(starts[row]),
-            total_reward=float(rewards[row]),
-            segments=(
-                *((speaker, task.render_tokens(np.array(ids, np.int32))) for speaker, ids in segments[row]),
-                *([("task", f"… (cut after {max_tokens} tokens)")] if row in cut else []),
-            ),
-        )
-        for row in range(count)
-    ]
-
-
 def _evaluate_exactly(
     player: Any, task: Task, deterministic: bool, beta: float | None, action_masks: bool, limit: int
 ) -> Evaluation | None:
@@ -258,7 +227,7 @@ def _evaluate_by_playing(
     player: Any, task: Task, episodes: int, seed: int, deterministic: bool, beta: float | None, action_masks: bool
 ) -> Evaluation:
     rows = min(_ROWS, episodes)
-    engine, choose = Engine(task, rows), _chooser(player, rows, seed, deterministic)
+    engine, choose = Engine(task, rows), chooser(player, rows, seed, deterministic)
     starts = derive_start(seed, np.arange(episodes))
     returns, lengths, entropies, divergences = np.zeros((4, episodes))
     episode = np.arange(rows)  # which episode each row plays
@@ -295,11 +264,11 @@ def _evaluate_by_playing(
                 "leave beta out for it"
             )
         value -= beta * kl
-    deviation = float(returns.std(ddof=1)) if episodes > 1 else 0.0
+    deviation = float(returns.std(ddof=1)) if episodes > 1 else None
     return Evaluation(
         value=value,
         expected_return=float(returns.mean()),
-        standard_error=deviation / math.sqrt(episodes),
+        standard_error=None if deviation is None else deviation / math.sqrt(episodes),
         standard_deviation=deviation,
         length=float(lengths.mean()),
         entropy=float(entropies.mean()) if known else None,
@@ -309,13 +278,14 @@ def _evaluate_by_playing(
     )
 
 
-def _acting(player: Any) -> Any:
+def acting(player: Any) -> Any:
     """Return what acts: an algorithm's agent where it has one that gives probabilities, else the player itself."""
     agent = getattr(player, "agent", None)
     return agent if hasattr(agent, "probabilities") else player
 
 
-def _chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Choice:
+def chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Choice:
+    """Return what chooses a player's tokens: by cached session, by probabilities or by `predict`, as it can."""
     if hasattr(player, "session") and hasattr(player, "acting_logits"):
         return _session_chooser(player, num_rows, seed, deterministic)
     if hasattr(player, "probabilities"):

@@ -105,7 +105,8 @@ def colours(results: StudyResults) -> dict[str, str]:
 def learning_curves(results: StudyResults, by: str = "tokens") -> Figure | None:
     """Draw the return against agent tokens or training seconds, with random and optimal return as lines.
 
-    Lines are interquartile means over seeds, bands 95% bootstrap intervals.
+    Lines and bands are what `statistics.bootstrap_curve` gives: an interquartile mean and a 95% bootstrap interval, of
+    fewer than four seeds their mean and range.
     """
     if not any(run.curve for run in results.runs):
         return None
@@ -161,7 +162,7 @@ def scores(results: StudyResults) -> Figure | None:
 
 def aggregate_intervals(results: StudyResults) -> Figure | None:
     """Draw interquartile mean, mean and optimality gap over all environments with 95% intervals."""
-    rows = [row for row in aggregates(results) if row.iqm is not None]
+    rows = [row for row in aggregates(results) if row.mean is not None]
     if not rows:
         return None
     palette = colours(results)
@@ -171,7 +172,9 @@ def aggregate_intervals(results: StudyResults) -> Figure | None:
     for axis, title, name in zip(axes, titles, ("iqm", "mean", "gap"), strict=True):
         axis.set_title(title)
         for index, row in enumerate(rows):
-            _interval_bar(axis, index, getattr(row, name), palette[row.algorithm])
+            interval = getattr(row, name)
+            if interval is not None:
+                _interval_bar(axis, index, interval, palette[row.algorithm])
         _algorithm_rows(axis, [row.algorithm for row in rows])
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.margins(x=0.08)
@@ -190,7 +193,10 @@ def profiles(results: StudyResults) -> Figure | None:
     for name in names:
         profile = performance_profile(results.scores_by_task(name), _PROFILE_THRESHOLDS)
         axis.plot(profile.thresholds, profile.fraction, color=palette[name], linestyle=_dash(results, name))
-        axis.fill_between(profile.thresholds, profile.low, profile.high, color=palette[name], alpha=0.10, linewidth=0)
+        if profile.low is not None and profile.high is not None:
+            axis.fill_between(
+                profile.thresholds, profile.low, profile.high, color=palette[name], alpha=0.10, linewidth=0
+            )
     axis.set(xlabel="normalised score τ", ylabel="share of runs with a score above τ", xlim=(0, 1), ylim=(-0.02, 1.03))
     axis.set_title("Performance profile")
     _legend(figure, results, names=names)
@@ -213,8 +219,9 @@ def improvement(results: StudyResults) -> Figure | None:
         row, column = names.index(first), names.index(second)
         colour = "white" if abs(interval.estimate - 0.5) > 0.42 else _INK
         axis.text(column, row - 0.08, f"{interval.estimate:.2f}", ha="center", va="center", color=colour)
-        band = f"{interval.low:.2f}–{interval.high:.2f}"
-        axis.text(column, row + 0.2, band, ha="center", va="center", color=colour, fontsize=7)
+        if interval.low is not None and interval.high is not None:
+            band = f"{interval.low:.2f}–{interval.high:.2f}"
+            axis.text(column, row + 0.2, band, ha="center", va="center", color=colour, fontsize=7)
     ticks = range(len(names))
     axis.set_xticks(ticks, names, rotation=30, ha="right", rotation_mode="anchor")
     axis.set_yticks(ticks, names)
@@ -297,7 +304,7 @@ def _line(axis: Axes, results: StudyResults, algorithm: str, places: np.ndarray,
     colour = colours(results)[algorithm]
     estimate, low, high = bootstrap_curve(curves)
     axis.plot(places, estimate, color=colour, linestyle=_dash(results, algorithm), zorder=3)
-    if len(curves) > 1:
+    if low is not None and high is not None:
         axis.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0, zorder=2)
 
 
@@ -308,7 +315,9 @@ def _reference_lines(axis: Axes, references: dict[str, Any] | None) -> None:
 
 
 def _interval_bar(axis: Axes, row: int, interval: Interval, colour: str) -> None:
-    axis.barh(row, interval.high - interval.low, left=interval.low, height=0.46, color=colour, alpha=0.28, linewidth=0)
+    if interval.low is not None and interval.high is not None:
+        width = interval.high - interval.low
+        axis.barh(row, width, left=interval.low, height=0.46, color=colour, alpha=0.28, linewidth=0)
     axis.plot([interval.estimate] * 2, [row - 0.23, row + 0.23], color=colour, linewidth=2.4, solid_capstyle="butt")
 
 

@@ -16,18 +16,19 @@ import yaml
 from . import tables
 from .plots import colours, save_plots
 from .results import RunResult, StudyResults, summary
+from .statistics import described
 from .study_file import study_to_mapping
 
 _CAPTIONS = {
     "scores": (
         "Scores",
-        "Normalised score of every algorithm on every environment. The thick mark is the interquartile mean, the bar "
-        "its 95% bootstrap interval, each thin mark one seed.",
+        "Normalised score of every algorithm on every environment. The thick mark and the bar are what the table says: "
+        "{described} Each thin mark is one seed.",
     ),
     "learning_by_tokens": (
         "Learning by tokens",
-        "Return against the agent's tokens: interquartile mean over seeds and 95% band. Grey: the optimum and, "
-        "dotted, uniform random play.",
+        "Return against the agent's tokens. Line and band: {described} Grey: the optimum and, dotted, uniform random "
+        "play.",
     ),
     "learning_by_seconds": (
         "Learning by seconds",
@@ -122,7 +123,7 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    study = results.study
+    study, told = results.study, described(results.counts())
     return environment.get_template("report.html.j2").render(
         study=study,
         made_by=made_by,
@@ -137,7 +138,12 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
         reference_table=tables.reference_table(results),
         configuration_table=tables.configuration_table(results),
         pictures=[
-            {"name": name, "title": _CAPTIONS[name][0], "caption": _CAPTIONS[name][1], "data": _embedded(path)}
+            {
+                "name": name,
+                "title": _CAPTIONS[name][0],
+                "caption": _CAPTIONS[name][1].format(described=told),
+                "data": _embedded(path),
+            }
             for name, path in plots.items()
         ],
         failures=results.failures(),
@@ -167,4 +173,7 @@ def _samples(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def _greedy_first(run: RunResult) -> list[dict[str, Any]]:
-    return sorted(run.episodes, key=lambda episode: episode.get("mode") != run.spec.score_by)
+    """Return a run's episodes, those of the play that is scored first, each with how its tokens were chosen."""
+    plays = {mode: run.summary.get(mode, {}).get("play") or mode for mode in ("greedy", "sampled")}
+    ordered = sorted(run.episodes, key=lambda episode: episode.get("mode") != run.spec.score_by)
+    return [{**episode, "mode": plays.get(episode.get("mode", ""), episode.get("mode"))} for episode in ordered]

@@ -6,7 +6,7 @@ Nothing here runs or imports an algorithm: whatever is shown can be drawn again 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +15,14 @@ import numpy as np
 from ..envs.errors import TokenGymError
 from .runs import RunFolder, run_folder
 from .statistics import (
+    MIN_RUNS,
     Interval,
     interquartile_mean,
     mean,
     optimality_gap,
     probability_of_improvement,
     stratified_bootstrap,
+    summarise,
 )
 from .study import RunSpec, Study
 
@@ -96,6 +98,20 @@ class StudyResults:
         """Return the runs that were never finished."""
         return [run for run in self.runs if run.status == "missing"]
 
+    def counts(self) -> list[int]:
+        """Return how many finished runs each cell of the study has."""
+        cells = ((environment, algorithm) for environment in self.environments for algorithm in self.algorithms)
+        return [len(self.scores(*cell)) for cell in cells]
+
+    def other_play(self) -> dict[str, str]:
+        """Return by which rule algorithms without a policy sample, where sampled play is what they are scored by."""
+        found = {}
+        for run in self.runs:
+            play = run.summary.get(run.spec.score_by, {}).get("play", "")
+            if play not in ("", "greedy", "sampled"):
+                found[run.spec.label] = play
+        return found
+
     def references(self, environment: str) -> dict[str, Any] | None:
         """Return random and optimal return of an environment, from any of its finished runs."""
         for run in self.runs:
@@ -111,7 +127,8 @@ class Aggregate:
     algorithm: str
     """Name of the algorithm."""
     iqm: Interval | None
-    """Interquartile mean of the normalised scores; None where an environment has no finished run."""
+    """Interquartile mean of the normalised scores; None where an environment has no finished run, or where there are
+    fewer than four runs in all, of which nothing can be trimmed."""
     mean: Interval | None
     """Mean of the normalised scores."""
     gap: Interval | None
@@ -160,6 +177,8 @@ def aggregates(results: StudyResults, *, seed: int = 0) -> list[Aggregate]:
                 stratified_bootstrap(scores, statistic, seed=seed)
                 for statistic in (interquartile_mean, mean, optimality_gap)
             ]
+            if sum(map(len, scores)) < MIN_RUNS:
+                intervals[0] = None
         finished = sum(run.status == "done" for run in runs)
         failed = sum(run.status == "failed" for run in runs)
         rows.append(Aggregate(algorithm, *intervals, finished=finished, failed=failed, expected=len(runs)))
@@ -167,9 +186,9 @@ def aggregates(results: StudyResults, *, seed: int = 0) -> list[Aggregate]:
 
 
 def cell_interval(results: StudyResults, environment: str, algorithm: str, *, seed: int = 0) -> Interval | None:
-    """Return the interquartile mean of a cell's scores with its interval, None without a finished run."""
+    """Return what the finished runs of a cell say together, as `summarise` has it; None without one."""
     scores = results.scores(environment, algorithm)
-    return stratified_bootstrap([scores], interquartile_mean, seed=seed) if len(scores) else None
+    return summarise(scores, seed=seed) if len(scores) else None
 
 
 def improvement_matrix(results: StudyResults, *, seed: int = 0) -> tuple[list[str], dict[tuple[str, str], Interval]]:
@@ -196,6 +215,10 @@ def summary(results: StudyResults) -> dict[str, Any]:
         "environments": {
             environment: {
                 "references": results.references(environment),
+                "summary": {
+                    algorithm: _interval(cell_interval(results, environment, algorithm))
+                    for algorithm in results.algorithms
+                },
                 "scores": {
                     algorithm: {str(run.spec.seed): run.score for run in results.cell(environment, algorithm)}
                     for algorithm in results.algorithms
@@ -254,7 +277,5 @@ def _collect_run(spec: RunSpec, folder: RunFolder) -> RunResult:
     )
 
 
-def _interval(interval: Interval | None) -> Mapping[str, float] | None:
-    if interval is None:
-        return None
-    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+def _interval(interval: Interval | None) -> Mapping[str, Any] | None:
+    return None if interval is None else asdict(interval)

@@ -4,14 +4,19 @@ The aggregates follow Agarwal et al. 2021, "Deep Reinforcement Learning at the E
 (arXiv 2108.13264): interquartile mean, optimality gap, performance profiles, probability of improvement, all with
 percentile intervals from a stratified bootstrap that resamples runs within each task.
 
+Few runs cannot say much, and what is said is called what it is: from one run there is no interval; of fewer than four
+runs nothing can be trimmed and resampling gives back little more than their range, so `summarise` gives their mean and
+that range; and a bootstrap interval from few runs is too narrow (`docs/guides/reading-the-report.md` has figures).
+
 Scores of one algorithm are a sequence with one array of runs for each task. The arrays may differ in length, because a
 failed run leaves no score; a task without any score is an error, for an average over other tasks would flatter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -19,27 +24,36 @@ from ..envs.errors import TokenGymError
 
 Scores = Sequence[np.ndarray]
 """One float array of runs for each task."""
+Spread = Literal["bootstrap", "range", "none"]
+"""What stands beside an estimate."""
 
+MIN_RUNS = 4
+"""The fewest runs of which a quarter can be cut off, and from which an interval is computed."""
 MIN_RESAMPLES = 2000
 """Fewer bootstrap resamples than this make the ends of a 95% interval visibly random."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A point estimate and the ends of its confidence interval."""
+    """A point estimate, and what the scores say about how far it can be trusted."""
 
     estimate: float
     """The statistic on the scores themselves."""
-    low: float
-    """Lower end of the percentile interval."""
-    high: float
-    """Upper end of the percentile interval."""
+    low: float | None = None
+    """Lower end; None where nothing can be said."""
+    high: float | None = None
+    """Upper end; None where nothing can be said."""
+    spread: Spread = "bootstrap"
+    """What the ends are: of a percentile bootstrap interval, the lowest and the highest run, or nothing."""
+    statistic: str = "interquartile mean"
+    """What the estimate is: an interquartile mean where something was trimmed, a mean, …"""
 
     def text(self, digits: int = 2) -> str:
-        """Return ``"0.93 [0.88, 0.97]"``."""
-        # Adding 0 to a rounded number turns a negative zero, which reads as a misprint, into zero.
-        estimate, low, high = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (self.estimate, self.low, self.high))
-        return f"{estimate} [{low}, {high}]"
+        """Return ``"0.93 [0.88, 0.97]"`` for an interval, ``"0.93 (0.88 to 0.97)"`` for a range, else ``"0.93"``."""
+        if self.low is None or self.high is None:
+            return _rounded(self.estimate, digits)
+        estimate, low, high = (_rounded(x, digits) for x in (self.estimate, self.low, self.high))
+        return f"{estimate} ({low} to {high})" if self.spread == "range" else f"{estimate} [{low}, {high}]"
 
 
 @dataclass(frozen=True)
@@ -50,10 +64,10 @@ class Profile:
     """Score thresholds τ, shape (P,), float64."""
     fraction: np.ndarray
     """Share of runs with a score above τ, averaged over tasks, shape (P,)."""
-    low: np.ndarray
-    """Lower end of the pointwise interval, shape (P,)."""
-    high: np.ndarray
-    """Upper end of the pointwise interval, shape (P,)."""
+    low: np.ndarray | None
+    """Lower end of the pointwise interval, shape (P,); None where there are too few runs for one."""
+    high: np.ndarray | None
+    """Upper end of the pointwise interval, shape (P,); None where there are too few runs for one."""
 
 
 def normalised_score(value: float, random_return: float, optimal_return: float) -> float:
@@ -92,6 +106,55 @@ def optimality_gap(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     return 1.0 - np.minimum(np.asarray(scores, dtype=np.float64), 1.0).mean(axis=axis)
 
 
+def summarise(runs: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Return what the runs of one task say together.
+
+    One run is a number; two or three have a mean and a range; four or more an interquartile mean with a percentile
+    bootstrap interval.
+
+    Args:
+        runs: Scores, one a run.
+        confidence: Probability mass of the interval.
+        seed: Seed of the generator that this call owns.
+
+    Raises:
+        TokenGymError: If there are no runs, or a score is not finite.
+    """
+    (runs,) = _checked([runs])
+    if len(runs) >= MIN_RUNS:
+        return stratified_bootstrap([runs], confidence=confidence, seed=seed)
+    if len(runs) == 1:
+        return Interval(float(runs[0]), spread="none", statistic="one run")
+    return Interval(float(runs.mean()), float(runs.min()), float(runs.max()), "range", "mean")
+
+
+def enough_for_interval(scores: Scores) -> bool:
+    """Return whether a bootstrap interval means anything: four runs in all, and two of every task.
+
+    A task with one run would be resampled to itself, as if its score were certain.
+    """
+    sizes = [len(runs) for runs in scores]
+    return sum(sizes) >= MIN_RUNS and min(sizes, default=0) >= 2
+
+
+def described(counts: Iterable[int]) -> str:
+    """Return what `summarise` gives for cells of so many runs, as a sentence for whoever reads their texts."""
+    sizes = sorted({count for count in counts if count})
+    few, many = [n for n in sizes if 1 < n < MIN_RUNS], [n for n in sizes if n >= MIN_RUNS]
+    parts = []
+    if many:
+        parts.append(
+            f"interquartile mean over {_seeds(many)} and, in brackets, a 95% percentile bootstrap interval"
+            + (", which from so few seeds is too narrow" if many[0] < 10 else "")
+        )
+    if few:
+        parts.append(f"mean of {_seeds(few)} and, in parentheses, their range, which is no confidence interval")
+    if 1 in sizes:
+        parts.append("one seed: its score, without an interval")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if parts else "No run has finished."
+
+
 def stratified_bootstrap(
     scores: Scores,
     statistic: Callable[..., np.ndarray] = interquartile_mean,
@@ -109,14 +172,23 @@ def stratified_bootstrap(
         confidence: Probability mass of the interval, between 0 and 1.
         seed: Seed of the generator that this call owns; the same seed gives the same interval.
 
+    Returns:
+        The estimate with its interval; without one where `enough_for_interval` says no.
+
     Raises:
         TokenGymError: If a task has no scores or a score is not finite, or an argument is out of range.
     """
     tasks = _checked(scores)
     generator = _generator(resamples, confidence, seed)
+    estimate = float(statistic(np.concatenate(tasks), axis=-1))
+    name = getattr(statistic, "__name__", "statistic").replace("_", " ")
+    if statistic is interquartile_mean and sum(map(len, tasks)) < MIN_RUNS:
+        name = "mean"  # nothing was trimmed
+    if not enough_for_interval(tasks):
+        return Interval(estimate, spread="none", statistic=name)
     resampled = np.concatenate([_resample(runs, resamples, generator) for runs in tasks], axis=1)
     low, high = _percentiles(statistic(resampled, axis=-1), confidence)
-    return Interval(float(statistic(np.concatenate(tasks), axis=-1)), float(low), float(high))
+    return Interval(estimate, float(low), float(high), "bootstrap", name)
 
 
 def performance_profile(
@@ -151,6 +223,8 @@ def performance_profile(
         counts = np.zeros((resamples, len(runs)))
         np.add.at(counts, (np.arange(resamples)[:, None], chosen), 1.0)
         resampled += counts @ above / len(runs)
+    if not enough_for_interval(tasks):
+        return Profile(thresholds, fraction / len(tasks), None, None)
     low, high = _percentiles(resampled / len(tasks), confidence)
     return Profile(thresholds, fraction / len(tasks), low, high)
 
@@ -190,8 +264,11 @@ def probability_of_improvement(
         rows = generator.integers(len(x), size=(resamples, len(x), 1))
         columns = generator.integers(len(y), size=(resamples, 1, len(y)))
         resampled += wins[rows, columns].mean(axis=(1, 2))
+    name = "probability of improvement"
+    if not (enough_for_interval(first) and enough_for_interval(second)):
+        return Interval(estimate / len(tasks), spread="none", statistic=name)
     low, high = _percentiles(resampled / len(tasks), confidence)
-    return Interval(estimate / len(tasks), float(low), float(high))
+    return Interval(estimate / len(tasks), float(low), float(high), "bootstrap", name)
 
 
 def bootstrap_curve(
@@ -200,8 +277,8 @@ def bootstrap_curve(
     resamples: int = MIN_RESAMPLES,
     confidence: float = 0.95,
     seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the interquartile mean of learning curves over runs and its pointwise interval.
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return at each point of learning curves what `summarise` says of the runs there.
 
     Args:
         curves: One curve a run, shape (runs, points).
@@ -210,12 +287,17 @@ def bootstrap_curve(
         seed: Seed of the generator that this call owns.
 
     Returns:
-        Three arrays of shape (points,): estimate, low, high.
+        Three arrays of shape (points,): the interquartile mean with the ends of its pointwise interval; of two or three
+        runs their mean, minimum and maximum; of one run the curve itself, None and None.
     """
     curves = np.asarray(curves, dtype=np.float64)
     if curves.ndim != 2 or curves.shape[0] == 0:
         raise TokenGymError(f"learning curves have shape (runs, points) with at least one run, got {curves.shape}")
     generator = _generator(resamples, confidence, seed)
+    if len(curves) == 1:
+        return curves[0], None, None
+    if len(curves) < MIN_RUNS:
+        return curves.mean(axis=0), curves.min(axis=0), curves.max(axis=0)
     chosen = generator.integers(len(curves), size=(resamples, len(curves)))
     low, high = _percentiles(interquartile_mean(curves[chosen], axis=1), confidence)
     return interquartile_mean(curves, axis=0), low, high
@@ -249,3 +331,12 @@ def _percentiles(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.
     tail = 50.0 * (1.0 - confidence)
     low, high = np.percentile(values, [tail, 100.0 - tail], axis=0)
     return low, high
+
+
+def _seeds(counts: list[int]) -> str:
+    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+
+
+def _rounded(value: float, digits: int) -> str:
+    # Adding 0 to a rounded number turns a negative zero, which reads as a misprint, into zero.
+    return f"{round(value, digits) + 0.0:.{digits}f}"

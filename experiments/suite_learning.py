@@ -21,7 +21,7 @@ from ..envs.registration import make_task
 from ..envs.scores import SuiteScores, suite_scores
 from .plots import learning_curves, style
 from .results import RunResult, StudyResults, cell_interval, collect, subset
-from .statistics import Interval, interquartile_mean
+from .statistics import Interval, described, summarise
 from .study import EnvironmentSpec
 from .study_file import load_study
 
@@ -30,10 +30,10 @@ NOTES = PAGE.parent / "intro" / "learning.md"
 """What is added by hand."""
 IMAGES = Path("docs") / "images" / "learning"
 CLEAR = 0.1
-"""A cell clearly beats random play where the whole interval of its normalised score lies this much above the better of
-random play and the policy before training: one that keeps to legal tokens beats random play without learning."""
+"""A cell clearly beats random play where the whole interval or range of its normalised score lies this much above the
+better of random play and the policy before training: legal tokens alone beat random play without learning."""
 SOLVED = 0.9
-"""A cell is solved where its interquartile mean is at least this."""
+"""A cell is solved where its score is at least this."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Row:
         greedy: Final return of greedy play, mean over seeds.
         sampled: The same of play that samples from the policy, which is what PPO improves.
         untrained: Normalised score of sampled play before training, mean over seeds.
-        score: Interquartile mean of the normalised scores of sampled play, with its interval.
+        score: What the normalised scores of sampled play say together.
         scores: The same scores, one a seed.
-        greedy_score: Interquartile mean of those of greedy play.
+        greedy_score: The same of greedy play, the estimate alone.
         value_loss: The critic's loss in the last update, mean over seeds, where every policy earns the same and only
             the critic has something to learn; else None.
     """
@@ -81,7 +81,7 @@ class Row:
         if self.greedy_score >= SOLVED:
             return "solved by greedy play"
         least = max(self.untrained, 0.0) + CLEAR
-        if self.score.low > least:
+        if self.score.low is not None and self.score.low > least:
             return "better than random"
         above = sum(score > least for score in self.scores)
         when = f"was learned on {above} of {len(self.scores)} seeds only" if above else "was not learned"
@@ -112,7 +112,7 @@ def rows(results: StudyResults, family: str) -> list[Row]:
                 untrained=_mean_of(run.curve[0]["score"] for run in runs if run.curve),
                 score=score,
                 scores=tuple(results.scores(environment.name, family).tolist()),
-                greedy_score=float(interquartile_mean(np.array([run.summary["greedy"]["score"] for run in runs]))),
+                greedy_score=summarise(np.array([run.summary["greedy"]["score"] for run in runs])).estimate,
                 value_loss=_mean_of(_last_value_loss(run) for run in runs) if _all_earn_the_same(known) else None,
             )
         )
@@ -151,14 +151,14 @@ def page(results: StudyResults, command: str, notes: str = "") -> str:
         "",
         f"Written by `{command}` from the runs of `tokengym compare experiments/studies/{study.name}.yaml`: "
         f"{len(study.seeds)} seeds ({study.seeds[0]} to {study.seeds[-1]}), on which nothing was tuned. Scores are "
-        "normalised (0 is random play, 1 the optimum): interquartile means over seeds of play that samples from the "
-        "policy, as PPO trains it, with 95% bootstrap intervals. Where the optimum is not known, what the task's own "
-        "expert gets stands for it (≥).",
+        "normalised (0 is random play, 1 the optimum), of play that samples from the policy, as PPO trains it. "
+        f"{described(results.counts())} Where the optimum is not known, what the task's own expert gets stands for it "
+        "(≥).",
         "",
         f"An environment counts as solved from a score of {SOLVED} on, of sampled or of greedy play, and as clearly "
-        f"better than random where the whole interval lies more than {CLEAR} above random play and above the policy "
-        "before training, which beats random play where it keeps to legal tokens. In the pictures the dotted line is "
-        "random play and the solid one the optimum, or what stands for it.",
+        f"better than random where the whole interval or range lies more than {CLEAR} above random play and above the "
+        "policy before training, which beats random play where it keeps to legal tokens. In the pictures the dotted "
+        "line is random play and the solid one the optimum, or what stands for it.",
         *(["", notes.strip()] if notes.strip() else []),
     ]
     for family in results.algorithms:
@@ -237,7 +237,7 @@ def _last_value_loss(run: RunResult) -> float:
 
 
 def _line(row: Row) -> str:
-    score = f"{row.score.estimate:.2f} [{row.score.low:.2f}, {row.score.high:.2f}]".replace("-", "−")
+    score = row.score.text().replace("-", "−")
     if row.value_loss is not None:
         score = "–"
     random, optimal, sampled, greedy = (

@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from .results import StudyResults, aggregates, cell_interval
+from .statistics import described
 
 CellKind = Literal["plain", "name", "best", "failed", "quiet"]
 
@@ -38,7 +39,7 @@ class Table:
 
 
 def score_table(results: StudyResults) -> Table:
-    """Return environment × algorithm: interquartile mean of the normalised score with its interval, and failures.
+    """Return environment × algorithm: what the normalised scores of a cell say together, and failures.
 
     A cell says how many of its runs failed or are missing; the number beside it is of the others only.
     """
@@ -61,11 +62,12 @@ def score_table(results: StudyResults) -> Table:
                 text, kind = _joined(text, f"{failed} of {len(runs)} failed"), "failed"
             row.append(Cell(text, kind))
         rows.append(row)
-    seeds = f"{len(results.study.seeds)} seed{'s' * (len(results.study.seeds) != 1)}"
     note = (
-        f"Normalised score: 0 is uniform random play, 1 the optimum. Interquartile mean over {seeds} with a 95% "
-        "bootstrap interval, after the same number of agent tokens; the best of each environment stands out."
+        "Normalised score: 0 is uniform random play, 1 the optimum; after the same number of agent tokens. "
+        f"{described(results.counts())} The best of each environment stands out."
     )
+    for algorithm, play in results.other_play().items():
+        note += f" {algorithm} has no policy; where sampled play is scored, its is {play}."
     return Table("Normalised scores", ["environment", *results.algorithms], rows, note)
 
 
@@ -79,9 +81,14 @@ def aggregate_table(results: StudyResults) -> Table:
         cells = [Cell("–", "quiet") if interval is None else Cell(interval.text()) for interval in intervals]
         rows.append([name, *cells, count])
     header = ["algorithm", "interquartile mean", "mean", "optimality gap", "finished runs"]
+    fewest = min((count for count in results.counts() if count), default=0)
     note = (
-        "Over all environments and seeds, 95% stratified bootstrap intervals. An algorithm without a finished run on "
-        "every environment has no aggregate: an average over fewer would not compare."
+        "Over all environments and seeds, with 95% percentile intervals of a bootstrap that resamples seeds within "
+        "each environment"
+        + (f"; from {fewest} seeds they are too narrow" if 1 < fewest < 10 else "")
+        + ". An algorithm "
+        "without a finished run on every environment has no aggregate: an average over fewer would not compare. Fewer "
+        "than four runs in all, or a single one on some environment, have no interval."
     )
     return Table("Aggregates", header, rows, note)
 
@@ -157,7 +164,7 @@ def _settings(values: dict[str, object]) -> str:
 
 
 def _in_lines(text: str) -> str:
-    return text.replace(" [", "\n[").replace("], ", "]\n")
+    return text.replace(" [", "\n[").replace("], ", "]\n").replace(" (", "\n(").replace("), ", ")\n")
 
 
 def _joined(*texts: str) -> str:

@@ -17,8 +17,9 @@ from ..envs.errors import TokenGymError, positive_int
 from ..envs.registration import make_task
 from ..envs.task import Task
 from .cli import parse_arguments
-from .evaluation import evaluate_agent, known_references, transcripts, uses_masks
+from .evaluation import evaluate_agent, known_references, uses_masks
 from .statistics import normalised_score
+from .transcribing import transcripts
 
 if TYPE_CHECKING:
     from .cli import EvaluateOptions, TrainOptions
@@ -101,15 +102,15 @@ def show_evaluation(
             player, task, episodes=episodes, seed=seed, deterministic=mode == "greedy", beta=beta, action_masks=masks
         )
         score = "–" if between is None else f"{normalised_score(found.value, between.random, between.optimal):.3f}"
-        spread = "" if found.exact else f" ± {1.96 * found.standard_error:.2g}"
+        spread = "" if found.half_width is None else f" ± {found.half_width:.2g}"
         table.add_row(
-            mode,
+            found.play,
             f"{found.expected_return:.4g}{spread}",
             score,
             f"{found.length:.1f}",
             "–" if found.entropy is None else f"{found.entropy:.3f}",
             "–" if found.kl is None else f"{found.kl:.3f}",
-            "exact" if found.exact else f"{found.episodes:,} episodes",
+            "exact" if found.exact else f"{found.episodes:,} episode{'s' * (found.episodes != 1)}",
         )
     if between is not None:
         table.caption = f"random {between.random:.4g}, optimal {between.optimal:.4g}"

@@ -12,10 +12,11 @@ from ..algorithms.registry import ALGORITHMS
 from ..envs.errors import unknown_name
 from ..envs.registration import make_task
 from ..envs.task import Task
-from .evaluation import Evaluation, References, evaluate_agent, references, transcripts, uses_masks
+from .evaluation import Evaluation, References, evaluate_agent, references, uses_masks
 from .runs import RunFolder
 from .statistics import normalised_score
 from .study import RunSpec
+from .transcribing import transcripts
 
 SignOfLife = Callable[[int, "float | None"], None]
 """Called with the tokens so far and the latest score, if any."""

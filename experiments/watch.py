@@ -16,7 +16,7 @@ from ..envs.random import derive_start
 from ..envs.registration import make_task
 from ..envs.task import Task
 from .episode import Episode
-from .evaluation import uses_masks
+from .evaluation import play_of, uses_masks
 from .guide import MOST_NODES, Guide
 from .named_players import SCRIPTED, Policy, learned, saved_player, scripted
 from .screen import Screen, View, panel_width, summary_of, talk_of
@@ -42,6 +42,7 @@ def watch(options: WatchOptions, console: Console) -> int:
     task = make_task(options.env, **parse_arguments(options.kwargs))
     guide = Guide(task, _OPTIMAL_NODES if options.agent == "optimal" else MOST_NODES)
     masked = options.masked
+    player = None
     if options.agent in SCRIPTED:
         policy = scripted(options.agent, guide, masked)
     else:
@@ -59,7 +60,7 @@ def watch(options: WatchOptions, console: Console) -> int:
         policy,
         console,
         guide=guide,
-        player=options.agent if options.agent in SCRIPTED else Path(options.agent).name,
+        player=_called(options.agent, player, options.greedy),
         episodes=options.episodes,
         seed=options.seed,
         greedy=options.greedy,
@@ -67,6 +68,14 @@ def watch(options: WatchOptions, console: Console) -> int:
         film=recorder,
     )
     return 0
+
+
+def _called(name: str, player: Any, greedy: bool) -> str:
+    """Return what a player is called, with the rule by which it samples where that is not a policy of its own."""
+    if player is None:
+        return name
+    play = play_of(player, greedy)
+    return Path(name).name + ("" if play in ("greedy", "sampled") else f" ({play.removeprefix('sampled (')}")
 
 
 def show(

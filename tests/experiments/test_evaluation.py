@@ -10,7 +10,8 @@ from tokengym.agents.build import build_agent
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import solve
 from tokengym.envs.registration import make_task
-from tokengym.experiments.evaluation import evaluate_agent, known_references, references, transcripts
+from tokengym.experiments.evaluation import evaluate_agent, known_references, play_of, references
+from tokengym.experiments.transcribing import transcripts
 
 
 class Uniform:
@@ -179,3 +180,27 @@ def test_a_long_episode_is_cut_in_its_transcript_only():
     task = make_task("CartPole")
     (one,) = transcripts(OnlyPredicts(task), task, 1, max_tokens=3)
     assert one.segments[-1] == ("task", "… (cut after 3 tokens)")
+
+
+def test_an_agent_without_a_policy_says_by_which_rule_its_sampled_play_is_drawn():
+    task = make_task("TokenBandit")
+    spec = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
+    agent = build_agent(spec, task.vocabulary, task.max_length, heads=("q",), temperature=0.5, seed=0)
+    assert evaluate_agent(agent, task).play == "greedy"
+    assert evaluate_agent(agent, task, deterministic=False).play == "sampled (Boltzmann over Q, temperature 0.5)"
+    assert evaluate_agent(small_agent(task), task, deterministic=False).play == "sampled"
+
+
+def test_the_reference_dqn_samples_epsilon_greedily_and_says_so():
+    from tokengym.algorithms.sb3 import SB3DQN, SB3PPO
+
+    assert play_of(SB3DQN("TokenBandit", seed=0), False) == "sampled (ε-greedy, ε 0)"
+    assert play_of(SB3PPO("TokenBandit", seed=0), False) == "sampled"
+
+
+def test_one_episode_says_nothing_about_its_error_and_few_have_students_interval():
+    task = make_task("Lattice")
+    one = evaluate_agent(Uniform(task), task, deterministic=False, exact_limit=0, episodes=1)
+    assert (one.standard_error, one.standard_deviation, one.half_width) == (None, None, None)
+    five = evaluate_agent(Uniform(task), task, deterministic=False, exact_limit=0, episodes=5)
+    assert five.half_width == pytest.approx(2.776445 * five.standard_error)  # the 97.5% quantile with 4 degrees

@@ -60,7 +60,7 @@ def test_an_algorithm_without_a_run_on_an_environment_has_no_aggregate(tmp_path)
 def test_a_failed_run_is_shown_beside_the_score_of_the_others(small):
     table = tables.score_table(collect(*small))
     cell = table.rows[0][table.header.index("sac")]
-    assert cell.kind == "failed" and re.fullmatch(r"0\.\d\d \[.*\], 1 of 3 failed", cell.text)
+    assert cell.kind == "failed" and re.fullmatch(r"0\.\d\d \(.* to .*\), 1 of 3 failed", cell.text)
     assert "1 of 3 failed" in tables.to_markdown(table)
 
 
@@ -128,3 +128,36 @@ def test_a_seal_without_a_score_is_corrupt(tmp_path):
     folder.finish({"tokens": 1})
     with pytest.raises(TokenGymError, match="its seal holds no score"):
         collect(study, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told", "untold"),
+    [
+        (1, "One seed: its score, without an interval", ["nterquartile mean over", "their range"]),
+        (3, "Mean of 3 seeds and, in parentheses, their range", ["nterquartile mean over 3"]),
+        (4, "Interquartile mean over 4 seeds and, in brackets, a 95% percentile bootstrap interval", ["their range"]),
+    ],
+)
+def test_tables_captions_and_summary_say_what_the_numbers_are(tmp_path, seeds, told, untold):
+    study = make_study(environments=("Copy",), algorithms=("ppo", "sac"), seeds=seeds)
+    write_study(tmp_path, study)
+    files = write_report(collect(study, tmp_path), tmp_path, command="x")
+    html, table, content = files.html.read_text(), files.table.read_text(), json.loads(files.summary.read_text())
+    assert html.count(told) >= 3 and told in table
+    assert not any(text in page for text in untold for page in (html, table))
+    cell, row = content["environments"]["Copy"]["summary"]["ppo"], content["aggregates"]["ppo"]
+    expected = {1: ("one run", "none"), 3: ("mean", "range"), 4: ("interquartile mean", "bootstrap")}[seeds]
+    assert (cell["statistic"], cell["spread"]) == expected
+    assert (row["iqm"] is None, row["mean"]["low"] is None) == ((False, False) if seeds == 4 else (True, True))
+    assert ("[" in table.split("## Aggregates")[1].split("\n\n")[1]) == (seeds == 4)
+
+
+def test_a_score_of_sampled_play_without_a_policy_says_how_it_was_played(tmp_path):
+    study = make_study(environments=("KLTree",), algorithms=("dqn",), seeds=1)
+    spec = study.runs()[0]
+    folder = write_run(tmp_path, spec)
+    done = folder.verify()
+    done["sampled"]["play"] = "sampled (Boltzmann over Q, temperature 1)"
+    folder.finish({key: done[key] for key in ("score", "tokens", "references", "greedy", "sampled")})
+    note = tables.score_table(collect(study, tmp_path)).note
+    assert "dqn has no policy" in note and "sampled (Boltzmann over Q, temperature 1)" in note
