@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from .base import AlgorithmConfig
+from ...envs.fields import Range
+from .base import (
+    AlgorithmConfig,
+    Delay,
+    Interval,
+    Norm,
+    NotNegative,
+    Positive,
+    Rate,
+    Repeats,
+    Rows,
+    Share,
+    Temperature,
+    Tokens,
+)
 
 Prioritisation = Literal["none", "episode", "token"]
 """Draw uniformly, or by the errors of whole episodes or of single tokens."""
@@ -15,62 +29,51 @@ Prioritisation = Literal["none", "episode", "token"]
 class OffPolicyConfig(AlgorithmConfig):
     """What the off-policy algorithms share: replay, exploration, returns and the target network."""
 
-    max_grad_norm: float = 10.0
+    max_grad_norm: Norm = 10.0
     """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 1 to 10."""
-    rollout_tokens: int = 128
+    rollout_tokens: Tokens = 128
     """Agent tokens collected between updates. Fewer learn from fresher data and cost more time a token."""
 
-    replay_capacity: int = 2000
+    replay_capacity: Interval = 2000
     """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
-    batch_episodes: int = 32
+    batch_episodes: Rows = 32
     """Episodes drawn for an update. More give steadier and costlier updates; 16 to 128."""
-    updates_per_collection: int = 2
+    updates_per_collection: Repeats = 2
     """Updates after each collection. More learn more from each token, until they overfit to it; 1 to 8."""
-    learning_starts: int = 1000
+    learning_starts: Delay = 1000
     """Agent tokens collected before the first update."""
     prioritised: Prioritisation = "none"
     """Draw uniformly ("none"), or by the errors of whole episodes ("episode") or of single tokens ("token")."""
-    priority_alpha: float = 0.6
+    priority_alpha: NotNegative = 0.6
     """Exponent of the priorities: 0 is uniform, 1 follows the errors fully."""
-    priority_beta: float = 0.4
+    priority_beta: Share = 0.4
     """Exponent of the importance weights at the start; it rises linearly to 1, at which no bias is left."""
 
-    epsilon: float = 1.0
+    epsilon: Share = 1.0
     """Share of exploring tokens at the start; the others follow the algorithm's own policy. Starting low can settle on
     the second-best token."""
-    final_epsilon: float = 0.05
+    final_epsilon: Share = 0.05
     """Share of exploring tokens from `epsilon_fraction` of the budget on."""
-    epsilon_fraction: float = 0.5
+    epsilon_fraction: Share = 0.5
     """Share of the budget over which `epsilon` falls linearly to `final_epsilon`; 0.1 to 0.6."""
     exploration: Literal["uniform", "boltzmann"] = "uniform"
     """What exploring tokens are drawn from: all legal tokens alike, or the softmax of the values."""
-    exploration_temperature: float = 1.0
+    exploration_temperature: Temperature = 1.0
     """Temperature of "boltzmann", in units of the scaled reward. Larger is closer to uniform; 0.05 to 1."""
 
-    target_polyak: float = 0.02
+    target_polyak: Annotated[float, Range(above=0, most=1)] = 0.02
     """How far the target network moves to the online one at each target update; 1 copies it. 0.005 to 0.05, or 1."""
-    target_every: int = 1
+    target_every: Interval = 1
     """Updates between target updates. With `target_polyak` 1 (a hard copy) 100 to 1,000."""
     returns: Literal["n_step", "trace"] = "trace"
     """Targets: uncorrected n-step returns, or returns cut where the behaviour left the policy ("trace")."""
-    n_step: int = 3
+    n_step: Repeats = 3
     """Rewards summed before bootstrapping with "n_step". More spread reward faster and trust old data more; 1 to 8."""
-    trace_lambda: float = 0.9
+    trace_lambda: Share = 0.9
     """Decay of "trace": 0 is the one-step target, 1 the longest return that the data allow; 0.8 to 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("replay_capacity", "batch_episodes", "updates_per_collection", "target_every", "n_step"):
-            self.require(getattr(self, name) >= 1, name, "at least 1")
-        self.require(self.learning_starts >= 0, "learning_starts", "at least 0")
-        self.require(self.prioritised in ("none", "episode", "token"), "prioritised", "'none', 'episode' or 'token'")
-        self.require(self.priority_alpha >= 0, "priority_alpha", "at least 0")
-        for name in ("priority_beta", "epsilon", "final_epsilon", "epsilon_fraction", "trace_lambda"):
-            self.require(0 <= getattr(self, name) <= 1, name, "within 0 … 1")
-        self.require(self.exploration in ("uniform", "boltzmann"), "exploration", "'uniform' or 'boltzmann'")
-        self.require(self.exploration_temperature > 0, "exploration_temperature", "a number above 0")
-        self.require(0 < self.target_polyak <= 1, "target_polyak", "above 0 and at most 1")
-        self.require(self.returns in ("n_step", "trace"), "returns", "'n_step' or 'trace'")
         in_values = not self.kl_coef or self.kl_in == "reward"
         self.require(in_values, "kl_in", "'reward': the KL is exact in every state and a part of the values")
 
@@ -83,12 +86,11 @@ class DQNConfig(OffPolicyConfig):
     """The online network picks the best token, the target network judges it; otherwise the target network does both."""
     dueling: bool = False
     """Build ``Q = V + A − mean A`` from a value head and an advantage head (Wang et al. 2016)."""
-    huber_delta: float = 1.0
+    huber_delta: Positive = 1.0
     """Errors beyond this weigh linearly, not squared, in units of the scaled reward. Smaller resists outliers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.huber_delta > 0, "huber_delta", "a number above 0")
         self.require(not (self.dueling and self.kl_coef), "dueling", "False where kl_coef is above 0")
         self.require(self.kl_target is None, "kl_target", "None: the values are made with a fixed kl_coef")
 
@@ -97,29 +99,29 @@ class DQNConfig(OffPolicyConfig):
 class SACConfig(OffPolicyConfig):
     """What SAC adds: the temperature of the entropy, the critics and the actor."""
 
-    epsilon_fraction: float = 0.6
+    epsilon_fraction: Share = 0.6
     """Share of the budget over which `epsilon` falls. A soft policy that settled early on a wrong token is only taught
     otherwise by data that still hold the right one, so it explores for longer than DQN; 0.3 to 0.8."""
-    replay_capacity: int = 5000
+    replay_capacity: Interval = 5000
     """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
-    updates_per_collection: int = 4
+    updates_per_collection: Repeats = 4
     """Updates after each collection. The actor follows the critics, so it wants more of them than DQN; 2 to 8."""
     returns: Literal["n_step", "trace"] = "n_step"
     """Targets: n-step returns, corrected in expectation, or Retrace ("trace")."""
 
-    alpha: float = 0.03
+    alpha: NotNegative = 0.03
     """Weight α of the entropy, in units of the scaled reward. Larger stays closer to uniform; 0.003 to 0.3."""
-    initial_alpha: float | None = None
+    initial_alpha: Positive | None = None
     """Where α starts; it falls geometrically to `alpha` over `alpha_fraction` of the budget. None keeps it constant."""
-    alpha_fraction: float = 0.5
+    alpha_fraction: Share = 0.5
     """Share of the budget over which α falls from `initial_alpha`."""
-    entropy_target: float | None = None
+    entropy_target: Positive | None = None
     """Entropy a token, in nats, that α is tuned to; None keeps α as scheduled. 0.05 to 0.5 of log A."""
-    alpha_learning_rate: float = 0.01
+    alpha_learning_rate: Rate = 0.01
     """Step size of log α where it is tuned. Larger follows the target faster and swings more."""
     critics: Literal["min", "mean"] = "min"
     """How two critics make one: the smaller (against overestimation) or the mean (SD-SAC, against underestimation)."""
-    q_clip: float | None = None
+    q_clip: Positive | None = None
     """Clip of a critic's change against the target network (SD-SAC), in units of the scaled reward; None is off."""
     actor: Literal["reverse_kl", "forward_kl"] = "reverse_kl"
     """Which divergence to ``softmax(Q / α)`` the actor descends: that of SAC, or the mass-covering one, whose gradient
@@ -129,14 +131,6 @@ class SACConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.alpha >= 0, "alpha", "at least 0")
-        self.require(self.initial_alpha is None or self.initial_alpha > 0, "initial_alpha", "None or above 0")
-        self.require(0 <= self.alpha_fraction <= 1, "alpha_fraction", "within 0 … 1")
-        self.require(self.entropy_target is None or self.entropy_target > 0, "entropy_target", "None or above 0")
-        self.require(self.alpha_learning_rate > 0, "alpha_learning_rate", "a number above 0")
-        self.require(self.critics in ("min", "mean"), "critics", "'min' or 'mean'")
-        self.require(self.q_clip is None or self.q_clip > 0, "q_clip", "None or a number above 0")
-        self.require(self.actor in ("reverse_kl", "forward_kl"), "actor", "'reverse_kl' or 'forward_kl'")
         if self.initial_alpha is not None or self.entropy_target is not None:
             self.require(self.alpha > 0, "alpha", "above 0 where it is annealed or tuned")
         if self.actor == "forward_kl":

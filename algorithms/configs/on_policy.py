@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .base import AlgorithmConfig
+from .base import AlgorithmConfig, NotNegative, Positive, Rate, Repeats, Rows, Share, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnPolicyConfig(AlgorithmConfig):
     """What actor-critic algorithms on fresh episodes have."""
 
-    gae_lambda: float = 0.95
+    gae_lambda: Share = 0.95
     """λ of generalised advantage estimation. Larger trusts the critic less: less bias, more variance; 0.9 to 1."""
-    value_coef: float = 0.5
+    value_coef: NotNegative = 0.5
     """Weight of the value loss. Matters where critic and policy share a trunk; 0.1 to 1."""
-    entropy_coef: float = 0.01
+    entropy_coef: NotNegative = 0.01
     """Weight of the entropy bonus at the start. Larger explores longer; 0 to 0.05."""
-    final_entropy_fraction: float = 0.0
+    final_entropy_fraction: NotNegative = 0.0
     """The entropy bonus falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
     whiten_advantages: bool = False
     """Scale advantages to mean 0 and variance 1 over the agent's tokens. Steadies the size of steps, and amplifies
@@ -29,51 +29,33 @@ class OnPolicyConfig(AlgorithmConfig):
     """How tokens are weighed: all alike, all episodes alike (favours short ones), or by a constant divisor."""
     separate_critic: bool = False
     """Give the critic a trunk of its own, so that its loss cannot disturb the policy. Costs a second model."""
-    ratio_tolerance: float = 2e-4
+    ratio_tolerance: Positive = 2e-4
     """The ratio π/π_old before the first step must be 1 to within this. In float32 decoding and the teacher-forced pass
     are each right to 1e-4, and may be off to opposite sides; about 0.1 in bfloat16."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(0 <= self.gae_lambda <= 1, "gae_lambda", "within 0 … 1")
-        self.require(self.value_coef >= 0, "value_coef", "a number of at least 0")
-        self.require(self.entropy_coef >= 0, "entropy_coef", "a number of at least 0")
-        self.require(self.final_entropy_fraction >= 0, "final_entropy_fraction", "a number of at least 0")
-        self.require(self.ratio_tolerance > 0, "ratio_tolerance", "a number above 0")
-        kinds = ("token", "sequence", "constant")
-        self.require(self.loss_aggregation in kinds, "loss_aggregation", "'token', 'sequence' or 'constant'")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig(OnPolicyConfig):
     """Configuration of PPO."""
 
-    epochs: int = 4
+    epochs: Repeats = 4
     """Passes over each collection. More learns more from each token and drifts further from what said it; 1 to 10."""
-    minibatches: int = 2
+    minibatches: Rows = 2
     """Steps of the optimiser a pass, each on a random share of the sequences; 1 to 8."""
-    clip: float = 0.2
+    clip: Positive = 0.2
     """ε: a token's probability ratio earns nothing beyond 1 ± ε. Smaller is more careful; 0.1 to 0.3."""
-    value_clip: float | None = None
+    value_clip: Positive | None = None
     """How far a value may move in one update, in units of scaled rewards; None does not clip. Typical: 0.2."""
-    target_kl: float | None = None
+    target_kl: Positive | None = None
     """Stop the passes of an update once the KL from the old policy (a token) exceeds this; None never stops early.
     Typical: 0.01 to 0.05."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.epochs >= 1, "epochs", "at least 1")
-        self.require(self.minibatches >= 1, "minibatches", "at least 1")
-        self.require(self.clip > 0, "clip", "a number above 0")
-        self.require(self.value_clip is None or self.value_clip > 0, "value_clip", "None or a number above 0")
-        self.require(self.target_kl is None or self.target_kl > 0, "target_kl", "None or a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class A2CConfig(OnPolicyConfig):
     """Configuration of A2C: smaller collections and a larger step than PPO's, since each is used once."""
 
-    learning_rate: float = 2e-3
+    learning_rate: Rate = 2e-3
     """Step size of Adam at the start. Models trained from scratch want 5e-4 to 3e-3, pretrained ones 1e-6 to 1e-5."""
-    rollout_tokens: int = 128
+    rollout_tokens: Tokens = 128
     """Agent tokens a collection aims at, and so a step of the optimiser; larger is steadier and slower."""

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from .base import Config
+from ...envs.fields import Range
+from .base import Config, Delay, Interval, Norm, NotNegative, Positive, Rate, Repeats, Rows, Share, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class SB3Config(Config):
     """What all three have."""
 
-    num_envs: int = 8
+    num_envs: Rows = 8
     """Episodes that are played side by side. More decorrelate the data and cost updates a token; 4 to 64."""
-    learning_rate: float = 1e-3
+    learning_rate: Rate = 1e-3
     """Step size, constant; 1e-4 to 3e-3 for small networks."""
-    gamma: float = 1.0
+    gamma: Share = 1.0
     """Discount a token. Below 1 the agent prefers rewards that come sooner; 0.95 to 1."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Norm = 0.5
     """Gradients with a larger global norm are scaled down to it; 0.5 to 10."""
-
-    def __post_init__(self) -> None:
-        self.require(self.num_envs >= 1, "num_envs", "at least 1")
-        self.require(self.learning_rate > 0, "learning_rate", "a number above 0")
-        self.require(0 <= self.gamma <= 1, "gamma", "within 0 … 1")
-        self.require(self.max_grad_norm > 0, "max_grad_norm", "a number above 0")
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of Stable-Baselines3's constructor."""
@@ -38,35 +33,32 @@ class SB3Config(Config):
 class SB3OnPolicyConfig(SB3Config):
     """What PPO and A2C have."""
 
-    n_steps: int = 32
+    n_steps: Tokens = 32
     """Tokens of each row between updates. Episodes are cut there and go on after the update; 5 to 2,048."""
-    gae_lambda: float = 0.95
+    gae_lambda: Share = 0.95
     """Trace of generalised advantage estimation: 0 trusts the value, 1 the sampled return; 0.9 to 1."""
-    ent_coef: float = 0.01
+    ent_coef: NotNegative = 0.01
     """Weight of the entropy in the loss. Larger explores longer; 0 to 0.05."""
-    vf_coef: float = 0.5
+    vf_coef: NotNegative = 0.5
     """Weight of the value loss; 0.1 to 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.n_steps >= 1, "n_steps", "at least 1")
-        self.require(self.n_steps * self.num_envs > 1, "n_steps", "more than one token an update")
-        self.require(0 <= self.gae_lambda <= 1, "gae_lambda", "within 0 … 1")
-        self.require(self.ent_coef >= 0, "ent_coef", "at least 0")
-        self.require(self.vf_coef >= 0, "vf_coef", "at least 0")
+        tokens = self.n_steps * self.num_envs
+        self.require(1 < tokens <= 10_000_000, "n_steps", "n_steps * num_envs within 2 … 10,000,000 tokens an update")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SB3PPOConfig(SB3OnPolicyConfig):
     """PPO of Stable-Baselines3."""
 
-    learning_rate: float = 3e-3
+    learning_rate: Rate = 3e-3
     """Step size, constant; 3e-4 to 3e-3 for small networks."""
-    batch_size: int = 64
+    batch_size: Tokens = 64
     """Tokens of a minibatch; it should divide ``n_steps * num_envs``."""
-    n_epochs: int = 4
+    n_epochs: Repeats = 4
     """Passes over the data of an update. More learn more from them and move further; 1 to 10."""
-    clip_range: float = 0.2
+    clip_range: Positive = 0.2
     """How far the probability ratio may move before its gradient stops; 0.1 to 0.3."""
 
     def __post_init__(self) -> None:
@@ -74,19 +66,17 @@ class SB3PPOConfig(SB3OnPolicyConfig):
         self.require(self.batch_size > 1, "batch_size", "at least 2")
         divides = self.n_steps * self.num_envs % self.batch_size == 0
         self.require(divides, "batch_size", f"a divisor of n_steps * num_envs = {self.n_steps * self.num_envs}")
-        self.require(self.n_epochs >= 1, "n_epochs", "at least 1")
-        self.require(self.clip_range > 0, "clip_range", "a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SB3A2CConfig(SB3OnPolicyConfig):
     """A2C of Stable-Baselines3, with its RMSprop."""
 
-    num_envs: int = 16
+    num_envs: Rows = 16
     """Episodes that are played side by side. More decorrelate the data and cost updates a token; 8 to 64."""
-    learning_rate: float = 3e-3
+    learning_rate: Rate = 3e-3
     """Step size, constant; 7e-4 to 3e-3 for small networks."""
-    n_steps: int = 5
+    n_steps: Tokens = 5
     """Tokens of each row between updates. Episodes are cut there and go on after the update; 5 to 64."""
 
 
@@ -94,33 +84,27 @@ class SB3A2CConfig(SB3OnPolicyConfig):
 class SB3DQNConfig(SB3Config):
     """DQN of Stable-Baselines3: one-step targets, the plain maximum, one coin of ε for all rows."""
 
-    max_grad_norm: float = 10.0
+    max_grad_norm: Norm = 10.0
     """Gradients with a larger global norm are scaled down to it; 1 to 10."""
-    buffer_size: int = 50_000
+    buffer_size: Tokens = 50_000
     """Transitions remembered, two observations each."""
-    learning_starts: int = 1000
+    learning_starts: Delay = 1000
     """Tokens said at random before the first update."""
-    batch_size: int = 64
+    batch_size: Tokens = 64
     """Transitions of an update; 32 to 256."""
-    train_freq: int = 4
+    train_freq: Interval = 4
     """Steps of all rows between updates."""
-    gradient_steps: int = 4
+    gradient_steps: Repeats = 4
     """Updates made then. More learn more from each token, until they overfit; 1 to 32."""
-    tau: float = 1.0
+    tau: Annotated[float, Range(above=0, most=1)] = 1.0
     """How far the target network moves to the online one; 1 copies it."""
-    target_update_interval: int = 500
+    target_update_interval: Interval = 500
     """Tokens between two updates of the target network."""
-    exploration_fraction: float = 0.3
+    exploration_fraction: Annotated[float, Range(above=0, most=1)] = 0.3
     """Share of the budget over which ε falls from 1 to `exploration_final_eps`."""
-    exploration_final_eps: float = 0.05
+    exploration_final_eps: Share = 0.05
     """Share of random tokens from then on."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("buffer_size", "batch_size", "train_freq", "gradient_steps", "target_update_interval"):
-            self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(self.buffer_size >= self.num_envs, "buffer_size", "at least num_envs")
-        self.require(self.learning_starts >= 0, "learning_starts", "at least 0")
-        self.require(0 < self.tau <= 1, "tau", "above 0, at most 1")
-        self.require(0 < self.exploration_fraction <= 1, "exploration_fraction", "above 0, at most 1")
-        self.require(0 <= self.exploration_final_eps <= 1, "exploration_final_eps", "within 0 … 1")
