@@ -126,9 +126,18 @@ def build_trunk(spec: Any, vocabulary: Vocabulary, max_length: int) -> tuple[Tru
 def load_checkpoint(folder: Path) -> PreTrainedModel:
     """Read a causal language model from a folder; safetensors only, and no code from the folder is run."""
     try:
+        settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        kernel = getattr(settings, "_attn_implementation", None)
+        if kernel is not None and "/" in str(kernel):  # transformers would fetch it from its hub
+            raise TokenGymError(
+                f"the config.json in {folder} names {kernel!r} as its attention, which would fetch and run code: take "
+                "that line out"
+            )
         return AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
         )
+    except TokenGymError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise TokenGymError(
             f"no causal language model could be read from the folder {folder}: {error}; it needs a config.json of a "
@@ -136,11 +145,23 @@ def load_checkpoint(folder: Path) -> PreTrainedModel:
         ) from error
 
 
+def without_code(config: Any) -> Any:
+    """A model's configuration without what names code to be fetched and run, wherever in it that stands."""
+    if isinstance(config, dict):
+        return {
+            key: without_code(value)
+            for key, value in config.items()
+            if key not in ("auto_map", "custom_pipelines") and not str(key).endswith(("_implementation", "_kernel"))
+        }
+    return [without_code(item) for item in config] if isinstance(config, (list, tuple)) else config
+
+
 def _from_dict(spec: dict[str, Any], vocabulary: Vocabulary, max_length: int) -> tuple[Trunk, OwnHead | None, dict]:
     kind = spec.get("kind")
     if kind == "transformers":
-        config = AutoConfig.for_model(**spec["config"])
-        return _from_language_model(AutoModelForCausalLM.from_config(config), vocabulary, max_length)
+        config = AutoConfig.for_model(**without_code(spec["config"]))
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return _from_language_model(model, vocabulary, max_length)
     if kind not in DEFAULTS:
         raise unknown_name("kind of agent", str(kind), DEFAULTS)
     sizes = dict(DEFAULTS[kind])

@@ -16,6 +16,7 @@ from ..agents.agent import Agent
 from ..agents.build import build_agent
 from ..agents.sampling import Sampler
 from ..agents.session import StepOutput
+from ..envs.entry_points import AllowImports
 from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .advantages import returns_to_go
@@ -317,18 +318,33 @@ class Algorithm(ABC, Generic[ConfigT]):
         checkpoint.write(path, *saving.state_of(self))
 
     @classmethod
-    def load(cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu") -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        env: Any = None,
+        device: str | torch.device = "cpu",
+        *,
+        allow_imports: AllowImports = False,
+        **arguments: Any,
+    ) -> Self:
         """Read an algorithm back, ready to go on exactly as if it had not been interrupted.
 
         Args:
-            path: a checkpoint, or a folder of checkpoints, of which the newest whole one is taken.
+            path: a checkpoint, or a folder of checkpoints or of a run, of which the newest whole one is taken.
             env: where to learn on; None makes the environment that it was saved with, if that had an id.
             device: where to put it.
+            allow_imports: whether the checkpoint may import what it names, such as a reward ``"module:callable"``:
+                this runs code of that module, so say True, or the modules' names, only where you trust who wrote it.
+                A module of yours that your program has imported already may be named anyway.
+            **arguments: arguments of the saved environment that no file can hold, such as ``reward=`` a lambda.
 
         Raises:
             BrokenCheckpointError: the checkpoint is cut short or altered; names the file.
-            TokenGymError: nothing there, another algorithm's checkpoint, or no environment to be had.
+            TokenGymError: nothing there, another algorithm's checkpoint, no environment to be had, or one that would
+                import what is not allowed.
         """
         tensors, data = checkpoint.read(path)
         with saving.complete(data):
+            saving.check_kind(cls, data)
+            env = saving.saved_task(data, env, path, allow_imports, arguments)
             return saving.rebuild(cls, tensors, data, env, device)

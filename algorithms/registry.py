@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..envs.entry_points import AllowImports
 from ..envs.errors import TokenGymError, unknown_name
 from . import configs
 
@@ -88,11 +89,13 @@ def check_config(algorithm: str, values: Mapping[str, Any]) -> configs.Config:
     return ALGORITHMS.config(algorithm)().replace(**values)
 
 
-def load_algorithm(path: str | Path, env: Any = None, device: str = "cpu") -> Algorithm:
+def load_algorithm(
+    path: str | Path, env: Any = None, device: str = "cpu", *, allow_imports: AllowImports = False, **arguments: Any
+) -> Algorithm:
     """Read an algorithm of any kind back from a checkpoint; see `Algorithm.load`."""
     from . import checkpoint
 
     _, data = checkpoint.read(path)
-    if "algorithm" not in data:
+    if not isinstance(data.get("algorithm"), str):
         raise TokenGymError(f"The checkpoint at {path} does not say of which algorithm it is; take another one.")
-    return ALGORITHMS[data["algorithm"]].load(path, env, device)
+    return ALGORITHMS[data["algorithm"]].load(path, env, device, allow_imports=allow_imports, **arguments)

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from ..agents.agent import Agent
+from ..envs.entry_points import AllowImports, untrusted
 from ..envs.errors import TokenGymError
 from ..envs.registration import make_task
+from ..envs.specification import missing_arguments
 from .callbacks import callback_states
 from .kl import AgentReference
 
@@ -23,6 +25,9 @@ AnyAlgorithm = TypeVar("AnyAlgorithm", bound="Algorithm")
 
 COUNTERS = ("num_timesteps", "num_episodes", "num_updates", "total_timesteps")
 """The counts that a checkpoint holds."""
+
+_MISFITS = (KeyError, RuntimeError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+"""What building an algorithm from contents of the wrong kind raises."""
 
 
 def state_of(algorithm: Algorithm) -> tuple[dict[str, Tensor | np.ndarray], dict[str, Any]]:
@@ -71,11 +76,12 @@ def complete(data: dict[str, Any]) -> Iterator[None]:
     """Name what a checkpoint lacks, or what does not fit, where it is whole by its hashes but not by its contents."""
     try:
         yield
-    except (KeyError, RuntimeError) as error:
+    except TokenGymError:
+        raise
+    except _MISFITS as error:
         # RuntimeError is what `load_state_dict` raises, over many lines.
-        what = (
-            f"lacks {error}" if isinstance(error, KeyError) else f"does not fit ({str(error).splitlines()[-1].strip()})"
-        )
+        last = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"does not fit ({last})"
         raise TokenGymError(
             f"The checkpoint of {data.get('algorithm', 'an unknown algorithm')!r} {what}: it was not written by this "
             "version's save(), or was altered and sealed again; train anew or take another checkpoint."
@@ -86,12 +92,10 @@ def rebuild(
     kind: type[AnyAlgorithm],
     tensors: dict[str, Tensor],
     data: dict[str, Any],
-    env: Any = None,
+    env: Any,
     device: str | torch.device = "cpu",
 ) -> AnyAlgorithm:
-    """Rebuild an algorithm of class ``kind`` from what `state_of` returned; see `Algorithm.load`."""
-    check_kind(kind, data)
-    env = saved_task(data, env)
+    """Rebuild an algorithm of class ``kind`` on ``env`` from what `state_of` returned; see `Algorithm.load`."""
     reference = None
     if "reference" in data:
         reference = Agent.from_config(data["reference"], device=device)
@@ -128,13 +132,35 @@ def check_kind(kind: Any, data: dict[str, Any]) -> None:
         raise TokenGymError(f"The checkpoint is of {data['algorithm']!r}; {kind.__name__} loads {kind.name!r}.")
 
 
-def saved_task(data: dict[str, Any], env: Any) -> Any:
-    """Return ``env``, or the task that the checkpoint's ``data`` name where it is None."""
+def saved_task(
+    data: dict[str, Any], env: Any, source: Any, allow_imports: AllowImports, arguments: dict[str, Any]
+) -> Any:
+    """Return ``env``, or the task that the checkpoint's ``data`` name where it is None.
+
+    Args:
+        data: what `state_of` returned.
+        env: an environment, or None.
+        source: where the checkpoint is, for messages.
+        allow_imports: what the checkpoint may import; see `envs.entry_points.untrusted`.
+        arguments: arguments of the environment, the user's own, that go before the saved ones.
+    """
     if env is not None:
+        if arguments:
+            raise TokenGymError(
+                f"env is given, and {', '.join(arguments)} for the saved one: give the env with its arguments, or none"
+            )
         return env
     if data["env"] is None:
         raise TokenGymError("The checkpoint was saved from a task without an id; give load() the env.")
-    return make_task(data["env"]["id"], **data["env"]["kwargs"])
+    missing = missing_arguments(data["env"])
+    asked = [f"{name}=… (it was {was})" for name, was in missing.items() if name not in arguments]
+    if asked:
+        raise TokenGymError(
+            f"The checkpoint {source} was saved from an environment with arguments that no file can hold: give "
+            f"load() {', '.join(asked)}, or the whole env."
+        )
+    with untrusted(f"the checkpoint {source}", allow_imports):
+        return make_task(data["env"]["id"], **{**data["env"]["kwargs"], **arguments})
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -17,6 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from ..agents.build import build_agent
 from ..agents.models import NAMES
 from ..agents.trunk import Trunk
+from ..envs.entry_points import AllowImports
 from ..envs.errors import TokenGymError, unknown_name
 from . import checkpoint, saving
 from .callbacks import Callback, as_callback
@@ -125,7 +126,7 @@ class SB3Algorithm:
         self.device = torch.device(device)
         if isinstance(agent, str) and agent not in ("mlp", *NAMES) and not Path(agent).is_dir():
             raise unknown_name("agent", agent, ["mlp", *NAMES, "a checkpoint folder"])
-        self.agent_spec = agent
+        self.agent_spec = self.saved_agent = agent
         self.total_timesteps = 0
         self.num_updates = 0
         self.num_episodes = 0
@@ -204,40 +205,40 @@ class SB3Algorithm:
         """Write the weights to a sealed checkpoint folder, for predicting and evaluating.
 
         Raises:
-            TokenGymError: something that is not a checkpoint is already at ``path``, or ``agent`` is no JSON data.
+            TokenGymError: something that is not a checkpoint is already at ``path``.
         """
-        if not isinstance(self.agent_spec, (str, dict)):
-            raise TokenGymError(f"agent is {self.agent_spec!r}; expected a name, a folder or a dict to be able to save")
         counters = {name: getattr(self, name) for name in saving.COUNTERS}
         data = {
             "algorithm": self.name,
             "config": self.config.to_dict(),
             "env": self.env_spec,
             "seed": self.seed,
-            "agent": self.agent_spec,
+            "agent": self.saved_agent,
             "counters": counters,
             "epsilon": self.model.exploration_rate if isinstance(self.model, DQN) else None,
         }
         checkpoint.write(path, dict(self.model.policy.state_dict()), data)
 
     @classmethod
-    def load(cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu") -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        env: Any = None,
+        device: str | torch.device = "cpu",
+        *,
+        allow_imports: AllowImports = False,
+        **arguments: Any,
+    ) -> Self:
         """Read the weights back into an algorithm that can predict and be evaluated, not go on learning.
 
-        Args:
-            path: a checkpoint, or a folder of checkpoints, of which the newest whole one is taken.
-            env: the environment; None makes the one that it was saved with, if that had an id.
-            device: where to put it.
-
-        Raises:
-            BrokenCheckpointError: the checkpoint is cut short or altered; names the file.
-            TokenGymError: nothing there, another algorithm's checkpoint, or no environment to be had.
+        Takes and raises what `Algorithm.load` does.
         """
         tensors, data = checkpoint.read(path)
         with saving.complete(data):
             saving.check_kind(cls, data)
             config = cls.Config().replace(**data["config"])
-            algorithm = cls(saving.saved_task(data, env), data["agent"], config, seed=data["seed"], device=device)
+            env = saving.saved_task(data, env, path, allow_imports, arguments)
+            algorithm = cls(env, data["agent"], config, seed=data["seed"], device=device)
             algorithm.env_spec = data["env"]
             algorithm.model.policy.load_state_dict(tensors)
             if isinstance(algorithm.model, DQN):
@@ -268,6 +269,7 @@ class SB3Algorithm:
             seed=derive_seed(self.seed, "agent"),
             device=self.device,
         )
+        self.saved_agent = agent.config()["spec"]  # what a checkpoint can hold, whatever was given
         return agent.trunk
 
 

@@ -6,9 +6,9 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
+from .entry_points import import_module, trusted
 from .errors import TokenGymError
 
 
@@ -56,30 +56,13 @@ class Entry:
         module, _, attribute = self.task.partition(":")
         if self.registered_by is None:
             return getattr(importlib.import_module(f"{__package__}.tasks.{module}"), attribute)
-        maker: Any = import_module(module)
+        with trusted():  # the user's program registered it
+            maker: Any = import_module(module)
         for part in attribute.split("."):
             if not hasattr(maker, part):
                 raise TokenGymError(f"module {module!r} has no {attribute!r}: give 'module:Class' as it stands there")
             maker = getattr(maker, part)
         return maker
-
-
-def import_module(name: str) -> ModuleType:
-    """Imports a user's module by its dotted name.
-
-    Raises:
-        TokenGymError: If there is no such module, or it cannot be imported.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise TokenGymError(f"module {name!r} cannot be imported: {error}") from error
-        raise TokenGymError(
-            f"there is no module {name!r} here: run from its folder, put that on PYTHONPATH, or install the module"
-        ) from None
-    except (ImportError, TypeError) as error:  # a TypeError where the name begins with a dot
-        raise TokenGymError(f"module {name!r} cannot be imported: {error}") from error
 
 
 DIAGNOSTICS = {

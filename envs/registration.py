@@ -9,7 +9,8 @@ from typing import Any
 
 import gymnasium
 
-from .catalogue import FAMILIES, TASKS, Entry, import_module
+from .catalogue import FAMILIES, TASKS, Entry
+from .entry_points import import_module
 from .env import TokenEnv
 from .errors import TokenGymError, finite_number, unknown_name
 from .specification import record, resolve
@@ -137,7 +138,7 @@ def _find(name: str) -> tuple[str, Entry]:
     match = re.fullmatch(rf"(?:([\w.]+):)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
     module, short = match.groups() if match else (None, str(name))
     if module not in (None, NAMESPACE) and (short not in TASKS or TASKS[short].registered_by != module):
-        import_module(module)
+        import_module(module, "environment", name)
         if short not in TASKS:
             of_module = [known for known, entry in TASKS.items() if entry.registered_by == module]
             raise unknown_name(f"environment of module {module!r}", short, of_module)

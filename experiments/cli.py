@@ -61,6 +61,8 @@ class EvaluateOptions:
     """Take beta times the KL to the uniform policy off the return."""
     samples: int = 2
     """Episodes to show."""
+    allow_imports: bool = False
+    """Import what the checkpoint names, such as a reward of your own: this runs that code, so trust who wrote it."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class WatchOptions:
     """Seconds between two tokens; by default .6 on a terminal."""
     frames: Path | None = None
     """New folder for a PNG of every position and an animated GIF of every episode."""
+    allow_imports: bool = False
+    """Import what the agent's checkpoint names, such as a reward of your own: this runs that code."""
     kwargs: tuple[str, ...] = ()
     """Arguments of the environment as name=value, the value in YAML."""
 

@@ -64,7 +64,7 @@ def scripted(name: str, guide: Guide, masked: bool) -> Policy:
     return optimal
 
 
-def saved_player(where: str, task: Task, as_given: bool) -> tuple[Any, Task]:
+def saved_player(where: str, task: Task, as_given: bool, allow_imports: bool = False) -> tuple[Any, Task]:
     """Return a trained player and the task that it is watched on.
 
     Args:
@@ -72,6 +72,7 @@ def saved_player(where: str, task: Task, as_given: bool) -> tuple[Any, Task]:
         task: The task that the command names.
         as_given: Whether the command gave arguments of the environment. If not, and the player learnt on the same
             environment with others, it is watched on what it learnt on.
+        allow_imports: Whether the checkpoint may import what it names.
 
     Raises:
         TokenGymError: If there is no such folder, or the player speaks another vocabulary.
@@ -85,7 +86,7 @@ def saved_player(where: str, task: Task, as_given: bool) -> tuple[Any, Task]:
     # `train` keeps a run's checkpoints under their token counts, a study its only one as "final".
     for part in ("checkpoints", "final"):
         folder = folder / part if (folder / part).is_dir() else folder
-    player: Any = load_algorithm(folder)
+    player: Any = load_algorithm(folder, allow_imports=allow_imports)
     own, spec = player.task, task.spec
     if not as_given and spec is not None and own.spec is not None and own.spec["id"] == spec["id"]:
         return player, own

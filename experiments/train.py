@@ -74,7 +74,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     positive_int("episodes", options.episodes)
     if options.samples < 0:
         raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
-    algorithm: Any = load_algorithm(options.checkpoint, env=options.env)
+    algorithm: Any = load_algorithm(options.checkpoint, env=options.env, allow_imports=options.allow_imports)
     show_evaluation(algorithm, algorithm.task, console, episodes=options.episodes, seed=options.seed, beta=options.beta)
     masks = uses_masks(algorithm)
     for one in transcripts(algorithm, algorithm.task, options.samples, seed=options.seed, action_masks=masks):

@@ -46,7 +46,7 @@ def watch(options: WatchOptions, console: Console) -> int:
     if options.agent in SCRIPTED:
         policy = scripted(options.agent, guide, masked)
     else:
-        player, task = saved_player(options.agent, task, bool(options.kwargs))
+        player, task = saved_player(options.agent, task, bool(options.kwargs), options.allow_imports)
         masked = masked or uses_masks(player)
         guide = guide if task is guide.task else Guide(task)
         policy = learned(player, masked)

@@ -134,3 +134,23 @@ def test_every_draw_comes_from_a_generator_of_its_own(path: Path):
 )
 def test_the_search_for_global_draws_finds_them(line: str, caught: bool):
     assert bool(list(global_draws(ast.parse(line)))) is caught
+
+
+# What imports modules by name: the gate, and tables of this package's own modules.
+IMPORTERS = {
+    "envs/entry_points.py",
+    "envs/catalogue.py",
+    "envs/tasks/reasoning_gym_task.py",
+    "algorithms/__init__.py",
+    "algorithms/registry.py",
+}
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=relative)
+def test_a_module_that_a_string_names_is_imported_by_the_gate_alone(path: Path):
+    calls = [ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    found = [
+        name for name in calls if name.split(".")[-1] in ("import_module", "__import__", "exec_module", "run_path")
+    ]
+    of_gate = [name for name in found if name == "import_module" and relative(path).startswith("envs/")]
+    assert relative(path) in IMPORTERS or found == of_gate

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.utils.env_checker import data_equivalence
 
+from ..entry_points import check_import
 from ..errors import TokenGymError, positive_int, unknown_name
 from ..quantise import SCALES, to_digits
 from ..random import CounterRandom
@@ -233,6 +234,7 @@ class Gym(TokenTask):
         return np.array(env.render(), np.uint8)
 
     def _make(self) -> gymnasium.Env[Any, Any]:
+        self._check_source()
         try:
             return gymnasium.make(self.env_id, disable_env_checker=True, **self._arguments)
         except Exception as error:  # a stranger's constructor may raise anything
@@ -242,6 +244,18 @@ class Gym(TokenTask):
                 f"environment {self.env_id!r} cannot be made{given}: {type(error).__name__}: {error}; give the id "
                 "and the arguments with which gymnasium.make makes it"
             ) from error
+
+    def _check_source(self) -> None:
+        """Refuses, where a file names the inner environment, what Gymnasium or an environment would import for it."""
+        module, _, _ = str(self.env_id).rpartition(":")
+        if module:
+            check_import("environment", self.env_id, module)
+        spec = gymnasium.registry.get(self.env_id) if isinstance(self.env_id, str) else None
+        entry = "" if spec is None else spec.entry_point
+        maker = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
+        # Gymnasium's own and ours read their arguments as data; what another package does with them nobody knows.
+        if maker and maker.partition(".")[0] not in ("gymnasium", "tokengym"):
+            check_import("environment", self.env_id, maker)
 
     def _name_tokens(self, action_names: Sequence[str] | None) -> tuple[Vocabulary, int]:
         """Gives the vocabulary, and the id of the observations' digit 0."""

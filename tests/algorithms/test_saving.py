@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -13,6 +14,8 @@ from tokengym.algorithms.loggers import read_json_lines
 from tokengym.algorithms.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
 from tokengym.envs.errors import TokenGymError
+from tokengym.envs.registration import make_task
+from tokengym.envs.tokenizers import build_tokenizer
 
 SMALL = {"gpt2-tiny": {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}}
 
@@ -201,3 +204,42 @@ def test_a_checkpoint_that_is_sealed_but_incomplete_says_what_it_lacks(tmp_path)
     checkpoint.write(tmp_path / "kind", tensors, {key: data[key] for key in data if key != "algorithm"})
     with pytest.raises(TokenGymError, match="does not say of which algorithm"):
         load_algorithm(tmp_path / "kind")
+
+
+def bonus(completions, **_):
+    """A reward of the tests' own, which a string can name."""
+    return [float(len(text)) for text in completions]
+
+
+def test_an_importable_reward_is_saved_by_its_name(tmp_path):
+    task = make_task("TextGeneration", reward=bonus)
+    PPO(task, "table", rollout_tokens=8, num_rows=2).learn(8, callback=SaveEvery(tmp_path, 8))
+    _, data = checkpoint.read(tmp_path)
+    assert data["env"]["kwargs"] == {"reward": f"{__name__}:bonus"}
+    assert PPO.load(tmp_path).task.scorer.function is bonus
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"reward": lambda completions, **_: [1.0] * len(completions)}, "reward=… (it was the function"),
+        ({"tokenizer": build_tokenizer({"kind": "chars"})}, "tokenizer=… (it was an object of the class"),
+        ({"reward": [bonus, lambda completions, **_: [1.0] * len(completions)]}, "reward=… (it was the function"),
+    ],
+)
+def test_what_no_file_can_hold_is_asked_for_by_name_and_all_else_is_saved(arguments, told, tmp_path):
+    task = make_task(
+        "TextGeneration", max_new_tokens=np.int64(3), prompts=({"prompt": "the sea", "words": "waves"},), **arguments
+    )
+    algorithm = PPO(task, "table", rollout_tokens=8, num_rows=2)
+    algorithm.learn(8, callback=SaveEvery(tmp_path, 8))
+    with pytest.raises(TokenGymError, match=re.escape(told)):
+        PPO.load(tmp_path)
+    loaded = PPO.load(tmp_path, **arguments)
+    assert loaded.num_timesteps == algorithm.num_timesteps and loaded.task.max_turn_tokens == 3
+    loaded.save(tmp_path / "again")
+    with pytest.raises(TokenGymError, match=re.escape(told)):
+        load_algorithm(tmp_path / "again")
+    assert_equal_bits(load_algorithm(tmp_path / "again", **arguments).learn(40), algorithm.learn(40))
+    with pytest.raises(TokenGymError, match="env is given, and"):
+        PPO.load(tmp_path, env=task, **arguments)

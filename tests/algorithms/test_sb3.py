@@ -10,6 +10,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy as sb3_evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from tokengym.algorithms.callbacks import Callback, StopAfter
 from tokengym.algorithms.registry import ALGORITHMS, load_algorithm
@@ -267,6 +268,18 @@ def test_a_checkpoint_predicts_the_same_and_does_not_go_on_learning(kind, tmp_pa
     np.testing.assert_array_equal(loaded.agent.probabilities(*arguments), algorithm.agent.probabilities(*arguments))
     with pytest.raises(TokenGymError, match="Train a new one"):
         loaded.learn(10_000)
+
+
+def test_a_model_object_is_saved_by_its_shapes(tmp_path):
+    model = GPT2LMHeadModel(
+        GPT2Config(bos_token_id=None, eos_token_id=None, vocab_size=16, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    )
+    algorithm = small(SB3A2C, "tokengym/Copy-v0", agent=model)
+    algorithm.save(tmp_path / "checkpoint")
+    observation = SB3VecEnv(algorithm.task, 2).reset()
+    arguments = observation["tokens"], observation["length"][:, 0]
+    loaded = load_algorithm(tmp_path / "checkpoint")
+    np.testing.assert_array_equal(loaded.agent.probabilities(*arguments), algorithm.agent.probabilities(*arguments))
 
 
 def test_unknown_fields_and_bad_values_stop_at_the_door():
