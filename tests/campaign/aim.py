@@ -1,0 +1,61 @@
+"""Aimed kills: end a process, and all that it started, just before one chosen change of its files.
+
+Python tells an audit hook of every file that is opened, renamed, removed or made. Counting those below one folder gives
+each moment of a run a number that is the same every time, so that a kill can be aimed at a moment, not at a second.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+_CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def install(root: str, at: int | None = None, log: str | None = None) -> None:
+    """Count the changes below ``root`` from now on.
+
+    Args:
+        root: The folder that is watched.
+        at: The change, counted from 1, before which the process group is killed; None kills nothing.
+        log: A file to which each change is appended as a line; None writes none.
+    """
+    root = os.path.abspath(root)
+    count = 0
+    busy = False
+    flush = os.fsync
+
+    def see(what: str, path: Any) -> None:
+        nonlocal count, busy
+        if busy or not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        # Removing a tree names its files relative to an open folder.
+        name = os.fsdecode(path)
+        if what not in ("os.remove", "os.rmdir") and not os.path.abspath(name).startswith(root):
+            return
+        if os.path.isabs(name) and not name.startswith(root):
+            return
+        count += 1
+        if log is not None:
+            busy = True
+            with open(log, "a", encoding="utf-8") as file:
+                file.write(f"{what} {os.path.basename(name)}\n")
+            busy = False
+        if count == at:
+            os.killpg(0, signal.SIGKILL)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
+            see(event, arguments[0])
+        elif event in _CHANGES:
+            see(event, arguments[0])
+
+    def counted_flush(descriptor: Any) -> None:
+        see("fsync", os.path.join(root, "fsync"))
+        flush(descriptor)
+
+    os.fsync = counted_flush
+    sys.addaudithook(hook)
