@@ -146,8 +146,9 @@ def _started(arguments: Sequence[str], log: Path, aim: dict | None) -> int:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Return the hash of every file of a folder that has to be the same each time."""
+    """Return the hash of every file of a folder that has to be the same each time: of a study's, its runs."""
     found = {}
+    folder = folder / "runs" if (folder / "runs").is_dir() else folder
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         timed = any(part.startswith(_TIMES) for part in path.relative_to(folder).parts)
