@@ -300,19 +300,18 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     """Return ``{"length": 3}`` for ``["length=3"]``; values are YAML.
 
     Raises:
-        TokenGymError: If a pair has no ``=`` or its value is no YAML.
+        TokenGymError: If a pair has no ``=``, its value is no YAML, or a name is given twice.
     """
-    import yaml
+    from .yaml_text import read_yaml
 
     found = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name:
             raise TokenGymError(f"an argument of the environment is name=value, got {pair!r}")
-        try:
-            found[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise TokenGymError(f"the value of {pair!r} is not valid YAML") from error
+        if name in found:
+            raise TokenGymError(f"the argument {name!r} of the environment is given twice; keep one")
+        found[name] = read_yaml(value, f"the value of {pair!r}")
     return found
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..envs.errors import TokenGymError, unknown_name
 
 SpecT = TypeVar("SpecT")
+
+_LARGEST = 10**300
 
 
 def build(kind: type[SpecT], noun: str, values: Mapping[str, Any]) -> SpecT:
@@ -81,3 +84,57 @@ def is_int(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Return whether a value is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def plain_value(noun: str, value: Any) -> Any:
+    """Return a value in the types that survive a file: texts, numbers, booleans, None, lists and dictionaries of them.
+
+    What decides a run is hashed and written to a file that is read again, so it has to come back bit for bit: tuples
+    become lists, numpy's numbers Python's, and infinity stays itself.
+
+    Raises:
+        TokenGymError: If something cannot come back: NaN, a date, a set, a function, a key that is no text.
+    """
+    try:
+        return _plain(noun, value)
+    except RecursionError:
+        raise TokenGymError(f"{noun} is nested too deeply, or holds itself") from None
+
+
+def _plain(noun: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise TokenGymError(f"{noun} is {value!r}: a lone surrogate is no character of a text") from None
+        return str(value)
+    if isinstance(value, int):
+        if abs(value) > _LARGEST:
+            raise TokenGymError(f"{noun} is a whole number of more than 300 digits; give a smaller one")
+        return int(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise TokenGymError(f"{noun} is NaN, which equals nothing, not even itself; give a number")
+        return float(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TokenGymError(f"{noun} has the key {key!r}; keys are texts, write '{key}' in quotes")
+        return {_plain(noun, key): _plain(f"{noun}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(f"{noun}[{index}]", item) for index, item in enumerate(value)]
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return _plain(noun, value.tolist())
+    hint = "; name a function as 'module:name', so that a worker can import it" if callable(value) else ""
+    raise TokenGymError(
+        f"{noun} is {value!r}, a {type(value).__name__}: only texts, numbers, true, false, lists and mappings can be "
+        f"recorded with a run{hint}"
+    )
+
+
+def finite_or_none(noun: str, name: str, value: float | None) -> None:
+    """Raise a `TokenGymError` for a number that is infinite or NaN."""
+    if value is not None and not math.isfinite(value):
+        raise TokenGymError(f"{noun}: {name} must be a finite number, got {value!r}")

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
 from . import tables
 from .plots import colours, save_plots
 from .results import RunResult, StudyResults, summary
 from .statistics import described
 from .study_file import study_to_mapping
+from .yaml_text import write_yaml
 
 _CAPTIONS = {
     "scores": (
@@ -150,7 +150,7 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
         missing=[run.spec.name for run in results.missing()],
         samples=_samples(results),
         colours=colours(results),
-        study_yaml=yaml.safe_dump(study_to_mapping(study), sort_keys=False, allow_unicode=True, width=110),
+        study_yaml=write_yaml(study_to_mapping(study)),
     )
 
 

@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..envs.errors import TokenGymError, unknown_name
-from .mappings import build
+from .mappings import build, finite_or_none, plain_value
 
+MOST_SEEDS = 10_000
+"""The most seeds of a study, beyond which a slip is likelier than a wish."""
+
+_LARGEST_SEED = 2**63 - 1
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -74,6 +78,9 @@ class EnvironmentSpec:
             raise TokenGymError(f"environment {self.name!r}: score is 'greedy' or 'sampled', got {self.score!r}")
         if self.beta is not None and not self.beta > 0:
             raise TokenGymError(f"environment {self.name!r}: beta is a positive number or absent, got {self.beta!r}")
+        for name in ("beta", "random_return", "optimal_return"):
+            finite_or_none(f"environment {self.name!r}", name, getattr(self, name))
+        _make_plain(self, f"environment {self.name!r}", "kwargs", "agent")
 
     @property
     def score_by(self) -> Literal["greedy", "sampled"]:
@@ -102,6 +109,7 @@ class AlgorithmSpec:
 
     def __post_init__(self) -> None:
         _safe("algorithm", self.name)
+        _make_plain(self, f"algorithm {self.name!r}", "config", "overrides", "agent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +144,9 @@ class RunSpec:
     """Declared optimal return, if any."""
     evaluation: EvaluationSpec
     """Evaluation protocol."""
+
+    def __post_init__(self) -> None:
+        _make_plain(self, f"run {self.name!r}", "env_kwargs", "config", "agent")
 
     @property
     def name(self) -> str:
@@ -190,8 +201,12 @@ class Study:
         _positive("study", "stall_timeout", self.stall_timeout)
         if not self.environments or not self.algorithms or not self.seeds:
             raise TokenGymError(f"study {self.name!r} needs at least one environment, one algorithm and one seed")
-        if min(self.seeds) < 0:
-            raise TokenGymError(f"study {self.name!r}: seeds are whole numbers from 0 on, got {list(self.seeds)}")
+        if len(self.seeds) > MOST_SEEDS:
+            raise TokenGymError(f"study {self.name!r} has {len(self.seeds):,} seeds; give at most {MOST_SEEDS:,}")
+        if min(self.seeds) < 0 or max(self.seeds) > _LARGEST_SEED:
+            raise TokenGymError(
+                f"study {self.name!r}: seeds are whole numbers from 0 on, and below 2**63, got {list(self.seeds)}"
+            )
         if len(set(self.seeds)) != len(self.seeds):
             raise TokenGymError(f"study {self.name!r} repeats a seed: {list(self.seeds)}")
         if self.evaluation.seed in self.seeds:
@@ -206,9 +221,16 @@ class Study:
                     f"environment {environment.name!r} has no budget; set total_tokens of the study or of it"
                 )
         for algorithm in self.algorithms:
+            if algorithm.environments is not None and not algorithm.environments:
+                raise TokenGymError(
+                    f"algorithm {algorithm.name!r} has no environment to run on; name some, or leave `environments` out"
+                )
             for wanted in (*algorithm.overrides, *(algorithm.environments or ())):
                 if wanted not in names:
                     raise unknown_name(f"environment of algorithm {algorithm.name!r}", wanted, names)
+        for environment in self.environments:
+            if not any(self.covers(algorithm, environment) for algorithm in self.algorithms):
+                raise TokenGymError(f"no algorithm runs on environment {environment.name!r}; leave it out, or add one")
 
     def budget(self, environment: EnvironmentSpec) -> int:
         """Return the agent tokens of each run on an environment."""
@@ -253,6 +275,12 @@ class Study:
             same = tuple(dataclasses.replace(environment, total_tokens=0) for environment in study.environments)
             study = dataclasses.replace(study, total_tokens=total_tokens, environments=same)
         return study
+
+
+def _make_plain(spec: Any, noun: str, *names: str) -> None:
+    """Bring what decides a run into the types that survive its file, so that its hash does."""
+    for name in names:
+        object.__setattr__(spec, name, plain_value(f"{noun}: {name}", getattr(spec, name)))
 
 
 def _positive(noun: str, name: str, value: float) -> None:

@@ -16,15 +16,13 @@ A study file names everything that decides a result, so that the file and the co
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..envs.errors import TokenGymError
 from .mappings import SpecT, as_integers, as_mapping, build, is_int
-from .study import AlgorithmSpec, EnvironmentSpec, EvaluationSpec, Study
+from .study import MOST_SEEDS, AlgorithmSpec, EnvironmentSpec, EvaluationSpec, Study
+from .yaml_text import read_yaml
 
 
 def load_study(path: str | Path) -> Study:
@@ -34,24 +32,22 @@ def load_study(path: str | Path) -> Study:
         TokenGymError: If the file is missing or is no YAML mapping, or a key or value is wrong; names the nearest keys.
     """
     path = Path(path)
+    noun = f"study {str(path)!r}"
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise TokenGymError(f"cannot read study {str(path)!r}: {error.strerror or error}; give a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TokenGymError(f"study {str(path)!r} is not valid YAML: {' '.join(str(error).split())}") from error
-    return study_from_mapping(data, default_name=path.stem)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, to which 1e-3 is a number, as in YAML 1.2 and everywhere else, and not a text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+        raise TokenGymError(f"cannot read {noun}: {error.strerror or error}; give a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise TokenGymError(
+            f"{noun} is not UTF-8 text ({error.reason} at byte {error.start}); save it as such"
+        ) from error
+    data = read_yaml(text, noun)
+    if data is None:
+        raise TokenGymError(f"{noun} is empty; it must name environments and algorithms")
+    try:
+        return study_from_mapping(data, default_name=path.stem)
+    except TokenGymError as error:
+        raise TokenGymError(f"{path}: {error}") from error
 
 
 def study_from_mapping(data: Any, default_name: str = "study") -> Study:
@@ -62,8 +58,7 @@ def study_from_mapping(data: Any, default_name: str = "study") -> Study:
     """
     values = as_mapping("study", data)
     values.setdefault("name", default_name)
-    seeds = values.get("seeds", (0, 1, 2))
-    values["seeds"] = tuple(range(seeds)) if is_int(seeds) else tuple(as_integers("seeds", seeds))
+    values["seeds"] = _seeds(values.get("seeds", (0, 1, 2)))
     values["evaluation"] = build(EvaluationSpec, "evaluation", as_mapping("evaluation", values.get("evaluation")))
     values["environments"] = tuple(
         _named(EnvironmentSpec, "environment", name, entry)
@@ -81,6 +76,17 @@ def study_from_mapping(data: Any, default_name: str = "study") -> Study:
         algorithms.append(_named(AlgorithmSpec, "algorithm", name, entry))
     values["algorithms"] = tuple(algorithms)
     return build(Study, "study", values)
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    if not is_int(value):
+        return tuple(as_integers("seeds", value))
+    # Looked at before a tuple of so many is made.
+    if not 1 <= value <= MOST_SEEDS:
+        raise TokenGymError(
+            f"seeds: {value} stands for the first {value} seeds; give 1 to {MOST_SEEDS:,}, or a list such as [{value}]"
+        )
+    return tuple(range(value))
 
 
 def _names(noun: str, value: Any) -> tuple[str, ...]:
@@ -116,4 +122,6 @@ def _without_defaults(spec: Any) -> dict[str, Any]:
 
 
 def _named(kind: type[SpecT], noun: str, name: Any, entry: Any) -> SpecT:
-    return build(kind, f"{noun} {name!r}", {**as_mapping(f"{noun} {name!r}", entry), "name": str(name)})
+    if not isinstance(name, str):
+        raise TokenGymError(f"the {noun} name {name!r} is no text; write it in quotes: '{name}'")
+    return build(kind, f"{noun} {name!r}", {**as_mapping(f"{noun} {name!r}", entry), "name": name})

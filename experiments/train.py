@@ -6,7 +6,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,6 +19,7 @@ from .cli import parse_arguments
 from .evaluation import evaluate_agent, known_references, uses_masks
 from .statistics import normalised_score
 from .transcribing import transcripts
+from .yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from .cli import EvaluateOptions, TrainOptions
@@ -156,7 +156,4 @@ def agent_specification(text: str) -> Any:
     """
     if not text.lstrip().startswith("{"):
         return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TokenGymError(f"the agent {text!r} is not a valid YAML mapping") from error
+    return read_yaml(text, f"the agent {text!r}")

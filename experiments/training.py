@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ..algorithms.callbacks import Callback
 from ..algorithms.registry import ALGORITHMS
-from ..envs.errors import unknown_name
+from ..envs.errors import TokenGymError, unknown_name
 from ..envs.registration import make_task
 from ..envs.task import Task
 from .evaluation import Evaluation, References, evaluate_agent, references, uses_masks
@@ -158,6 +159,10 @@ class StudyCallback(Callback):
 
     def _record(self, evaluation: Evaluation) -> dict[str, Any]:
         score = normalised_score(evaluation.value, self.references.random, self.references.optimal)
+        if not math.isfinite(score):
+            raise TokenGymError(
+                f"the return of {evaluation.value!r} gives no score; every reward and every weight must stay finite"
+            )
         return {"score": score, **evaluation.to_dict()}
 
     def _transcripts(self, greedy: bool) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tokengym.algorithms.registry import ALGORITHMS
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.registration import list_ids
 from tokengym.experiments.study import RunSpec
 from tokengym.experiments.study_file import load_study, study_from_mapping, study_to_mapping
+from tokengym.experiments.yaml_text import read_yaml, write_yaml
 
 STUDIES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*.yaml"))
 
@@ -57,7 +57,7 @@ def test_seeds_and_budget_can_be_changed_for_all():
 
 
 def test_a_negative_seed_given_instead_of_the_studys_is_refused():
-    with pytest.raises(TokenGymError, match=r"seeds are whole numbers from 0 on, got \[-1\]"):
+    with pytest.raises(TokenGymError, match=r"seeds are whole numbers from 0 on, and below 2\*\*63, got \[-1\]"):
         study_from_mapping(small()).with_changes(seeds=[-1])
 
 
@@ -78,7 +78,7 @@ def test_a_run_survives_its_dictionary_and_its_hash_tells_runs_apart():
 
 def test_a_study_survives_its_mapping():
     study = study_from_mapping(small(evaluation={"points": 4}))
-    assert study_from_mapping(yaml.safe_load(yaml.safe_dump(study_to_mapping(study), sort_keys=False))) == study
+    assert study_from_mapping(read_yaml(write_yaml(study_to_mapping(study)), "study")) == study
 
 
 def test_numbers_with_an_exponent_are_numbers(tmp_path):
@@ -104,6 +104,18 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
         ({"total_tokens": "many"}, "must be a whole number, got 'many'"),
         ({"seeds": [1, 1]}, "repeats a seed"),
         ({"seeds": []}, "at least one environment, one algorithm and one seed"),
+        ({"seeds": 0}, "seeds: 0 stands for the first 0 seeds; give 1 to 10,000"),
+        ({"seeds": -3}, "give 1 to 10,000"),
+        ({"seeds": 10**9}, "give 1 to 10,000"),
+        ({"seeds": list(range(10_001))}, "has 10,001 seeds; give at most 10,000"),
+        ({"seeds": [2**63]}, r"below 2\*\*63"),
+        ({"environments": {}}, "at least one environment"),
+        ({"environments": None}, "at least one environment"),
+        ({"algorithms": {}}, "at least one environment, one algorithm"),
+        ({"algorithms": {"ppo": {"environments": []}}}, "'ppo' has no environment to run on"),
+        ({"algorithms": {"ppo": {"environments": ["Copy"]}}}, "no algorithm runs on environment 'Lattice'"),
+        ({"environments": {2048: {}}}, "the environment name 2048 is no text; write it in quotes: '2048'"),
+        ({"algorithms": {None: {}}}, "the algorithm name None is no text"),
         ({"seeds": [-1]}, "whole numbers from 0 on"),
         ({"evaluation": {"seed": 3}}, "3 is a training seed and the evaluation seed"),
         ({"evaluation": {"episodes": 0}}, "episodes must be greater than 0, got 0"),
@@ -126,6 +138,34 @@ def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(TokenGymError, match=r"bad\.yaml.*not valid YAML"):
         load_study(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"# nothing yet\n", "is empty"),
+        (b"- a\n", "must be a mapping of keys to values"),
+        (b"\xff\xfea\x00", "is not UTF-8 text"),
+        (b"seeds: [0]\nalgorithms: {ppo: {}}\nseeds: [1]\n", "line 3, column 1: the key 'seeds' stands there twice"),
+        (b"algorithms:\n  ppo: {}\n  ppo: {config: {}}\n", "line 3, column 3: the key 'ppo' stands there twice"),
+        (b"environments: {Copy: {kwargs: {1: 2}}}\nalgorithms: {ppo: }\n", "has the key 1; keys are texts"),
+        (b"1: 2\n", "unknown key of study '1'"),
+        (b"total_tokens: 1_000\n", "must be a whole number, got '1_000'"),
+        (b"seeds: [2024-01-01]\n", "must be a number of seeds or a list of whole numbers"),
+    ],
+)
+def test_a_file_that_is_no_study_is_named_with_what_is_wrong(content, message, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(TokenGymError, match=rf"bad\.yaml.*{message}"):
+        load_study(path)
+
+
+def test_a_number_with_leading_zeros_is_decimal(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("total_tokens: 01000\nenvironments: {Copy: }\nalgorithms: {ppo: }\n")
+    assert load_study(path).total_tokens == 1000
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
