@@ -10,7 +10,8 @@
       done.json          the seal: a hash of every file above but the timings; written last
       failed.json        instead of the seal: error and traceback
 
-Files are append-only while the run goes on. A folder without a seal or a failure is an interrupted run.
+Files are append-only while the run goes on. A folder without a seal or a failure is an interrupted run, whatever else
+it holds: the process may have ended between any two operations on its files, and the run is then taken up again.
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from ..envs.errors import TokenGymError
 from .study import RunSpec
+from .yaml_text import read_yaml, write_yaml
 
 RunState = Literal["missing", "interrupted", "failed", "done"]
 
@@ -61,10 +61,14 @@ class RunFolder:
         Raises:
             TokenGymError: If the folder is corrupt, or holds the finished run of another configuration.
         """
-        if not self.path.exists() or not any(self.path.iterdir()):
+        if not self.path.exists():
             return "missing"
-        recorded = self._recorded()
+        if not self.path.is_dir():
+            raise TokenGymError(f"{self.path} is a file where the folder of a run belongs; move or delete it")
+        if not any(self.path.iterdir()):
+            return "missing"
         if (self.path / "done.json").exists():
+            recorded = self._recorded()
             self.verify()
             if recorded.hash != spec.hash:
                 if changed_counts_as_missing:
@@ -79,12 +83,17 @@ class RunFolder:
     def begin(self, spec: RunSpec) -> None:
         """Start the run: remove what an earlier attempt of this run wrote and record the configuration."""
         self.path.mkdir(parents=True, exist_ok=True)
-        # The seal goes first: killed in the middle of this, the folder reads as interrupted, never as finished.
-        for name in ("done.json", "failed.json", *_RESULTS, *_OTHERS):
+        # The seal goes first, on the disk too: killed in the middle of this, the folder reads as interrupted, never as
+        # finished or as a seal whose files are gone.
+        (self.path / "done.json").unlink(missing_ok=True)
+        _flush(self.path)
+        for name in ("failed.json", *_RESULTS, *_OTHERS):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+            _unfinished(self.path / name).unlink(missing_ok=True)
+        if self.checkpoints.exists():
+            shutil.rmtree(self.checkpoints)
         content = {"format": _FORMAT, "hash": spec.hash, "run": spec.to_dict()}
-        _write_atomically(self.path / "config.yaml", yaml.safe_dump(_plain(content), sort_keys=False))
+        _write_atomically(self.path / "config.yaml", write_yaml(content))
         for name in _RESULTS[1:]:
             (self.path / name).touch()
 
@@ -103,7 +112,10 @@ class RunFolder:
         return list(self._lines(name))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Seal the run: record a summary and the hash of every result file."""
+        """Seal the run: record a summary and the hash of every result file, all of which are on the disk before it."""
+        for path in sorted(self.path.rglob("*")):
+            _flush(path)
+        _flush(self.path)
         seal = {"format": _FORMAT, "summary": dict(summary), "files": {name: self._hash(name) for name in _RESULTS}}
         _write_atomically(self.path / "done.json", json.dumps(_plain(seal), indent=1, allow_nan=False) + "\n")
 
@@ -132,17 +144,20 @@ class RunFolder:
 
     def failure(self) -> dict[str, str]:
         """Return ``{"error", "traceback"}`` of a failed run."""
-        content = self._json("failed.json")
+        try:
+            content = self._json("failed.json")
+        except TokenGymError as error:
+            content = {"error": "it failed, but its failed.json cannot be read", "traceback": str(error)}
         return {key: str(content.get(key, "")) for key in ("error", "traceback")}
 
     def _recorded(self) -> RunSpec:
         try:
-            content = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+            content = read_yaml((self.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
             spec = RunSpec.from_dict(content["run"])
             intact = content["hash"] == spec.hash
         except FileNotFoundError:
             raise self._corrupt("config.yaml is missing") from None
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._corrupt(f"config.yaml cannot be read ({type(error).__name__})") from error
         if not intact:
             raise self._corrupt("config.yaml was edited: its hash does not match")
@@ -208,10 +223,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
 def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = _unfinished(path)
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders, and needs none flushed
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,6 +1,8 @@
 """Run folders: what a finished, failed, interrupted, changed and corrupt one looks like."""
 
 import json
+import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from synthetic import make_study, write_run
 
 from tokengym.envs.errors import TokenGymError
+from tokengym.experiments import runs
 from tokengym.experiments.runs import RunFolder
 
 
@@ -117,3 +120,94 @@ def test_times_are_kept_out_of_everything_that_is_sealed(tmp_path, spec):
     second.append("timings.jsonl", {"kind": "end", "seconds": 123.4})
     assert (first.path / "done.json").read_bytes() == (second.path / "done.json").read_bytes()
     assert "timings.jsonl" not in json.loads((first.path / "done.json").read_text())["files"]
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing that the program does handles it."""
+
+
+_left: list[int] = []
+
+
+def _kill(event, arguments):
+    if _left and event in ("open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree"):
+        _left[0] -= 1
+        if _left[0] < 0:
+            raise Killed
+
+
+sys.addaudithook(_kill)  # stays for good, and does nothing while `_left` is empty
+
+
+def attempt(folder, spec, operations):
+    """Make a whole run, killed before the operation of that number on its files; return whether it was."""
+    _left[:] = [operations]
+    try:
+        folder.begin(spec)
+        folder.append("metrics.jsonl", {"tokens": 1})
+        folder.checkpoints.mkdir()
+        (folder.checkpoints / "final").write_text("weights")
+        folder.finish({"score": 0.5})
+    except Killed:
+        return True
+    finally:
+        _left.clear()
+    return False
+
+
+def contents(folder):
+    return {path.relative_to(folder.path): path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("before", ["missing", "failed", "done", "changed"])
+def test_a_run_killed_before_any_operation_on_its_files_is_taken_up_again(tmp_path, spec, before, monkeypatch):
+    monkeypatch.setattr(runs.os, "fsync", lambda file: None)  # a process that is killed leaves what it wrote
+    whole = RunFolder(tmp_path / "whole")
+    attempt(whole, spec, 10_000)
+    for operations in range(10_000):
+        folder = RunFolder(tmp_path / str(operations))
+        if before == "failed":
+            folder.begin(spec)
+            folder.fail("ValueError: no", "…")
+        elif before != "missing":
+            attempt(folder, replace(spec, total_tokens=7) if before == "changed" else spec, 10_000)
+        if not attempt(folder, spec, operations):
+            break
+        state = folder.state(spec, changed_counts_as_missing=True)
+        assert state in ("missing", "interrupted", before) or (state == "done" and contents(folder) == contents(whole))
+        attempt(folder, spec, 10_000)
+        assert folder.state(spec) == "done" and contents(folder) == contents(whole)
+    assert operations > 15
+
+
+def test_a_folder_with_nothing_but_a_half_written_configuration_is_interrupted(tmp_path, spec):
+    (tmp_path / ".config.yaml.new").write_text("format: 1\nha")
+    assert RunFolder(tmp_path).state(spec) == "interrupted"
+    (tmp_path / "failed.json").write_text("{")
+    assert RunFolder(tmp_path).state(spec) == "failed"
+    assert "cannot be read" in RunFolder(tmp_path).failure()["error"]
+
+
+def test_a_file_in_place_of_a_run_folder_is_named(tmp_path, spec):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(TokenGymError, match="run is a file where the folder of a run belongs"):
+        RunFolder(tmp_path / "run").state(spec)
+
+
+def test_everything_is_on_the_disk_before_the_seal_and_the_seal_before_finish_returns(tmp_path, spec, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(spec)
+    folder.append("metrics.jsonl", {"tokens": 1})
+    (folder.checkpoints / "final").mkdir(parents=True)
+    (folder.checkpoints / "final" / "weights").write_text("w")
+    flushed, done = [], []
+    names = {os.stat(path).st_ino: path.name for path in [folder.path, *folder.path.rglob("*")]}
+    fsync, replace_file = os.fsync, os.replace
+    monkeypatch.setattr(runs.os, "fsync", lambda file: (flushed.append(os.fstat(file).st_ino), fsync(file)))
+    monkeypatch.setattr(
+        runs.os, "replace", lambda source, target: (done.append(len(flushed)), replace_file(source, target))
+    )
+    folder.finish({"score": 0.5})
+    before = [names.get(number, "the seal") for number in flushed[: done[0]]]
+    assert sorted(before[:-1]) == sorted(names.values()) and before[-1] == "the seal"
+    assert [names.get(number) for number in flushed[done[0] :]] == ["run"]
