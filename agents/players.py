@@ -11,6 +11,7 @@ import numpy as np
 from ..envs.errors import TokenGymError
 from ..envs.exact import solve
 from ..envs.finite import FiniteTask
+from ..envs.visible import visible
 from ..envs.vocabulary import Vocabulary
 
 
@@ -148,7 +149,7 @@ class HumanPlayer(Player):
         """
         if len(tokens) != 1:
             raise TokenGymError(f"a person plays one environment at a time, not {len(tokens)}")
-        self._show(self.vocabulary.render(tokens[0, : lengths[0]].tolist()))
+        self._show(visible(self.vocabulary.render(tokens[0, : lengths[0]].tolist())))
         while True:
             name = self._ask("next token> ").strip()
             try:

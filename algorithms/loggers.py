@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..envs.visible import visible
+
 if TYPE_CHECKING:
     from .base import Algorithm
 
@@ -136,14 +138,14 @@ class ProgressBar:
 
     def __init__(self, algorithm: Algorithm) -> None:
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", markup=False, style="bold"),
             BarColumn(),
             TextColumn("{task.completed:,}/{task.total:,} tokens"),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
         )
         self._progress.start()
-        description = f"{algorithm.name} · {algorithm.task.name}"
+        description = visible(f"{algorithm.name} · {algorithm.task.name}", one_line=True)
         self._task: TaskID = self._progress.add_task(
             description, total=algorithm.total_timesteps, completed=algorithm.num_timesteps, numbers=""
         )

@@ -11,9 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from .visible import visible
+
 
 class TokenGymError(ValueError):
     """Bad input, stopped at the door: the message gives the value, what was expected and how to mend it."""
+
+    def __str__(self) -> str:
+        """Return the message; values in it may come from outside, so a terminal is shown and not commanded."""
+        return visible(super().__str__())
 
 
 class TooManyNodesError(TokenGymError):

@@ -6,10 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .engine import Engine
+from .visible import visible
 
 
 def render_row(engine: Engine, row: int, reward: float | None) -> str:
-    """Returns one row's observation as text, with the reward of its last token.
+    """Returns one row's observation as text for the eye, with the reward of its last token.
+
+    Control characters in what was said are written out: a terminal shows the text and does not obey it.
 
     Args:
         engine: The engine.
@@ -17,7 +20,7 @@ def render_row(engine: Engine, row: int, reward: float | None) -> str:
         reward: The last token's reward, or None where the episode has just begun.
     """
     text = _text(engine, row)
-    return text if reward is None else f"{text}\n[{_told(engine, row, reward)}]"
+    return visible(text if reward is None else f"{text}\n[{_told(engine, row, reward)}]")
 
 
 class Frames:

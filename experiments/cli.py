@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..envs.errors import TokenGymError, unknown_name
+from .guarded import Terminal
 
 _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one action is one token
 
@@ -161,15 +163,6 @@ class TrainOptions:
     """Arguments of the environment as name=value, the value in YAML."""
 
 
-class _Terminal(Console):
-    """A console that leaves a closed pipe to `main`: by itself it would exit with 1, which here is a failed run."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise the error on."""
-        self.quiet = True
-        raise
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -179,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())  # where a module of the user's own is looked for: my_tasks:tokengym/Lamp-v0
-    console = _Terminal()
+    console = Terminal()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         console.print(_USAGE)
         return 0
@@ -189,20 +182,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"tokengym {installed_version()}", highlight=False)
         return 0
     try:
+        _check_typed(arguments)
         if arguments[0] not in _COMMANDS:
             raise unknown_name("command", arguments[0], _COMMANDS)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return _COMMANDS[arguments[0]](arguments[1:], console)
     except TokenGymError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_one_line(error)}", highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(f"[bold red]error:[/] {_one_line(error)}", highlight=False, soft_wrap=True)
         return 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
             return 0
         message = escape(f"{error.strerror or error}: {error.filename or ''}")
-        Console(stderr=True).print(
+        Terminal(stderr=True).print(
             f"[bold red]error:[/] {message}; choose another folder or file, or make this one writable",
             highlight=False,
             soft_wrap=True,
@@ -210,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         message = "interrupted; what was written stays, the same command goes on from there"
-        Console(stderr=True).print(f"[yellow]{message}[/]", highlight=False)
+        Terminal(stderr=True).print(f"[yellow]{message}[/]", highlight=False)
         return 130
     except SystemExit as leaving:  # tyro has printed help or what is wrong with a flag
         return leaving.code if isinstance(leaving.code, int) else 2
@@ -315,10 +309,17 @@ def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def _check_typed(arguments: Sequence[str]) -> None:
+    """Refuse control characters, which what reads the flags would send on to the terminal."""
+    for argument in arguments:
+        if any(unicodedata.category(char) == "Cc" and char not in "\n\t" for char in argument):
+            raise TokenGymError(f"the argument {argument!r} holds a control character; leave it out")
+
+
 def _show_warning(message: Warning | str, *_: Any) -> None:
     """Print a warning as one line: where in the code it was raised is of no use on the command line."""
     text = escape(" ".join(str(message).split()))
-    Console(stderr=True).print(f"[yellow]warning:[/] {text}", highlight=False, soft_wrap=True)
+    Terminal(stderr=True).print(f"[yellow]warning:[/] {text}", highlight=False, soft_wrap=True)
 
 
 def _one_line(error: Exception) -> str:

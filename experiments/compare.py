@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ..envs.errors import TokenGymError
+from .guarded import guarded
 from .runner import Event, run_study
 from .study import RunSpec, Study
 from .study_file import load_study
@@ -61,7 +62,7 @@ class StudyProgress:
 
     def __init__(self, study: Study, console: Console) -> None:
         self.study = study
-        self.console = console
+        self.console = guarded(console)
         self.progress = Progress(
             TextColumn("{task.description}", table_column=None),
             BarColumn(bar_width=28),
@@ -129,6 +130,7 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
     from .results import collect
 
     results = collect(study, out)
+    guarded(console)
     with console.status("writing the report"):
         files = write_report(results, out, command=_command(options))
     console.print(tables.to_rich(tables.upright(tables.score_table(results))))
@@ -139,7 +141,11 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
         )
     if results.missing():
         console.print(f"[yellow]{len(results.missing())} runs are missing[/]")
-    console.print(f"report [bold]{files.html}[/], table {files.table}, pictures {out / 'plots'}", soft_wrap=True)
+    console.print(
+        f"report [bold]{escape(str(files.html))}[/], table {escape(str(files.table))}, "
+        f"pictures {escape(str(out / 'plots'))}",
+        soft_wrap=True,
+    )
     return 1 if results.failures() or results.missing() else 0
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
 from ..envs.engine import Engine
+from ..envs.picture import Picture
 from ..envs.task import Task
+from ..envs.visible import visible
 
 
 @dataclass
@@ -98,12 +101,25 @@ class Episode:
         return np.flatnonzero(self.engine.action_mask()[0])
 
     def text(self, ids: list[int]) -> str:
-        """Return tokens as the task writes them."""
-        return self.task.render_tokens(np.array(ids, np.int32)) if ids else ""
+        """Return tokens as the task writes them, control characters written out."""
+        return visible(self.task.render_tokens(np.array(ids, np.int32))) if ids else ""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The vocabulary's names as a terminal may show them, each in one line."""
+        return tuple(visible(name, one_line=True) for name in self.task.vocabulary.tokens)
+
+    def picture(self) -> Picture | None:
+        """Return the board or grid where the task has one, its texts as a terminal may show them."""
+        picture = self.engine.picture(0)
+        if picture is None:
+            return None
+        cells = (tuple(replace(cell, text=visible(cell.text, one_line=True)) for cell in row) for row in picture.cells)
+        return Picture(tuple(cells), visible(picture.caption, one_line=True))
 
     def legend(self) -> list[str]:
         """Return what the observation's tokens stand for, and while the episode lasts what is to be said next."""
-        lines = self.task.legend(self.tokens[0, : int(self.lengths[0])])
+        lines = [visible(line) for line in self.task.legend(self.tokens[0, : int(self.lengths[0])])]
         return lines[:1] if self.ended else lines
 
     def get_state(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from ..algorithms.registry import ALGORITHMS
 from ..envs.catalogue import FAMILIES, Entry
 from ..envs.errors import unknown_name
 from ..envs.scores import SuiteScores, suite_scores
+from ..envs.visible import visible
+from .guarded import guarded
 
 _HEADINGS = ("say", "tokens", "random", "optimal")
 _GAP = 2  # columns between two columns of a table
@@ -36,6 +38,7 @@ def show_list(console: Console, *, family: str | None = None, variants: bool = F
         TokenGymError: If there is no such family.
     """
     families = families_of(family)
+    guarded(console)
     if as_json:
         text = json.dumps(listing(families), indent=1)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -121,7 +124,7 @@ def environment_table(families: dict[str, dict[str, Entry]], variants: bool = Fa
             elif entry.variant_of is not None:
                 told = "[dim]" + escape(", ".join(f"{key}={value}" for key, value in entry.kwargs.items())) + "[/]"
             else:
-                told = escape(_summary(entry))
+                told = escape(visible(_summary(entry), one_line=True))
             table.add_row(indent + name, *_numbers(scores.get(name)), told)
     return table
 

@@ -12,7 +12,9 @@ from rich.text import Text
 from ..envs.errors import TokenGymError, positive_int
 from ..envs.random import derive_start
 from ..envs.task import Task
+from ..envs.visible import visible
 from .episode import Episode
+from .guarded import guarded
 from .guide import Guide
 from .rules import command_line, help_lines, pages_of
 from .screen import Screen, View, name_columns, panel_width, summary_of, talk_of
@@ -52,7 +54,7 @@ def play(
     """
     positive_int("episodes", episodes)
     starts = [derive_start(seed, episode) for episode in range(episodes)]
-    table = _Table(task, console, ask, name or task.name, episodes)
+    table = _Table(task, guarded(console), ask, name or task.name, episodes)
     finished: list[float] = []
     try:
         for index, start in enumerate(starts):
@@ -77,7 +79,7 @@ class _Table:
         self.console = console
         self.screen = Screen(console)
         self.ask = ask or (lambda: console.input("[bold cyan]say[/] "))
-        self.name = name
+        self.name = visible(name, one_line=True)
         self.episodes = episodes
         self.guide = Guide(task)
         self.episode = Episode(task)
@@ -144,7 +146,7 @@ class _Table:
         notes, paid, turns = [], 0.0, 0
         for count, token in enumerate(tokens):
             if self.task.has_action_mask and not speaks_text(self.task) and token not in self.episode.legal():
-                name = self.task.vocabulary.tokens[token]
+                name = self.episode.names[token]
                 if turns:  # what was legal when the line was typed need not be after an answer
                     notes.append(Text(f"{name!r} is no longer legal; the rest of the line is dropped", "yellow"))
                     break
@@ -179,7 +181,7 @@ class _Table:
     def _hint(self) -> list[Text]:
         with self.console.status("solving …"):
             values = self.guide.q_values(self.episode)
-        names = self.task.vocabulary.tokens
+        names = self.episode.names
         if values is not None:
             best = [names[token] for token in np.flatnonzero(values >= values.max() - 1e-9)]
             shown = " or ".join(best[:4]) + (f" or {len(best) - 4} more" if len(best) > 4 else "")
@@ -201,7 +203,7 @@ class _Table:
             facts=" · ".join(facts),
             subtitle=summary_of(self.task),
             legend=episode.legend(),
-            picture=episode.engine.picture(0),
+            picture=episode.picture(),
             talk=talk if any(text.plain for text in talk) else [Text("(nothing has been said yet)", "dim")],
             panel=[] if episode.ended else self._panel(),
             notes=notes,
@@ -222,7 +224,7 @@ class _Table:
         return [Text(f"you can say {count}{each}:", "dim"), *self._names(legal, _PANEL_LINES)]
 
     def _names(self, tokens: list[int], height: int) -> list[Text]:
-        return name_columns(self.task.vocabulary.names(tokens), panel_width(), height)
+        return name_columns([self.episode.names[token] for token in tokens], panel_width(), height)
 
     def _welcome(self) -> list[Text]:
         what = "a text" if speaks_text(self.task) else "one or more tokens"
@@ -252,5 +254,5 @@ class _Table:
         if not speaks_text(self.task):
             legal = self.episode.legal().tolist()
             lines.append(Text(f"{len(legal)} legal, #n is the token with id n:", "dim"))
-            lines += name_columns(self.task.vocabulary.names(legal), self.screen.width, _HELP_LINES)
+            lines += name_columns([self.episode.names[token] for token in legal], self.screen.width, _HELP_LINES)
         return lines

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from ..envs.visible import visible
 from . import tables
 from .plots import colours, save_plots
 from .results import RunResult, StudyResults, summary
@@ -119,6 +120,7 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tokengym.experiments", "templates"),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

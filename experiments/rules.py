@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from ..envs.task import Task
+from ..envs.visible import visible
 from .screen import innermost
 
 _HEADINGS = {
@@ -21,7 +22,7 @@ _HEADINGS = {
 
 def rules_of(task: Task) -> list[tuple[str, list[str]]]:
     """Return how a task describes its play: headings, the first of which is empty, each with its paragraphs."""
-    text = inspect.getdoc(type(innermost(task))) or ""
+    text = visible(inspect.getdoc(type(innermost(task))) or "")
     # What follows under a name of Google's is for programmers.
     text = re.split(r"^(?:Args|Attributes|Raises):$", text, flags=re.MULTILINE)[0]
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE))

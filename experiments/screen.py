@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ..envs.picture import Cell, Picture
 from ..envs.task import Task
+from ..envs.visible import visible
 from .episode import Episode, Exchange
 
 _WIDEST, _BESIDE = 100, 40  # columns: of a screen, and what text beside a picture needs at least
@@ -278,7 +279,7 @@ def panel_width() -> int:
 
 def summary_of(task: Any) -> str:
     """Return the first line of a task's documentation, that of the innermost task where transforms are around it."""
-    return (inspect.getdoc(type(innermost(task))) or "").split("\n")[0]
+    return visible((inspect.getdoc(type(innermost(task))) or "").split("\n")[0], one_line=True)
 
 
 def innermost(task: Any) -> Task:

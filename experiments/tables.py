@@ -8,6 +8,7 @@ from typing import Literal
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ..envs.visible import visible
 from .results import StudyResults, aggregates, cell_interval
 from .statistics import described
 
@@ -129,10 +130,10 @@ def to_markdown(table: Table) -> str:
     """Return the table as GitHub-flavoured markdown with its title and note."""
     lines = [f"## {table.title}", "", "| " + " | ".join(table.header) + " |", "|---" * len(table.header) + "|"]
     for row in table.rows:
-        texts = [cell.text.replace("|", "\\|") or "–" for cell in row]
+        texts = [visible(cell.text, one_line=True).replace("|", "\\|") or "–" for cell in row]
         texts = [f"**{text}**" if cell.kind == "best" else text for text, cell in zip(texts, row, strict=True)]
         lines.append("| " + " | ".join(texts) + " |")
-    return "\n".join(lines + (["", table.note] if table.note else [])) + "\n"
+    return visible("\n".join(lines + (["", table.note] if table.note else []))) + "\n"
 
 
 def upright(table: Table) -> Table:
@@ -150,12 +151,14 @@ def upright(table: Table) -> Table:
 
 def to_rich(table: Table) -> RichTable:
     """Return the table for a rich console, intervals on a line of their own."""
-    shown = RichTable(title=table.title, caption=table.note or None, title_justify="left", caption_justify="left")
+    caption = Text(visible(table.note), "table.caption") if table.note else None
+    shown = RichTable(title=Text(visible(table.title), "table.title"), caption=caption)
+    shown.title_justify = shown.caption_justify = "left"
     styles = {"plain": "", "name": "bold", "best": "bold green", "failed": "bold red", "quiet": "dim"}
     for index, name in enumerate(table.header):
         shown.add_column(name, no_wrap=index == 0)
     for row in table.rows:
-        shown.add_row(*(Text(_in_lines(cell.text or "–"), style=styles[cell.kind]) for cell in row))
+        shown.add_row(*(Text(_in_lines(visible(cell.text) or "–"), style=styles[cell.kind]) for cell in row))
     return shown
 
 

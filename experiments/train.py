@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ..algorithms.callbacks import SaveEvery
 from ..algorithms.registry import ALGORITHMS, load_algorithm
 from ..envs.errors import TokenGymError, positive_int
 from ..envs.registration import make_task
 from ..envs.task import Task
+from ..envs.visible import visible
 from .cli import parse_arguments
 from .evaluation import evaluate_agent, known_references, uses_masks
+from .guarded import guarded
 from .statistics import normalised_score
 from .transcribing import transcripts
 from .yaml_text import read_yaml
@@ -37,6 +40,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     Raises:
         TokenGymError: If something is unknown or out of range, or the folder already holds a run.
     """
+    guarded(console)
     positive_int("total_tokens", options.total_tokens)
     positive_int("episodes", options.episodes)
     if options.save_every is not None:
@@ -48,7 +52,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
         algorithm: Any = load_algorithm(checkpoints)
         _check_resumed(algorithm, name, task, out)
         _check_settings(algorithm, options, config)
-        console.print(f"going on from {algorithm.num_timesteps:,} tokens in {out}", highlight=False)
+        console.print(f"going on from {algorithm.num_timesteps:,} tokens in {out}", highlight=False, markup=False)
     elif out.exists() and not out.is_dir():
         raise TokenGymError(f"{out} is a file; --out names a folder, choose another")
     elif out.exists() and any(out.iterdir()):
@@ -59,7 +63,9 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     callback = SaveEvery(checkpoints, options.save_every or options.total_tokens)
     algorithm.learn(options.total_tokens, callback=callback, progress_bar=console.is_terminal, log_dir=out)
     console.print(
-        f"trained {name} on {task.name} for {algorithm.num_timesteps:,} tokens; saved in {out}", highlight=False
+        f"trained {name} on {task.name} for {algorithm.num_timesteps:,} tokens; saved in {out}",
+        highlight=False,
+        markup=False,
     )
     show_evaluation(algorithm, task, console, episodes=options.episodes)
     return 0
@@ -71,6 +77,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     Raises:
         TokenGymError: If the checkpoint is missing or broken, or the environment does not fit it.
     """
+    guarded(console)
     positive_int("episodes", options.episodes)
     if options.samples < 0:
         raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
@@ -78,7 +85,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     show_evaluation(algorithm, algorithm.task, console, episodes=options.episodes, seed=options.seed, beta=options.beta)
     masks = uses_masks(algorithm)
     for one in transcripts(algorithm, algorithm.task, options.samples, seed=options.seed, action_masks=masks):
-        console.print(f"[dim]return {one.total_reward:.3g}[/] {escape(one.text())}", highlight=False)
+        console.print(f"[dim]return {one.total_reward:.3g}[/] {escape(visible(one.text()))}", highlight=False)
     return 0
 
 
@@ -94,7 +101,7 @@ def show_evaluation(
     """Print a table of the greedy and the sampled evaluation of a player."""
     between = known_references(task, beta=beta)
     masks = uses_masks(player)
-    table = Table(title=f"{task.name}", title_justify="left")
+    table = Table(title=Text(visible(task.name, one_line=True), "table.title"), title_justify="left")
     for column in ("play", "return", "score", "length", "entropy", "KL to uniform", "how"):
         table.add_column(column, justify="left" if column in ("play", "how") else "right")
     for mode in ("greedy", "sampled"):
@@ -115,7 +122,7 @@ def show_evaluation(
     if between is not None:
         table.caption = f"random {between.random:.4g}, optimal {between.optimal:.4g}"
         table.caption_justify = "left"
-    console.print(table)
+    guarded(console).print(table)
 
 
 def _check_resumed(algorithm: Any, name: str, task: Task, out: Path) -> None:

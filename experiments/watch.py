@@ -15,8 +15,10 @@ from ..envs.errors import TokenGymError, positive_int
 from ..envs.random import derive_start
 from ..envs.registration import make_task
 from ..envs.task import Task
+from ..envs.visible import visible
 from .episode import Episode
 from .evaluation import play_of, uses_masks
+from .guarded import guarded
 from .guide import MOST_NODES, Guide
 from .named_players import SCRIPTED, Policy, learned, saved_player, scripted
 from .screen import Screen, View, panel_width, summary_of, talk_of
@@ -106,7 +108,7 @@ def show(
         film: A `Film` to which every position is handed, or None.
     """
     starts = [derive_start(seed, index) for index in range(episodes)]
-    audience = _Audience(task, policy, console, guide or Guide(task), player, delay, film)
+    audience = _Audience(task, policy, guarded(console), guide or Guide(task), player, delay, film)
     generator = np.random.default_rng(seed)
     returns: list[float] = []
     try:
@@ -141,7 +143,7 @@ class _Audience:
         self.console = console
         self.screen = Screen(console)
         self.guide = guide
-        self.player = player
+        self.player = visible(player, one_line=True)
         self.delay = (0.6 if self.screen.live else 0.0) if delay is None else delay
         self.film = film
         with console.status("looking up exact values …"):
@@ -154,10 +156,14 @@ class _Audience:
         if self.film is not None:
             self.film.begin(episode)
         spec = self.task.spec  # tells variants from one another, which the name does not
-        called = self.task.name if spec is None else spec["id"].removeprefix("tokengym/").removesuffix("-v0")
+        called = (
+            visible(self.task.name, one_line=True)
+            if spec is None
+            else spec["id"].removeprefix("tokengym/").removesuffix("-v0")
+        )
         heading = f"{called}, played by {self.player}" + (f", episode {index + 1}" if episodes > 1 else "")
         if not self.screen.live:
-            self.console.print(f"[bold]{heading}[/]: {summary_of(self.task)}", highlight=False, soft_wrap=True)
+            self._print(Text.assemble((heading, "bold"), f": {summary_of(self.task)}"))
             self._print(Text(episode.text(episode.exchanges[0].shown) or "(nothing is shown at the start)"))
         reward = None
         while not episode.ended:
@@ -168,7 +174,7 @@ class _Audience:
             if self.film is not None:
                 self.film.take(reward, line.plain)
             if self.screen.live:
-                panel = choices(self.task.vocabulary.tokens, probabilities, values, token, panel_width())
+                panel = choices(episode.names, probabilities, values, token, panel_width())
                 self.screen.draw(self._view(heading, episode, panel, [line]))
                 time.sleep(self.delay)
             turns = len(episode.exchanges)
@@ -204,7 +210,7 @@ class _Audience:
             facts=f"token {len(episode.actions)} of {self.task.max_episode_tokens} · return {episode.total:.4g}",
             subtitle=summary_of(self.task),
             legend=episode.legend(),
-            picture=episode.engine.picture(0),
+            picture=episode.picture(),
             talk=talk if any(text.plain for text in talk) else [Text("(nothing has been said yet)", "dim")],
             panel=panel,
             notes=notes,
@@ -212,7 +218,7 @@ class _Audience:
 
     def _line(self, episode: Episode, token: int, probabilities: np.ndarray, values: np.ndarray | None) -> Text:
         """Return one line about the token that is said now."""
-        name = self.task.vocabulary.tokens[token]
+        name = episode.names[token]
         line = Text.assemble(
             (f"{len(episode.actions) + 1:>3}  ", "dim"), (name, "bold cyan"), (f"  p {probabilities[token]:.2f}", "dim")
         )
