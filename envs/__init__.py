@@ -8,6 +8,7 @@ from .env import TokenEnv
 from .errors import TokenGymError, TooManyNodesError
 from .exact import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
 from .finite import FiniteArrays, FiniteTask, Initial, Transition
+from .guarded_reward import GuardedReward
 from .picture import Cell, Picture
 from .random import CounterRandom, derive_start
 from .registration import list_ids, make_task, register_task
@@ -33,6 +34,7 @@ __all__ = [
     "Entry",
     "FiniteArrays",
     "FiniteTask",
+    "GuardedReward",
     "Initial",
     "Outcome",
     "Picture",

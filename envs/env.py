@@ -168,6 +168,10 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         self._seed, self._episode, self._reward = state["seed"], state["episode"], state["reward"]
         return self._observation(), self._info(None)
 
+    def close(self) -> None:
+        """Closes the task; see `Task.close`."""
+        self.task.close()
+
     def _observation(self) -> Observation:
         return {"tokens": self.engine.tokens[0].copy(), "length": self.engine.lengths.copy()}
 

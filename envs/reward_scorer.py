@@ -99,16 +99,54 @@ class Scorer:
         self._state.global_step += 1
         return self._check(values, completions, completion_ids)
 
+    def call_alone(self, step: int, columns: Mapping[str, list[Any]]) -> tuple[Any, list[Any], list[Any]]:
+        """Call the function for one completion, unchecked: in a guarded process, whose owner checks.
+
+        Args:
+            step: The `global_step` that it is told.
+            columns: All arguments of the row, each a list of one.
+
+        Returns:
+            Its value, and the metrics and the extra columns that it logged, as pairs of a name and what it logged.
+        """
+        metrics: list[Any] = []
+        extras: list[Any] = []
+        given: dict[str, Any] = {
+            "trainer_state": TrainerState(step),
+            "log_metric": lambda name, value: metrics.append((name, float(value))),
+            "log_extra": lambda column, values: extras.append((column, list(values))),
+            **columns,
+        }
+        if self._accepted is not None:
+            given = {name: value for name, value in given.items() if name in self._accepted}
+        values = self.function(**given)
+        values = values.tolist() if hasattr(values, "tolist") else values
+        if not isinstance(values, (list, tuple)) or len(values) != 1:
+            raise TokenGymError(f"it must give a list of one reward for one completion, got {_short(values)}")
+        value = values[0]
+        return (value.tolist() if hasattr(value, "tolist") else value), metrics, extras
+
     def take_metrics(self) -> dict[str, float]:
-        """Give the mean of each metric that the function logged since the last call, and forget them."""
+        """Give what was logged since the last call, and forget it.
+
+        Returns:
+            The mean of each metric that the function logged, and what it counts itself, if it has a `take_metrics`.
+        """
         means = {name: float(np.mean(values)) for name, values in self._metrics.items()}
         self._metrics.clear()
-        return means
+        counted: Any = getattr(self.function, "take_metrics", None)
+        return means if counted is None else {**means, **counted()}
 
     def take_extras(self) -> dict[str, list[Any]]:
         """Give the columns that the function logged with `log_extra` since the last call, and forget them."""
         extras, self._extras = self._extras, {}
         return extras
+
+    def close(self) -> None:
+        """Close what the function holds, such as a guarded reward's process, if it has a `close`."""
+        close = getattr(self.function, "close", None)
+        if callable(close):
+            close()
 
     def _log_metric(self, name: str, value: float) -> None:
         self._metrics.setdefault(name, []).append(float(value))

@@ -21,6 +21,7 @@ import numpy as np
 
 from .entry_points import call_entry_point, load_entry_point
 from .errors import TokenGymError, unknown_name
+from .guarded_reward import GuardedReward
 from .reward_rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
 from .reward_scorer import Scorer, name_of, reward_range
 
@@ -98,9 +99,22 @@ class WeightedSum(NamedRule):
             rewards[row] = spread.tolist()
         return rewards
 
+    def take_metrics(self) -> dict[str, float]:
+        """Give what the terms logged since the last call, and forget it; of equal names, the sum."""
+        logged: dict[str, float] = {}
+        for scorer in self.scorers:
+            for name, value in scorer.take_metrics().items():
+                logged[name] = logged.get(name, 0.0) + value
+        return logged
+
+    def close(self) -> None:
+        """Close the terms that can be closed."""
+        for scorer in self.scorers:
+            scorer.close()
+
 
 REWARDS: dict[str, Callable[..., Any]] = {
-    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, WeightedSum)
+    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, WeightedSum, GuardedReward)
 }
 """The named rules: name to class, whose fields are the parameters."""
 

@@ -225,6 +225,12 @@ class Task(ABC):
         picture = self.picture(state, row, tokens)
         return None if picture is None else picture.to_rgb()
 
+    def close(self) -> None:  # noqa: B027 - most tasks hold nothing
+        """Lets go of what the task holds outside, such as a process; what is needed again is begun again.
+
+        An environment calls it when it is closed, and others may go on with the same task.
+        """
+
     def check(self) -> None:
         """Raises `TokenGymError` if the task's attributes do not fit together. An engine calls it once."""
         if not isinstance(getattr(self, "vocabulary", None), Vocabulary):

@@ -164,6 +164,10 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
             return tuple(self._frames.draw(row, reward) for row, reward in enumerate(rewards))
         return tuple(render_row(self.engine, row, reward) for row, reward in enumerate(rewards))
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """Closes the task; see `Task.close`."""
+        self.task.close()
+
     def _begin(self, rows: npt.NDArray[np.intp]) -> None:
         """Begins the episodes that `rows` have come to."""
         assert self._seeds is not None

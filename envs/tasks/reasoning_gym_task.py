@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import TokenGymError, positive_int, unknown_name, whole_number
+from ..errors import TokenGymError, positive_int, whole_number
 from ..prompts import read_prompts
 from ..text_task import TextTask
 from ..tokenizers import build_tokenizer
+from .reasoning_gym_scoring import AnswerScorer, make_dataset
 
 DATASET = {"name": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
 """The default data set: the sum or difference of two digits."""
@@ -45,8 +44,11 @@ class ReasoningGym(TextTask):
 
     ## Rewards
     With the last token: the data set's `score_answer` of the text without white space around it, 0 … 1. A text that
-    the scorer cannot read (it raises) gets 0. Optimal 1 where the data set's own answers score 1, can be written with
-    this tokenizer, and fit into a completion.
+    the scorer cannot read (it raises) gets 0, and so does one that would have to be run to be read, or whose scoring
+    takes too long: `9**9**9` never ends in `countdown` and `puzzle24`. Answers are scored in a guarded process (see
+    `docs/concepts/rewards.md`), and `task.scorer.take_metrics()` counts those that came to grief there, as
+    `guard/time`, `guard/refused`, `guard/memory` and `guard/crash`. Optimal 1 where the data set's own answers score 1,
+    can be written with this tokenizer, and fit into a completion.
 
     ## Starting state
     One of the questions of the split, uniformly.
@@ -68,6 +70,7 @@ class ReasoningGym(TextTask):
       fraction of the different questions is held out.
     * `instance_seed=0`: the data set's seed. Most data sets draw question i from seed + i, so that seeds less than
       `size` apart share questions.
+    * `answer_seconds=2.0`: computing time that the scoring of one answer may take.
 
     ## References
     Stojanovski et al., "Reasoning Gym: Reasoning Environments for Reinforcement Learning with Verifiable Rewards",
@@ -93,12 +96,14 @@ class ReasoningGym(TextTask):
         split: str = "train",
         held_out: float = 0.0,
         instance_seed: int = 0,
+        answer_seconds: float = 2.0,
     ) -> None:
         is_default = dataset is None and tokenizer is None and max_new_tokens is None
         is_default &= (size, held_out, instance_seed) == (100, 0.0, 0)
         size = positive_int("size", size, _MOST_QUESTIONS)
         instance_seed = whole_number("instance_seed", instance_seed)
-        self.dataset = _make_dataset(DATASET if dataset is None else dataset, size, instance_seed)
+        self._settings = _settings(DATASET if dataset is None else dataset, size, instance_seed)
+        self.dataset = make_dataset(self._settings)
         entries = [self.dataset[index] for index in range(size)]
         sources = [{"prompt": f"{entry['question']}\n", "entry": index} for index, entry in enumerate(entries)]
         prompts = read_prompts(sources, split, held_out)
@@ -114,6 +119,7 @@ class ReasoningGym(TextTask):
             max_new_tokens = max(known, default=_OPEN_ANSWER_TOKENS)
         new_tokens = positive_int("max_new_tokens", max_new_tokens)
         super().__init__(built, max_turn_tokens=new_tokens, max_length=1 + max(lengths) + new_tokens)
+        self.scorer = AnswerScorer(self._settings, self.entries, answer_seconds)
         if all(self._attains_one(entry) for entry in self.entries):
             self.optimal_return = 1.0
         self.random_return = RANDOM_RETURN if is_default else None
@@ -123,21 +129,34 @@ class ReasoningGym(TextTask):
         index = int(random.integers(len(self.entries)))
         return index, f"{self.entries[index]['question']}\n"
 
-    def respond(self, episode: int, completion: str) -> tuple[str | None, float, bool]:
-        """Lets the data set score the answer."""
-        return None, self._score(completion.strip(), self.entries[episode]), True
+    def respond(self, episode: int, completion: str) -> tuple[None, float, bool]:
+        """Lets the data set score one answer, in a guarded process."""
+        return self.respond_all([episode], [completion], [[]])[0]
+
+    def respond_all(
+        self, episodes: list[int], completions: list[str], completion_ids: list[list[int]]
+    ) -> list[tuple[None, float, bool]]:
+        """Lets the data set score the answers, in a guarded process."""
+        answers = [completion.strip() for completion in completions]
+        return [(None, reward, True) for reward in self.scorer(episodes, answers)]
+
+    def close(self) -> None:
+        """Ends the process that scores; the next answer starts another one."""
+        self.scorer.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Gives what a copy needs: not every data set can be pickled, but each can be made again."""
+        return {name: value for name, value in vars(self).items() if name != "dataset"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes what `__getstate__` gave."""
+        vars(self).update(state)
+        self.dataset = make_dataset(self._settings)
 
     def expert_text(self, episode: int) -> str | None:
         """Gives the data set's own answer, where it knows one that fits into a completion."""
         answer = self.entries[episode]["answer"]
         return answer if isinstance(answer, str) and 0 < len(self.encode(answer)) <= self.max_turn_tokens else None
-
-    def _score(self, answer: str, entry: Mapping[str, Any]) -> float:
-        try:
-            return float(self.dataset.score_answer(answer, entry))
-        except Exception:
-            # Some scorers parse the answer without a guard: what they cannot read is a wrong answer.
-            return 0.0
 
     def _attains_one(self, entry: Mapping[str, Any]) -> bool:
         """Tells whether the data set's own answer scores 1 as it reads after this tokenizer."""
@@ -145,38 +164,22 @@ class ReasoningGym(TextTask):
         if not isinstance(answer, str):
             return False
         ids = self.encode(answer)
-        return len(ids) <= self.max_turn_tokens and self._score(self.decode([ids])[0].strip(), entry) == 1.0
+        try:
+            # The data set's own answer is no stranger's: it needs no guard.
+            score = self.dataset.score_answer(self.decode([ids])[0].strip(), entry)
+        except Exception:  # a scorer that cannot read what this tokenizer makes of it
+            return False
+        return len(ids) <= self.max_turn_tokens and score == 1.0
 
 
-def _make_dataset(dataset: Any, size: int, seed: int) -> Any:
-    """Makes the data set that a name or a mapping with the name and its settings asks for."""
-    package = _load_package()
+def _settings(dataset: Any, size: int, seed: int) -> dict[str, Any]:
+    """Gives the settings of the data set that a name or a mapping with the name and its settings asks for."""
     settings = {"name": dataset} if isinstance(dataset, str) else dataset
     if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
         raise TokenGymError(
             f"dataset={dataset!r}: give a data set's name, or a mapping with its name under 'name' and its settings"
         )
-    settings = dict(settings)
-    name = settings.pop("name")
-    if name not in package.factory.DATASETS:
-        raise unknown_name("data set", name, package.factory.DATASETS)
     for key, ours in (("size", "size"), ("seed", "instance_seed")):
         if key in settings:
             raise TokenGymError(f"dataset={dataset!r} has the setting {key!r}: give {ours}=… beside dataset instead")
-    try:
-        return package.create_dataset(name, size=size, seed=seed, **settings)
-    except (AssertionError, TypeError, ValueError, KeyError) as error:
-        raise TokenGymError(
-            f"data set {name!r} of reasoning-gym cannot be made with {settings}: {error}; see its settings in "
-            f"help(reasoning_gym.factory.DATASETS[{name!r}][1])"
-        ) from error
-
-
-def _load_package() -> Any:
-    try:
-        # One of its dependencies leaves a file for the garbage collector to close while it is imported.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            return importlib.import_module("reasoning_gym")
-    except ImportError as error:
-        raise TokenGymError(f"reasoning-gym cannot be imported ({error}): pip install 'tokengym[reasoning]'") from error
+    return {**settings, "size": size, "seed": seed}

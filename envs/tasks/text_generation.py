@@ -188,6 +188,10 @@ class TextGeneration(TextTask):
             TextReply(None, reward, True, parts) for reward, parts in zip(scores.rewards.tolist(), spread, strict=True)
         ]
 
+    def close(self) -> None:
+        """Closes what the reward function holds, such as a guarded process."""
+        self.scorer.close()
+
 
 RANDOM_RETURN = 0.1507
 """Mean return of uniformly random tokens in the default setting, from 100,000 episodes."""

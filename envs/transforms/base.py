@@ -117,6 +117,10 @@ class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOver
             self.own(state, name)[row] = value
         self.task.restore(self.inner(state), row, saved["task"])
 
+    def close(self) -> None:
+        """Closes the inner task."""
+        self.task.close()
+
     def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
         """Renders as the inner task does."""
         return self.task.render_tokens(tokens)

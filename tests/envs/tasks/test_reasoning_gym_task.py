@@ -1,6 +1,8 @@
 """ReasoningGym: its questions, its scorers, any tokenizer; skipped where the extra is not installed."""
 
+import copy
 import importlib.util
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from tokengym.envs import TASKS, make_task
 from tokengym.envs.engine import Engine
 from tokengym.envs.errors import TokenGymError
-from tokengym.envs.tasks.reasoning_gym_task import ReasoningGym, _load_package
+from tokengym.envs.tasks.reasoning_gym_scoring import load_package
+from tokengym.envs.tasks.reasoning_gym_task import ReasoningGym
 
 needs_package = pytest.mark.skipif(bool(TASKS["ReasoningGym"].missing), reason="reasoning-gym is not installed")
 
@@ -39,13 +42,13 @@ def test_a_broken_installation_gives_the_command_too(monkeypatch):
 
     monkeypatch.setattr(importlib, "import_module", fail)
     with pytest.raises(TokenGymError, match=r"No module named 'sympy'.*pip install 'tokengym\[reasoning\]'"):
-        _load_package()
+        load_package()
 
 
 @needs_package
 def test_questions_are_those_of_the_data_set_and_its_answers_score_one():
     task = ReasoningGym(size=30, instance_seed=5)
-    original = _load_package().create_dataset(
+    original = load_package().create_dataset(
         "chain_sum", size=30, seed=5, min_terms=2, max_terms=2, min_digits=1, max_digits=1
     )
     assert [entry["question"] for entry in task.entries] == [original[index]["question"] for index in range(30)]
@@ -129,6 +132,79 @@ def test_an_answer_that_a_scorer_cannot_read_gets_nothing():
     with pytest.raises(ValueError):
         task.dataset.score_answer("?", task.entries[0])
     assert task.respond(0, "?") == (None, 0.0, True)
+
+
+EVALUATING = ("binary_matrix", "n_queens", "spiral_matrix", "string_insertion")
+PARSING = ("countdown", "puzzle24", "intermediate_integration", "polynomial_multiplication", "simple_integration")
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """One task of all data sets whose scorers evaluate, and the index of a question of each."""
+    names = [*EVALUATING, *PARSING, "coin_flip"]
+    dataset = {"name": "composite", "datasets": [{"name": name} for name in names]}
+    task = ReasoningGym(dataset, size=60, answer_seconds=0.3)
+    sources = [entry["metadata"]["source_dataset"] for entry in task.entries]
+    yield task, {name: sources.index(name) for name in names}
+    task.close()
+
+
+def scored(task, pairs):
+    answers = task.respond_all([index for index, _ in pairs], [text for _, text in pairs], [[1]] * len(pairs))
+    return [reward for _, reward, _ in answers]
+
+
+@needs_package
+@pytest.mark.parametrize("name", [*EVALUATING, *PARSING])
+def test_what_the_agent_says_is_never_run(name, mixed, tmp_path):
+    (task, where), path = mixed, tmp_path / "written"
+    write = f"['x' for _ in [open({str(path)!r}, 'w').write('x')]]"
+    texts = [write, f"open({str(path)!r},'w').write('x')", "[__import__('os')._exit(0)]", "().__class__", "(24).real"]
+    assert scored(task, [(where[name], text) for text in texts]) == [0.0] * 5 and not path.exists()
+    assert task.scorer.take_metrics() == {"guard/refused": 5.0} and task.scorer.take_metrics() == {}
+
+
+@needs_package
+@pytest.mark.parametrize(
+    ("name", "text"), [("countdown", "9**9**9"), ("puzzle24", "9**9**9"), ("coin_flip", "1e999999999")]
+)
+def test_an_answer_whose_scoring_never_ends_gets_nothing_and_is_counted(name, text, mixed):
+    task, where = mixed
+    assert task.respond(where[name], text) == (None, 0.0, True)
+    assert task.respond(where[name], text) == (None, 0.0, True)
+    assert task.scorer.take_metrics() == {"guard/time": 2.0}
+
+
+@needs_package
+def test_answers_that_are_literals_or_formulas_score_as_they_do_without_a_guard(mixed):
+    task, where = mixed
+    entries = {name: task.entries[index] for name, index in where.items()}
+    board = entries["n_queens"]["metadata"]["valid_answers"][0]
+    texts = {
+        "n_queens": repr([row.split() for row in board.split("\n")]),
+        "string_insertion": repr(list(entries["string_insertion"]["answer"])),
+        "spiral_matrix": "[" + ", ".join(entries["spiral_matrix"]["answer"].split()) + "]",
+        "countdown": f"({entries['countdown']['answer']}) * (1 - 0) - 0",
+        "simple_integration": f"{entries['simple_integration']['answer'].replace('+ C', '')} + sin(3)",
+        "polynomial_multiplication": f"0 + {entries['polynomial_multiplication']['answer']}",
+        "puzzle24": entries["puzzle24"]["answer"],
+        "intermediate_integration": entries["intermediate_integration"]["answer"],
+        "binary_matrix": "no matrix",
+        "coin_flip": "1/3",
+    }
+    plain = [task.dataset.score_answer(text, entries[name]) for name, text in texts.items()]
+    assert scored(task, [(where[name], text) for name, text in texts.items()]) == plain
+    assert sum(reward > 0 for reward in plain) >= 8 and not task.scorer.take_metrics()
+
+
+@needs_package
+@pytest.mark.parametrize("dataset", ["chain_sum", "arc_1d"])
+def test_copies_score_with_processes_of_their_own(dataset):
+    task = ReasoningGym(dataset, size=3)
+    answers = [entry["answer"] for entry in task.entries]
+    for twin in (copy.deepcopy(task), pickle.loads(pickle.dumps(task)), task):
+        assert [reward for _, reward, _ in twin.respond_all([0, 1, 2], answers, [[1]] * 3)] == [1.0] * 3
+        twin.close()
 
 
 @needs_package
