@@ -140,7 +140,7 @@ def test_the_search_for_global_draws_finds_them(line: str, caught: bool):
 IMPORTERS = {
     "envs/entry_points.py",
     "envs/catalogue.py",
-    "envs/tasks/reasoning_gym_task.py",
+    "envs/tasks/reasoning_gym_scoring.py",
     "algorithms/__init__.py",
     "algorithms/registry.py",
 }
