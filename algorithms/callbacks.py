@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, finite_number, positive_int
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +21,12 @@ class Callback:
     """Called at the boundaries of learning; override what is wanted.
 
     Weights change only inside `Algorithm.update`, so at every call the run may be saved, evaluated or stopped.
+
+    Attributes:
+        after_others: whether, in a list, it is called after the callbacks that are not, as what saves must be.
     """
+
+    after_others = False
 
     def on_start(self, algorithm: Algorithm) -> None:
         """Called once, before the first collection."""
@@ -42,10 +49,11 @@ class Callback:
 
 
 class CallbackList(Callback):
-    """Several callbacks, called in order; one that returns False stops learning, after all were called."""
+    """Several callbacks, called in order, those with `after_others` last; one that returns False stops learning."""
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
-        self.callbacks = [as_callback(callback) for callback in callbacks]
+        single = [one for callback in callbacks for one in _single(as_callback(callback))]
+        self.callbacks = sorted(single, key=lambda callback: callback.after_others)
 
     def on_start(self, algorithm: Algorithm) -> None:
         """Call all."""
@@ -81,27 +89,39 @@ class StopAfter(Callback):
 class SaveEvery(Callback):
     """Write a sealed checkpoint into ``folder`` every ``timesteps`` agent tokens, and one at the end.
 
+    It is called after all other callbacks, so that what it saves holds their states of the same moment.
+
     Args:
         folder: gets one ``step-…`` folder a checkpoint.
         timesteps: agent tokens between two checkpoints, above 0.
         keep: how many of the newest to keep; None keeps all.
+        seconds: save, too, where so many seconds have passed since the last checkpoint; None does not look at them.
     """
 
-    def __init__(self, folder: str | Path, timesteps: int, keep: int | None = 2) -> None:
-        if timesteps < 1 or (keep is not None and keep < 1):
-            raise TokenGymError(f"timesteps is {timesteps} and keep is {keep}; expected both to be at least 1.")
+    after_others = True
+
+    def __init__(self, folder: str | Path, timesteps: int, keep: int | None = 2, seconds: float | None = None) -> None:
         self.folder = Path(folder)
-        self.timesteps = timesteps
-        self.keep = keep
+        self.timesteps = positive_int("timesteps", timesteps)
+        self.keep = None if keep is None else positive_int("keep", keep)
+        if seconds is not None and not finite_number("seconds", seconds) > 0:
+            raise TokenGymError(f"seconds={seconds}: give a number above 0, or None")
+        self.seconds = math.inf if seconds is None else seconds
         self.saved_at = 0
+        self._since = 0.0
 
     def on_start(self, algorithm: Algorithm) -> None:
-        """Count from where the run stands."""
+        """Count from where the run stands, and sweep what writers that were killed left."""
+        from . import checkpoint
+
         self.saved_at = algorithm.num_timesteps
+        self._since = time.monotonic()
+        checkpoint.sweep(self.folder)
 
     def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> None:
-        """Save where a multiple of ``timesteps`` was passed."""
-        if algorithm.num_timesteps // self.timesteps > self.saved_at // self.timesteps:
+        """Save where a multiple of ``timesteps`` was passed, or so many seconds."""
+        passed = algorithm.num_timesteps // self.timesteps > self.saved_at // self.timesteps
+        if passed or time.monotonic() - self._since >= self.seconds:
             self.save(algorithm)
 
     def on_end(self, algorithm: Algorithm) -> None:
@@ -113,8 +133,11 @@ class SaveEvery(Callback):
         """Write one checkpoint and remove the oldest beyond ``keep``."""
         from . import checkpoint
 
-        algorithm.save(self.folder / checkpoint.step_name(algorithm.num_timesteps))
+        place = self.folder / checkpoint.step_name(algorithm.num_timesteps)
+        checkpoint.make_way(place)
+        algorithm.save(place)
         self.saved_at = algorithm.num_timesteps
+        self._since = time.monotonic()
         if self.keep is not None:
             checkpoint.prune(self.folder, self.keep)
 

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..envs.errors import TokenGymError
 from ..envs.visible import visible
 
 if TYPE_CHECKING:
     from .base import Algorithm
+
+
+class LogNotWrittenError(TokenGymError):
+    """A log could not be written, as on a full disk; what was written before stays."""
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LogNotWrittenError(
+            f"{path} cannot be written: {error.strerror or error}. Make room, or choose another folder; what was "
+            "written before is whole, and a run goes on from its newest checkpoint."
+        ) from error
 
 
 class JsonLines:
@@ -33,44 +53,99 @@ class JsonLines:
         self.path = Path(path)
         if self.path.exists():
             self._rewind(timesteps)
-        self._file = self.path.open("a", encoding="utf-8")
+        with _writing(self.path):
+            self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one object. Numbers that are not finite become null, which every JSON reader takes."""
+        """Append one object. Numbers that are not finite become null, which every JSON reader takes.
+
+        Raises:
+            LogNotWrittenError: the disk is full, say.
+        """
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        self._file.write(json.dumps(finite) + "\n")
-        self._file.flush()
+        with _writing(self.path):
+            self._file.write(json.dumps(finite) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        # What could not be written was said where it was written.
+        with suppress(OSError):
+            self._file.close()
 
     def _rewind(self, timesteps: int) -> None:
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _tokens(line) <= timesteps]
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        kept = next((n for n in range(len(lines), 0, -1) if _tokens(lines[n - 1]) <= timesteps), 0)
         if not kept and lines:
-            taken = len(list(self.path.parent.glob(f"{self.path.name}.*")))
-            self.path.rename(self.path.with_name(f"{self.path.name}.{taken + 1}"))
-        elif kept != lines:
-            temporary = self.path.with_name(f".{self.path.name}.writing")
-            temporary.write_text("".join(kept), encoding="utf-8")
-            os.replace(temporary, self.path)
+            os.rename(self.path, free_name(self.path))
+        elif kept < len(lines):
+            # Cut in place, which a full disk allows.
+            os.truncate(self.path, sum(map(len, lines[:kept])))
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """Read a file that `JsonLines` wrote; a last line that was cut short is left out."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = Path(path).read_bytes().splitlines(keepends=True)
     return [json.loads(line) for line in lines if _tokens(line) < math.inf]
 
 
-def _tokens(line: str) -> float:
+def free_name(path: Path) -> Path:
+    """Return the first of ``path.1``, ``path.2``, … that nothing has, so that moving ``path`` there loses nothing."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+    return next(candidate for candidate in numbered if not os.path.lexists(candidate))
+
+
+def _tokens(line: bytes) -> float:
     """The tokens of a line; infinity where the line is not whole."""
-    if not line.endswith("\n"):
+    if not line.endswith(b"\n"):
         return math.inf
     try:
         return float(json.loads(line)["tokens"])
     except (ValueError, KeyError, TypeError):
         return math.inf
+
+
+class EventFile:
+    """A file of scalars for TensorBoard, written at once: the library's own writer has a thread that a full disk kills.
+
+    Args:
+        folder: where to make the file.
+        timesteps: where the run stands; what earlier files say beyond it is not shown.
+    """
+
+    def __init__(self, folder: Path, timesteps: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        place = folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        self._path = place
+        with _writing(place):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(place, "xb")
+        self._records = RecordWriter(self._file)
+        self._add(file_version="brain.Event:2")
+        self._add(step=timesteps + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, scalars: dict[str, float], timesteps: int) -> None:
+        """Add scalars by name at a count of timesteps.
+
+        Raises:
+            LogNotWrittenError: the disk is full, say.
+        """
+        values = [self._summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self._add(step=timesteps, summary=self._summary(value=values))
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            self._file.close()
+
+    def _add(self, **event: Any) -> None:
+        with _writing(self._path):
+            self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
+            self._records.flush()
 
 
 class RunLogger:
@@ -88,15 +163,14 @@ class RunLogger:
     def __init__(self, log_dir: str | Path | None, algorithm: Algorithm, progress_bar: bool = False) -> None:
         self._metrics: JsonLines | None = None
         self._timings: JsonLines | None = None
-        self._tensorboard: Any = None
+        self._tensorboard: EventFile | None = None
         if log_dir is not None:
-            from torch.utils.tensorboard.writer import SummaryWriter
-
             folder = Path(log_dir)
-            folder.mkdir(parents=True, exist_ok=True)
+            with _writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
             self._metrics = JsonLines(folder / "metrics.jsonl", algorithm.num_timesteps)
             self._timings = JsonLines(folder / "timings.jsonl", algorithm.num_timesteps)
-            self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=algorithm.num_timesteps + 1)
+            self._tensorboard = EventFile(folder / "tensorboard", algorithm.num_timesteps)
         self._bar = ProgressBar(algorithm) if progress_bar else None
 
     def __enter__(self) -> RunLogger:
@@ -127,8 +201,8 @@ class RunLogger:
         if self._metrics is not None and self._timings is not None:
             self._metrics.write({**place, "episodes": algorithm.num_episodes, **metrics})
             self._timings.write({**place, **timings})
-            for name, value in {**metrics, **timings}.items():
-                self._tensorboard.add_scalar(name, value, algorithm.num_timesteps)
+            if self._tensorboard is not None:
+                self._tensorboard.write({**metrics, **timings}, algorithm.num_timesteps)
         if self._bar is not None:
             self._bar.update(algorithm, metrics, speed)
 
