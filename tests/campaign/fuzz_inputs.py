@@ -266,7 +266,7 @@ def engine_calls(random: np.random.Generator, count: int) -> Iterator[Case]:
     """Rows, starts, actions and counts of wrong types, shapes and ranges."""
     task = make_task("KeywordCover")
     engine = Engine(task, 3)
-    bad_rows = [[0, 0], [3], [-1], [0.5], "x", [[0]], ["a"], [None], {}, object(), [True, False, 2], 10**400]
+    bad_rows = [[0, 0], [3], [-1], [0.5], "x", [[0]], ["a"], [None], {}, object(), 10**400]
     bad_starts = [[-1] * 3, [0.5] * 3, "x", [None] * 3, [0, 1], [[0]], [2**64] * 3, [float("nan")] * 3, {}, object()]
     bad_actions = [[-1] * 3, [10**6] * 3, [0.5] * 3, "x", [None] * 3, [0, 1], [[0]] * 3, {}, object(), [2**70] * 3]
     bad_counts = [[0] * 3, [-1] * 3, [99] * 3, [0.5] * 3, "x", [1], {}, object(), None]
