@@ -16,7 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .chat_guard import MessageGuard
 from .errors import TokenGymError, unknown_name
+from .writer import TextWriter
 
 Message = Mapping[str, str]
 """Something said in a role: `{"role": "user", "content": "hello"}`."""
@@ -74,6 +76,7 @@ class ChatTemplate:
     Attributes:
         tokenizer: The tokenizer.
         template: The Jinja text.
+        writer: What writes and reads text under the tokenizer; the template's markers are among its control tokens.
         end_of_turn: The id of the special token with which the template ends the agent's messages, or None.
     """
 
@@ -98,9 +101,9 @@ class ChatTemplate:
         self.template = _template_text(tokenizer, template)
         self._openings: dict[tuple[tuple[str, str], ...], list[int]] = {}
         self._pieces: dict[Any, Piece] = {}
-        self._special = [token for token in tokenizer.all_special_tokens if token != tokenizer.unk_token]
-        self.opening([_HELLO])
-        piece = self.piece([_HELLO])
+        self.writer = TextWriter(tokenizer, self._scaffold())
+        self._guard = MessageGuard(self.writer, self._headers())
+        piece = self._piece([_HELLO], False)
         self.end_of_turn = None if piece.end_place is None else piece.ids[piece.end_place]
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
@@ -139,10 +142,15 @@ class ChatTemplate:
         ids = self._openings.get(key)
         if ids is None:
             text = self.render(said)
-            piece, expected = self._follow(said, text, [_HELLO]), self.piece([_HELLO]).text
+            piece, expected = (
+                self._follow(said, text, [_HELLO]),
+                self._follow([_HELLO], self.render([_HELLO]), [_HELLO]),
+            )
             if piece != expected:
                 raise _not_append_only("what follows the agent's words depends on how it began", piece, expected)
-            ids = self._encode(text)
+            ids = self.writer.raw(text)
+            harmless = [{**message, "content": "hello"} for message in said]
+            self._guard.check_rendered(text, ids, self.writer.raw(self.render(harmless)), said)
             if ids and ids[0] == self.tokenizer.bos_token_id:
                 ids = ids[1:]
             _remember(self._openings, key, ids)
@@ -161,12 +169,9 @@ class ChatTemplate:
         said, key = self._checked(messages)
         piece = self._pieces.get((key, closing))
         if piece is None:
-            text = self._follow([_HELLO], self.render([_HELLO]), said)
-            if closing:
-                conversation = [_HELLO, {"role": "assistant", "content": _FIRST}, *said]
-                text = self.render(conversation, add_generation_prompt=False).partition(_FIRST)[2]
-            ids = self._encode(text)
-            piece = Piece(text, ids, self._end_place(ids))
+            piece = self._piece(said, closing)
+            harmless = self._piece([{**message, "content": "hello"} for message in said], closing)
+            self._guard.check_rendered(piece.text, piece.ids, harmless.ids, said)
             _remember(self._pieces, (key, closing), piece)
         return piece
 
@@ -174,12 +179,7 @@ class ChatTemplate:
         """Gives well-formed messages, and a key for them."""
         said = check_messages(messages)
         for message in said:
-            special = next((token for token in self._special if token in message["content"]), None)
-            if special is not None:
-                raise TokenGymError(
-                    f"the message {message['content']!r} contains the special token {special!r}, which would be read "
-                    "as the template's own: take it out"
-                )
+            self._guard.check(message["content"])
         return said, tuple((message["role"], message["content"]) for message in said)
 
     def _follow(self, before: Sequence[Message], shown: str, said: Sequence[Message]) -> str:
@@ -205,13 +205,40 @@ class ChatTemplate:
             raise _not_append_only("what follows the agent's words depends on earlier turns", *pieces)
         return pieces[0]
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+    def _piece(self, said: Sequence[Message], closing: bool) -> Piece:
+        text = self._follow([_HELLO], self.render([_HELLO]), said)
+        if closing:
+            conversation = [_HELLO, {"role": "assistant", "content": _FIRST}, *said]
+            text = self.render(conversation, add_generation_prompt=False).partition(_FIRST)[2]
+        ids = self.writer.raw(text)
+        return Piece(text, ids, self._end_place(ids))
+
+    def _scaffold(self) -> str:
+        """Gives what the template writes around the messages of a short conversation."""
+        conversation = [_HELLO, {"role": "assistant", "content": _FIRST}, _HELLO]
+        system = [{"role": "system", "content": "hello"}]
+        return self._try([*system, *conversation]) + self.render(conversation)
+
+    def _headers(self) -> dict[str, str]:
+        """Gives what the template writes between the message before and one of each role."""
+        ways = {
+            "system": [{"role": "system", "content": _FIRST}, _HELLO],
+            "user": [{"role": "user", "content": _FIRST}],
+            "assistant": [_HELLO, {"role": "assistant", "content": _FIRST}],
+        }
+        before = {role: self._try(messages).partition(_FIRST)[0] for role, messages in ways.items()}
+        return {role: text.rpartition("hello")[2] for role, text in before.items()}
+
+    def _try(self, messages: Sequence[Message]) -> str:
+        """Gives the template's text, "" where it refuses the messages, as some do for a system's."""
+        try:
+            return self.render(messages, add_generation_prompt=False)
+        except TokenGymError:
+            return ""
 
     def _end_place(self, ids: list[int]) -> int | None:
-        """Gives the place of the first special token, if only white space comes before it."""
-        special = set(self.tokenizer.convert_tokens_to_ids(self._special))
-        place = next((place for place, token in enumerate(ids) if token in special), None)
+        """Gives the place of the first control token, if only white space comes before it."""
+        place = next((place for place, token in enumerate(ids) if token in self.writer.marks), None)
         if place is None or self.tokenizer.decode(ids[:place]).strip():
             return None
         return place

@@ -64,6 +64,7 @@ class ChatTask(TextTask):
             tokenizer, max_turn_tokens=max_turn_tokens, max_length=max_length, max_turns=max_turns, stop=stop
         )
         self.chat = ChatTemplate(self.tokenizer, template)
+        self.writer = self.chat.writer
         if self.chat.end_of_turn is not None:
             self.vocabulary = dataclasses.replace(self.vocabulary, eos=self.chat.end_of_turn)
 
@@ -86,7 +87,7 @@ class ChatTask(TextTask):
             cut = self.codec.cut(text)
             if cut is not None and piece.text.startswith(text[len(cut) :]):
                 # The agent's stop string is the beginning of what the template would put here.
-                return self.encode(piece.text[len(text) - len(cut) :])
+                return self.writer.raw(piece.text[len(text) - len(cut) :])
         return piece.ids
 
 

@@ -5,25 +5,48 @@ Each is a reward function in the sense of `envs/rewards.py`: called once for a b
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, cast
 
+from typing_extensions import Self
+
 from .errors import TokenGymError, unknown_name
+from .writer import TextWriter
 
 
 class NamedRule:
-    """A reward function by name and parameters: its dataclass's fields."""
+    """A reward function by name and parameters: its dataclass's fields.
+
+    What an agent says is in the normal form of its tokenizer, which may be of lower case, of composed letters, or with
+    spaces around signs. `under` gives the rule that compares in that form.
+    """
 
     name: ClassVar[str]
     """What it is called in a specification."""
+    _writer: ClassVar[TextWriter | None] = None
 
     def to_spec(self) -> dict[str, Any]:
         """Give the specification that `build_reward` makes it from: its name, and what differs from the defaults."""
         given = {item.name: getattr(self, item.name) for item in fields(cast(Any, self)) if item.init}
         defaults = {item.name: item.default for item in fields(cast(Any, self))}
         return {"name": self.name, **{key: value for key, value in given.items() if value != defaults[key]}}
+
+    def under(self, writer: TextWriter) -> Self:
+        """Give the same rule for completions under a tokenizer."""
+        rule = copy.copy(self)
+        object.__setattr__(rule, "_writer", writer)
+        return rule
+
+    def _said(self, text: str) -> set[str]:
+        """Give what an agent said, as it is and in the tokenizer's normal form."""
+        return {text.strip(), (text if self._writer is None else self._writer.normal(text)).strip()}
+
+    def _wanted(self, text: str) -> set[str]:
+        """Give a text to compare with, as it is and as it reads when an agent says it."""
+        return {text.strip(), (text if self._writer is None else self._writer.read(text)).strip()}
 
 
 @dataclass(frozen=True)
@@ -58,7 +81,8 @@ class Keyword(NamedRule):
             words = words.split() if isinstance(words, str) else words
             if not words:
                 raise TokenGymError(f"The keyword rule found no words in column {self.column!r}; give at least one.")
-            found = sum(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, flags) is not None for word in words)
+            said = self._said(text)
+            found = sum(any(_holds(said, form, flags) for form in self._wanted(word)) for word in words)
             rewards.append(found / len(words))
         return rewards
 
@@ -116,8 +140,13 @@ class Regex(NamedRule):
     ) -> list[float]:
         """Give 1.0 to each completion that matches and 0.0 to the others."""
         expression = re.compile(self.pattern)
-        match = expression.fullmatch if self.full else expression.search
-        return [float(match(text) is not None) for text in completions]
+        normal = None if self._writer is None else _normal_expression(self.pattern, self._writer.normal)
+        return [float(self._matches(expression, text) or self._matches(normal, text)) for text in completions]
+
+    def _matches(self, expression: re.Pattern[str] | None, text: str) -> bool:
+        if expression is None:
+            return False
+        return (expression.fullmatch(text) if self.full else expression.search(text)) is not None
 
 
 @dataclass(frozen=True)
@@ -142,13 +171,13 @@ class ExactMatch(NamedRule):
     ) -> list[float]:
         """Give 1.0 to each completion that is its prompt's answer and 0.0 to the others."""
         answers = _column(columns, self.column, "exact_match") if self.column else [self.answer] * len(completions)
-        return [
-            float(self._normal(text) == self._normal(str(answer)))
-            for text, answer in zip(completions, answers, strict=True)
-        ]
+        return [float(self._equal(text, str(answer))) for text, answer in zip(completions, answers, strict=True)]
 
-    def _normal(self, text: str) -> str:
-        return text.strip().casefold() if self.ignore_case else text.strip()
+    def _equal(self, text: str, answer: str) -> bool:
+        said, wanted = self._said(text), self._wanted(answer)
+        if self.ignore_case:
+            said, wanted = {form.casefold() for form in said}, {form.casefold() for form in wanted}
+        return not said.isdisjoint(wanted)
 
 
 @dataclass(frozen=True)
@@ -181,6 +210,35 @@ class RepetitionPenalty(NamedRule):
             grams = {tuple(sequence[i : i + self.ngram]) for i in range(max(total, 0))}
             rewards.append(len(grams) / total - 1.0 if total > 0 else 0.0)
         return rewards
+
+
+def _holds(texts: Iterable[str], word: str, flags: int) -> bool:
+    expression = rf"(?<!\w){re.escape(word)}(?!\w)"
+    return any(re.search(expression, text, flags) is not None for text in texts)
+
+
+def _normal_expression(pattern: str, normal: Callable[[str], str]) -> re.Pattern[str] | None:
+    """Give the expression whose own letters are in a tokenizer's normal form, or None where it is the same one.
+
+    Only letters beyond ASCII are rewritten, since the others may be part of the expression's syntax; where the normal
+    form has no capitals, capitals match small letters.
+    """
+    parts = []
+    in_class = escaped = False
+    for letter in re.findall(r"[\s\S][\u0300-\u036f]*", pattern):
+        if not letter.isascii():
+            written = re.escape(normal(letter))
+            letter = f"(?:{written})" if len(written) > 1 and not in_class else written
+        elif not escaped and letter in "[]":
+            in_class = letter == "["
+        escaped = letter == "\\" and not escaped
+        parts.append(letter)
+    flags = re.IGNORECASE if normal("A") == "a" else 0
+    rewritten = "".join(parts)
+    try:
+        return None if rewritten == pattern and not flags else re.compile(rewritten, flags)
+    except re.error:  # what the normal form makes of it is no expression
+        return None
 
 
 def _column(columns: dict[str, Any], name: str | None, rule: str) -> Sequence[Any]:

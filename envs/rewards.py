@@ -15,7 +15,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from .errors import TokenGymError, unknown_name
 from .guarded_reward import GuardedReward
 from .reward_rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
 from .reward_scorer import Scorer, name_of, reward_range
+from .writer import TextWriter
 
 
 @runtime_checkable
@@ -70,6 +71,10 @@ class WeightedSum(NamedRule):
     def to_spec(self) -> dict[str, Any]:
         """Give the specification; terms that are no rules are in it as the functions that they are."""
         return {"name": self.name, "terms": [{"weight": weight, "reward": term} for weight, term in self.terms]}
+
+    def under(self, writer: TextWriter) -> WeightedSum:
+        """Give the same sum for completions under a tokenizer."""
+        return WeightedSum(tuple((weight, read_under(term, writer)) for weight, term in self.terms))
 
     @property
     def reward_range(self) -> tuple[float, float]:
@@ -152,6 +157,11 @@ def build_reward(spec: Any) -> Callable[..., Any]:
         f"Expected a reward specification such as {{'name': 'keyword', 'words': ['sea']}}, 'module:callable' or a "
         f"callable, got {type(spec).__name__}: {spec!r}."
     )
+
+
+def read_under(function: Callable[..., Any], writer: TextWriter) -> Callable[..., Any]:
+    """Give a rule that compares in the normal form of a tokenizer; other functions are given back as they are."""
+    return cast(Any, function).under(writer) if isinstance(function, NamedRule) else function
 
 
 def _build_rule(spec: Mapping[str, Any]) -> Callable[..., Any]:

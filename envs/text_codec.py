@@ -10,13 +10,14 @@ put spaces around signs; others start every text with a space. Two rules make a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import TokenGymError
 from .vocabulary import Vocabulary
+from .writer import TextWriter
 
 _CACHE_LIMIT = 4096
 """How many texts and sets of legal texts keep their encodings; past it the cache starts anew."""
@@ -40,32 +41,47 @@ class TextCodec:
 
     Args:
         name: The task's name, for messages.
-        tokenizer: A `transformers` tokenizer or an object like it.
-        vocabulary: Its vocabulary.
+        writer: What writes and reads text under the tokenizer.
+        vocabulary: The tokenizer's vocabulary.
         stop: The stop strings.
         max_turn_tokens: The most tokens of a turn.
     """
 
     def __init__(
-        self, name: str, tokenizer: Any, vocabulary: Vocabulary, stop: Sequence[str], max_turn_tokens: int
+        self, name: str, writer: TextWriter, vocabulary: Vocabulary, stop: Sequence[str], max_turn_tokens: int
     ) -> None:
         self.name = name
-        self.tokenizer = tokenizer
+        self.writer = writer
         self.vocabulary = vocabulary
         self.stop = tuple(stop)
         self.max_turn_tokens = max_turn_tokens
         self._encodings: dict[str, list[int]] = {}
         self._legal: dict[tuple[str, ...], LegalTexts] = {}
+        # An end token that the tokenizer has as a merely added one would be shown as text.
+        special = getattr(writer.tokenizer, "all_special_ids", (vocabulary.eos,))
+        self._hidden = None if vocabulary.eos in special else vocabulary.eos
 
-    def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text of the task's, without special tokens. The list is shared: do not change it."""
-        if not isinstance(text, str):
-            raise TokenGymError(f"task {self.name}: prompts, replies and legal moves are strings, got {text!r}")
-        ids = self._encodings.get(text)
+    def encode(self, text: str, what: str = "the text") -> list[int]:
+        """Returns the ids of a text of the task's, without special tokens. The list is shared: do not change it.
+
+        Names of control tokens in it are spelt in characters, as `TextWriter.ids` does it.
+
+        Args:
+            text: The text.
+            what: What it is, for messages.
+
+        Raises:
+            TokenGymError: If it is no string, or the tokenizer cannot write it.
+        """
+        ids = self._encodings.get(text) if isinstance(text, str) else None
         if ids is None:
             if len(self._encodings) >= _CACHE_LIMIT:
                 self._encodings.clear()
-            ids = self._encodings[text] = list(self.tokenizer.encode(text, add_special_tokens=False))
+            try:
+                ids = self.writer.ids(text, what)
+            except TokenGymError as error:
+                raise TokenGymError(f"task {self.name}: {error}") from None
+            self._encodings[text] = ids
         return ids
 
     def encode_turn(self, text: str) -> list[int]:
@@ -85,12 +101,9 @@ class TextCodec:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Returns the texts of several rows of ids, without special tokens."""
-        if not ids:
-            return []
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is not None:
-            return backend.decode_batch(ids, skip_special_tokens=True)
-        return [self.tokenizer.decode(row, skip_special_tokens=True, clean_up_tokenization_spaces=False) for row in ids]
+        if self._hidden is not None:
+            ids = [[token for token in row if token != self._hidden] for row in ids]
+        return self.writer.decode(ids)
 
     def cut(self, text: str) -> str | None:
         """Returns the text before the first stop string, or None where there is no stop string."""
@@ -150,7 +163,7 @@ class TextCodec:
         return self._legal[texts]
 
     def _legal_ids(self, text: str) -> tuple[int, ...]:
-        ids = tuple(self.encode(text))
+        ids = tuple(self.encode(text, "the legal text"))
         if not ids or len(ids) > self.max_turn_tokens:
             raise TokenGymError(
                 f"task {self.name}: the legal text {text!r} has {len(ids)} tokens, but a turn has 1 … "
@@ -159,10 +172,4 @@ class TextCodec:
         cut = self.cut(text)
         if cut is not None and not any(text == cut + stop for stop in self.stop):
             raise TokenGymError(f"task {self.name}: the legal text {text!r} goes on after a stop string")
-        unknown = getattr(self.tokenizer, "unk_token_id", None)
-        if unknown is not None and unknown != self.vocabulary.eos and unknown in ids:
-            raise TokenGymError(
-                f"task {self.name}: the tokenizer cannot write the legal text {text!r}: it has no token for a part of "
-                "it. Train it on a corpus that holds all legal texts, or take a byte-level one ({'kind': 'bpe'})"
-            )
         return ids

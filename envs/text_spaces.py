@@ -72,7 +72,7 @@ class Phrases(spaces.Text):
         if text in vocabulary.ids:
             ids = [vocabulary.ids[text]]
         elif self._text is not None:
-            ids = list(self._text.encode(text))
+            ids = list(self._text.codec.encode(text))
         else:
             ids = self._read_names(text)
         for token in ids:

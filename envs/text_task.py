@@ -1,9 +1,11 @@
 """Tasks written in strings, one episode at a time, and spoken under any tokenizer.
 
 The author of a `TextTask` never sees a token: `begin` gives a prompt, `respond` answers the text of a finished turn,
-`legal` lists what may be said. The base class does the tokens, and holds to three rules:
+`legal` lists what may be said. The base class does the tokens, and holds to four rules:
 
 - ids that were sampled are kept as they are; text is decoded from them, never encoded back into them;
+- the task's own text is text: names of control tokens in it are spelt in characters, and what the tokenizer cannot
+  write is refused with the piece that is lost (`writer`);
 - a turn ends where its *decoded text* contains a stop string, since a tokenizer may merge a newline with other text;
 - what may be said next follows from the encodings of the legal strings, and saying one is heard as that very string
   even where the tokenizer respells it (`text_codec`).
@@ -26,6 +28,7 @@ from .task import Outcome, Reply, Rows, State, Task
 from .text_codec import TextCodec
 from .tokenizers import build_tokenizer
 from .vocabulary import Vocabulary
+from .writer import TextWriter
 
 
 class TextReply(NamedTuple):
@@ -62,6 +65,7 @@ class TextTask(Task):
 
     Attributes:
         tokenizer: The tokenizer, a `transformers` one or an object like it.
+        writer: What writes and reads text under it; `writer.read(text)` gives a text as it would read if it were said.
         stop: The stop strings.
         max_turns: The most turns of an episode; the last one ends it as part of the task (`terminated`).
     """
@@ -91,6 +95,7 @@ class TextTask(Task):
         """
         self.tokenizer = build_tokenizer(tokenizer)
         self.vocabulary = Vocabulary.from_tokenizer(self.tokenizer)
+        self.writer = TextWriter(self.tokenizer)
         self.max_turn_tokens = positive_int("max_turn_tokens", max_turn_tokens)
         self.max_turns = positive_int("max_turns", max_turns)
         self.max_length = positive_int("max_length", max_length)
@@ -259,8 +264,11 @@ class TextTask(Task):
     # --- text and ids
 
     def encode(self, text: str) -> list[int]:
-        """Gives the ids of a text of the task's, without special tokens."""
-        return self.codec.encode(text)
+        """Gives the ids of a text as an agent could say it, without special tokens.
+
+        Where the tokenizer has no token for a word, its unknown token stands; in what a task says that is refused.
+        """
+        return self.writer.ids(text, whole=False)
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Gives the texts of several rows of ids, without special tokens."""
@@ -269,7 +277,7 @@ class TextTask(Task):
     @cached_property
     def codec(self) -> TextCodec:
         """What encodes and decodes the task's texts; made at the first use, when the vocabulary is settled."""
-        return TextCodec(self.name, self.tokenizer, self.vocabulary, self.stop, self.max_turn_tokens)
+        return TextCodec(self.name, self.writer, self.vocabulary, self.stop, self.max_turn_tokens)
 
     @cached_property
     def _may_stop(self) -> npt.NDArray[np.bool_] | None:
@@ -277,11 +285,11 @@ class TextTask(Task):
 
     def _prompt_ids(self, prompt: Any) -> list[int]:
         """Gives the ids of what `begin` says; a `ChatTask` puts its messages into a template."""
-        return self.encode(prompt)
+        return self.codec.encode(prompt, "the prompt")
 
     def _reply_ids(self, reply: Any, turn: list[int], over: bool) -> list[int]:
         """Gives the ids of what the task says after a turn (its ids), or after the end (`over`)."""
-        return self.encode(reply) if reply else []
+        return self.codec.encode(reply, "the reply") if reply else []
 
     def _ids(self, state: State, rows: Rows) -> list[list[int]]:
         tokens, counts = state["turn_tokens"][rows].tolist(), state["turn_counts"][rows].tolist()

@@ -74,8 +74,7 @@ def sayable(vocabulary: Vocabulary) -> tuple[str, ...]:
 def _text(task: Task, text: str) -> list[int]:
     inner = cast(TextTask, innermost(task))
     ids = inner.encode(text)
-    unknown = getattr(inner.tokenizer, "unk_token_id", None)
-    if not ids or (unknown is not None and unknown in ids and unknown != inner.vocabulary.eos):
+    if not ids or not inner.writer.can_write(text):
         raise TokenGymError(f"the tokenizer of this environment has no tokens for {text!r}; use words that were shown")
     eos = inner.vocabulary.eos
     return ids if eos is None or ids[-1] == eos else [*ids, eos]

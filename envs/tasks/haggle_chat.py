@@ -146,6 +146,8 @@ class HaggleChat(ChatTask):
     def _ask(self, price: int) -> str | None:
         """Returns the words of an ask that fit into a turn, or None where none do."""
         for text in (f"I ask {price}.", str(price)):
+            if not self.writer.can_write(text):
+                continue
             ids = self.encode(text)
             if len(ids) < self.max_turn_tokens and self.price_in(self.decode([ids])[0]) == price:
                 return text

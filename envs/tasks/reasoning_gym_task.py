@@ -11,6 +11,7 @@ from ..errors import TokenGymError, positive_int, whole_number
 from ..prompts import read_prompts
 from ..text_task import TextTask
 from ..tokenizers import build_tokenizer
+from ..writer import TextWriter
 from .reasoning_gym_scoring import AnswerScorer, make_dataset
 
 DATASET = {"name": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
@@ -113,9 +114,10 @@ class ReasoningGym(TextTask):
             characters = sorted(set("".join([*(source["prompt"] for source in sources), *answers])))
             tokenizer = {"kind": "chars", "corpus": ["".join(characters)]}
         built = build_tokenizer(tokenizer)
-        lengths = [len(built.encode(source["prompt"], add_special_tokens=False)) for source in sources]
+        writer = TextWriter(built)
+        lengths = [len(writer.ids(source["prompt"], "the question")) for source in sources]
         if max_new_tokens is None:
-            known = [len(built.encode(answer, add_special_tokens=False)) + 1 for answer in answers]
+            known = [len(writer.ids(answer)) + 1 for answer in answers if writer.can_write(answer)]
             max_new_tokens = max(known, default=_OPEN_ANSWER_TOKENS)
         new_tokens = positive_int("max_new_tokens", max_new_tokens)
         super().__init__(built, max_turn_tokens=new_tokens, max_length=1 + max(lengths) + new_tokens)
@@ -137,7 +139,10 @@ class ReasoningGym(TextTask):
         self, episodes: list[int], completions: list[str], completion_ids: list[list[int]]
     ) -> list[tuple[None, float, bool]]:
         """Lets the data set score the answers, in a guarded process."""
-        answers = [completion.strip() for completion in completions]
+        answers = [
+            self._heard_answer(completion.strip(), self.entries[episode])
+            for episode, completion in zip(episodes, completions, strict=True)
+        ]
         return [(None, reward, True) for reward in self.scorer(episodes, answers)]
 
     def close(self) -> None:
@@ -156,20 +161,29 @@ class ReasoningGym(TextTask):
     def expert_text(self, episode: int) -> str | None:
         """Gives the data set's own answer, where it knows one that fits into a completion."""
         answer = self.entries[episode]["answer"]
-        return answer if isinstance(answer, str) and 0 < len(self.encode(answer)) <= self.max_turn_tokens else None
+        if not isinstance(answer, str) or not self.writer.can_write(answer):
+            return None
+        return answer if 0 < len(self.encode(answer)) <= self.max_turn_tokens else None
 
     def _attains_one(self, entry: Mapping[str, Any]) -> bool:
         """Tells whether the data set's own answer scores 1 as it reads after this tokenizer."""
         answer = entry["answer"]
-        if not isinstance(answer, str):
+        if not isinstance(answer, str) or not self.writer.can_write(answer):
             return False
-        ids = self.encode(answer)
         try:
             # The data set's own answer is no stranger's: it needs no guard.
-            score = self.dataset.score_answer(self.decode([ids])[0].strip(), entry)
+            score = self.dataset.score_answer(self._heard_answer(self.writer.read(answer).strip(), entry), entry)
         except Exception:  # a scorer that cannot read what this tokenizer makes of it
             return False
-        return len(ids) <= self.max_turn_tokens and score == 1.0
+        return len(self.encode(answer)) <= self.max_turn_tokens and score == 1.0
+
+    def _heard_answer(self, text: str, entry: Mapping[str, Any]) -> str:
+        """Gives the data set's own answer for what reads as it does under the tokenizer, and any other text as it is.
+
+        The scorers compare with that very answer, which a tokenizer that lowers the case, say, cannot write.
+        """
+        answer = entry["answer"]
+        return answer if isinstance(answer, str) and text == self.writer.read(answer).strip() else text
 
 
 def _settings(dataset: Any, size: int, seed: int) -> dict[str, Any]:

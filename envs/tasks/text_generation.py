@@ -12,9 +12,10 @@ from ..chat import ChatTemplate
 from ..errors import TokenGymError, positive_int
 from ..prompts import read_prompts
 from ..reward_scorer import Scorer
-from ..rewards import build_reward
+from ..rewards import build_reward, read_under
 from ..text_task import TextReply, TextTask
 from ..tokenizers import build_tokenizer
+from ..writer import TextWriter
 
 PROMPTS = (
     {"prompt": "the sea", "words": "waves salt shore"},
@@ -142,7 +143,8 @@ class TextGeneration(TextTask):
         texts = read_prompts(source, "all").texts
         self.system = system
         self.chat = None if template is None else ChatTemplate(built, template)
-        lengths = [len(self._said(built, text)) for text in texts]
+        writer = TextWriter(built) if self.chat is None else self.chat.writer
+        lengths = [len(self._said(writer, text)) for text in texts]
         needed = 1 + max(lengths) + new_tokens
         if max_length is not None and positive_int("max_length", max_length) < needed:
             raise TokenGymError(
@@ -152,8 +154,9 @@ class TextGeneration(TextTask):
         super().__init__(built, max_turn_tokens=new_tokens, max_length=max_length or needed, stop=stop)
         if self.chat is not None and self.chat.end_of_turn is not None:
             self.vocabulary = dataclasses.replace(self.vocabulary, eos=self.chat.end_of_turn)
+        self.writer = writer
         self.prompts = read_prompts(source, split, held_out, split_seed)
-        self.scorer = Scorer(build_reward(REWARD if reward is None else reward))
+        self.scorer = Scorer(read_under(build_reward(REWARD if reward is None else reward), writer))
         self.reward_range = self.scorer.reward_range
         if is_default and len(self.prompts.texts) == len(texts):
             self.random_return, self.optimal_return = RANDOM_RETURN, 1.0
@@ -163,15 +166,15 @@ class TextGeneration(TextTask):
         index = int(random.integers(len(self.prompts.texts)))
         return index, self.prompts.texts[index]
 
-    def _said(self, tokenizer: Any, prompt: str) -> list[int]:
+    def _said(self, writer: TextWriter, prompt: str) -> list[int]:
         """Gives the ids of a prompt, in the chat template where there is one."""
         if self.chat is None:
-            return list(tokenizer.encode(prompt, add_special_tokens=False))
+            return writer.ids(prompt, "the prompt")
         before = [] if self.system is None else [{"role": "system", "content": self.system}]
         return self.chat.opening([*before, {"role": "user", "content": prompt}])
 
     def _prompt_ids(self, prompt: str) -> list[int]:
-        return self.encode(prompt) if self.chat is None else self._said(self.tokenizer, prompt)
+        return super()._prompt_ids(prompt) if self.chat is None else self._said(self.writer, prompt)
 
     def respond_all(
         self, episodes: list[int], completions: list[str], completion_ids: list[list[int]]

@@ -42,7 +42,9 @@ class Redistribution(Transform):
         text = task.unwrapped
         if isinstance(text, TextTask) and weights is not None:
             self._text = text
-            self._keywords = [(_whole(word), _weight(word, weight)) for word, weight in _mapping(weights).items()]
+            self._keywords = [
+                (_whole(_as_read(text, word)), _weight(word, weight)) for word, weight in _mapping(weights).items()
+            ]
             self._other = _weight("other", other)
             self._weights = np.ones(task.vocabulary.num_actions)
         else:
@@ -136,6 +138,14 @@ def _weight(name: str, value: object) -> float:
     if weight < 0:
         raise TokenGymError(f"redistribute: the weight of {name!r} is {value}: give at least 0")
     return weight
+
+
+def _as_read(task: TextTask, word: str) -> str:
+    """Returns a word as the agent's text shows it, or raises if it can never be in it."""
+    if not isinstance(word, str):
+        return word
+    task.codec.encode(word, "the word")
+    return task.writer.read(word).strip() or word
 
 
 def _whole(word: str) -> re.Pattern[str]:

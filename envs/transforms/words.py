@@ -165,7 +165,10 @@ def allowed_tokens(task: Task, words: Sequence[str] | None, forbidden: Sequence[
     text = task.unwrapped
     for name in names:
         if isinstance(text, TextTask) and name not in vocabulary.ids:
-            ways = [ids for ids in (text.encode(name), text.encode(f" {name}")) if ids]
+            after_space = f" {name}"
+            ways = [text.codec.encode(name, "the word")]
+            ways += [text.codec.encode(after_space)] if text.writer.can_write(after_space) else []
+            ways = [ids for ids in ways if ids]
             if words is None:
                 ways = [ids for ids in ways if len(ids) == 1]
             if not ways:

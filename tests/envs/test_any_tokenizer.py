@@ -151,7 +151,7 @@ def test_a_turn_ends_exactly_where_its_decoded_text_has_a_stop(name, stop):
     task.legal = lambda episode: None
     stops = (stop,) if isinstance(stop, str) else stop
     draw, size = np.random.default_rng(1), task.vocabulary.num_actions
-    parts = [task.encode(text) for text in (*CORPUS[:8], *stops)]
+    parts = [task.writer.raw(text) for text in (*CORPUS[:8], *stops)]
     engine = Engine(task, 1)
     for start in range(40):
         engine.reset(None, [start])

@@ -114,7 +114,7 @@ def test_it_speaks_under_another_tokenizer_in_its_own_template(tmp_path):
         ({"lowest_limit": 12}, "lowest_limit=12"),
         ({"max_turn_tokens": 1}, "max_turn_tokens=1"),
         ({"template": "rolls"}, "did you mean 'roles'"),
-        ({"tokenizer": {"kind": "chars"}, "asks_only": True, "max_turn_tokens": 2}, "does not fit"),
+        ({"tokenizer": {"kind": "bpe"}, "asks_only": True, "max_turn_tokens": 2}, "does not fit"),
     ],
 )
 def test_impossible_settings_are_refused(arguments, message):
