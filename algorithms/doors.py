@@ -91,7 +91,7 @@ def _check_wrappers(env: Any) -> None:
         if not isinstance(env, _NEUTRAL_WRAPPERS):
             raise TokenGymError(
                 f"The environment is wrapped in {type(env).__name__}, which learning would not see: it runs on the "
-                "batched engine inside. Say the same as a task transform (see envs/transforms.py), or unwrap it."
+                "batched engine inside. Say the same as a task transform, make_task(…, transforms=[…]), or unwrap it."
             )
         env = env.env
 

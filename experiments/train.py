@@ -110,8 +110,9 @@ def show_evaluation(
         )
         score = "–" if between is None else f"{normalised_score(found.value, between.random, between.optimal):.3f}"
         spread = "" if found.half_width is None else f" ± {found.half_width:.2g}"
+        sampling = found.play.removeprefix(mode).strip(" ()")
         table.add_row(
-            found.play,
+            mode,
             f"{found.expected_return:.4g}{spread}",
             score,
             f"{found.length:.1f}",
@@ -119,8 +120,11 @@ def show_evaluation(
             "–" if found.kl is None else f"{found.kl:.3f}",
             "exact" if found.exact else f"{found.episodes:,} episode{'s' * (found.episodes != 1)}",
         )
+    told = [] if not sampling else [f"sampled by {sampling}: the agent has no policy"]
     if between is not None:
-        table.caption = f"random {between.random:.4g}, optimal {between.optimal:.4g}"
+        told.append(f"random {between.random:.4g}, optimal {between.optimal:.4g}")
+    if told:
+        table.caption = "\n".join(told)
         table.caption_justify = "left"
     guarded(console).print(table)
 

@@ -1,10 +1,14 @@
-"""The documentation's links lead somewhere, every page can be found, and its code imports what there is."""
+"""The documentation's links lead somewhere, every page can be found, all its code runs, and what it names is there."""
 
-import ast
 import doctest
+import importlib
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import doc_blocks
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,14 +37,91 @@ def test_the_index_of_the_documentation_names_every_page():
     assert not sorted(page.relative_to(ROOT).as_posix() for page in pages - named)
 
 
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """What failed of each page's blocks, all run in one process of their own."""
+    folder = tmp_path_factory.mktemp("pages")
+    runner = Path(__file__).with_name("doc_blocks.py")
+    told = subprocess.run(
+        [sys.executable, str(runner), str(folder), *map(str, PAGES)], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr[-3000:]
+    return json.loads((folder / "found.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.xdist_group("documentation")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_code_in_the_documentation_imports_what_there_is(page: Path):
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-        if block.startswith(">>>"):
+def test_every_block_of_the_documentation_runs(page: Path, outcome):
+    assert not outcome[str(page)], "\n".join(outcome[str(page)])
+
+
+def test_a_block_that_fails_a_wrong_flag_and_a_language_that_nothing_runs_are_noticed(tmp_path, monkeypatch):
+    page = doc_blocks.ROOT / "docs" / "README.md"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    wrong = [
+        ("python", "undefined_name", 1),
+        ("bash", "tokengym list --no-such-flag", 2),
+        ("", "tokengym list --family nothing", 3),
+        ("bash", "make nothing", 4),
+        ("bash", "pip install '.[nothing]'", 5),
+        ("bash", "python -m benchmarks.nothing", 6),
+        ("fortran", "PRINT *", 7),
+        ("json", "{", 8),
+    ]
+    right = [("python", "x = 1", 9), ("bash", "tokengym list --family text", 10), ("", "agent: a b", 11)]
+    monkeypatch.setattr(doc_blocks, "blocks", lambda page: [*wrong, *right])
+    failures = doc_blocks.run_page(page)
+    assert [int(re.search(r"line (\d+)", failure)[1]) for failure in failures] == [1, 2, 3, 4, 5, 6, 7, 8]
+    sys.modules.pop("my_page")
+
+
+PLACES = re.compile(r"(?<![\w/.-])(?:envs|agents|algorithms|experiments|benchmarks|tests|docs|src)/[\w./-]*[\w/]")
+MODULES = re.compile(r"\btokengym(?:\.[a-z_]\w*)+(?:\.[A-Z]\w*)?")
+SOURCES = sorted(
+    source
+    for folder in ("src", "envs", "agents", "algorithms", "experiments", "benchmarks")
+    for source in (ROOT / folder).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("folder", ["pages", "sources"])
+def test_files_that_messages_docstrings_and_pages_point_to_exist(folder: str):
+    missing = []
+    for file in PAGES if folder == "pages" else SOURCES:
+        if file.name == "CHANGELOG.md":  # tells of what was, too
             continue
-        for node in ast.walk(ast.parse(block)):
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and "tokengym" in ast.unparse(node):
-                exec(compile(ast.Module([node], []), page.name, "exec"), {})
+        text = re.sub(r"\]\([^)\s]*\)", "", file.read_text(encoding="utf-8"))  # links have a test of their own
+        for place in PLACES.findall(text):
+            if not (ROOT / place).exists():
+                missing.append(f"{file.relative_to(ROOT)}: {place}")
+    assert not missing
+
+
+@pytest.mark.parametrize("folder", ["pages", "sources"])
+def test_modules_and_names_that_messages_docstrings_and_pages_point_to_exist(folder: str):
+    missing = []
+    for file in PAGES if folder == "pages" else SOURCES:
+        if file.name != "CHANGELOG.md":
+            names = set(MODULES.findall(file.read_text(encoding="utf-8")))
+            missing += [f"{file.relative_to(ROOT)}: {name}" for name in sorted(names) if not _is_there(name)]
+    assert not missing
+
+
+def _is_there(name: str) -> bool:
+    """Return whether a dotted name leads to a module or to something in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
