@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, finite_number, flag, positive_int, whole_number
+from ..envs.fields import check_value, shown
 from ..envs.vocabulary import Vocabulary
 from .agent import Agent
 from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
 from .models import build_trunk
 from .seeding import seeded_initialisation
+from .specs import Width
 from .table import TableTrunk
 from .trunk import Trunk
 
@@ -51,12 +53,14 @@ def build_agent(
             than the model's positions, a vocabulary larger than the checkpoint's embeddings.
     """
     heads = check_heads(heads)
-    if max_length < 1:
-        raise TokenGymError(f"max_length {max_length} must be at least 1")
-    if not temperature > 0:
+    if not isinstance(vocabulary, Vocabulary):
+        raise TokenGymError(f"vocabulary is {shown(vocabulary)}; expected a Vocabulary, such as a task has")
+    max_length = positive_int("max_length", max_length)
+    seed = whole_number("seed", seed)
+    separate_critic = flag("separate_critic", separate_critic)
+    if not finite_number("temperature", temperature) > 0:
         raise TokenGymError(f"temperature {temperature} must be positive; use deterministic=True for greedy actions")
-    if head_dim is not None and head_dim < 1:
-        raise TokenGymError(f"head_dim {head_dim} must be positive, or None for linear heads")
+    head_dim = check_value("head_dim", Width | None, head_dim)
     critic = separate_critic and any(head in CRITIC_HEADS for head in heads)
     with seeded_initialisation(seed):
         trunk, own_head, spec_config = build_trunk(spec, vocabulary, max_length)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..envs.errors import TokenGymError, unknown_name
+from ..envs.fields import shown
 
 HEADS = ("policy", "value", "q", "twin_q")
 CRITIC_HEADS = ("value", "q", "twin_q")
@@ -22,6 +23,8 @@ POLICY_STD = 0.01
 
 def check_heads(heads: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse unknown, repeated, contradictory or missing heads; returns them as a tuple."""
+    if not isinstance(heads, (tuple, list)):
+        raise TokenGymError(f"heads is {shown(heads)}; expected a tuple of names, any of {', '.join(HEADS)}")
     heads = tuple(heads)
     for head in heads:
         if head not in HEADS:

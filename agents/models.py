@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +22,28 @@ from transformers import (
 )
 
 from ..envs.errors import TokenGymError, unknown_name
+from ..envs.fields import check_value, shown
 from ..envs.vocabulary import Vocabulary
 from . import generic_decoder, gpt2_decoder, llama_decoder
 from .gru import GRUTrunk
 from .heads import OwnHead
+from .specs import (
+    NAMES,
+    GRUSizes,
+    Layers,
+    TableSizes,
+    TransformerSizes,
+    check_memory,
+    check_transformers,
+    is_folder,
+    sizes_of,
+    to_dict,
+)
 from .table import TableTrunk
 from .trunk import Decoder, ReencodeDecoder, Trunk
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "gpt2": {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "initial_std": 0.1},
-    "llama": {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "initial_std": 0.1},
-    "gru": {"hidden_size": 64, "num_layers": 1, "initial_std": 0.1},
-    "table": {"capacity": 65536},
-}
-"""Sizes of each kind of model from scratch; a spec's dict overrides them key by key. Where the vocabulary is large, a
-table is smaller by default: at most `TABLE_NUMBERS` numbers a head."""
-
 TABLE_NUMBERS = 1 << 22
-
-NAMES: dict[str, str] = {"gpt2-tiny": "gpt2", "llama-tiny": "llama", "gru-tiny": "gru", "table": "table"}
-"""Named specs and the kind whose defaults they are."""
+"""Numbers a head that a table has at most by default: where the vocabulary is large, it holds fewer prefixes."""
 
 
 class TransformerTrunk(Trunk):
@@ -109,12 +113,12 @@ def build_trunk(spec: Any, vocabulary: Vocabulary, max_length: int) -> tuple[Tru
     """
     if isinstance(spec, PreTrainedModel):
         return _from_language_model(spec, vocabulary, max_length)
-    if isinstance(spec, dict):
+    if isinstance(spec, Mapping):
         return _from_dict(spec, vocabulary, max_length)
     if isinstance(spec, (str, os.PathLike)):
         if str(spec) in NAMES:
             return _from_dict({"kind": NAMES[str(spec)]}, vocabulary, max_length)
-        if Path(spec).is_dir():
+        if is_folder(spec):
             return _from_language_model(load_checkpoint(Path(spec)), vocabulary, max_length)
         raise unknown_name("agent", str(spec), [*NAMES, "a checkpoint folder"])
     raise TokenGymError(
@@ -156,48 +160,55 @@ def without_code(config: Any) -> Any:
     return [without_code(item) for item in config] if isinstance(config, (list, tuple)) else config
 
 
-def _from_dict(spec: dict[str, Any], vocabulary: Vocabulary, max_length: int) -> tuple[Trunk, OwnHead | None, dict]:
-    kind = spec.get("kind")
-    if kind == "transformers":
-        config = AutoConfig.for_model(**without_code(spec["config"]))
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-        return _from_language_model(model, vocabulary, max_length)
-    if kind not in DEFAULTS:
-        raise unknown_name("kind of agent", str(kind), DEFAULTS)
-    sizes = dict(DEFAULTS[kind])
-    for name, value in spec.items():
-        if name == "kind":
-            continue
-        if name not in sizes:
-            raise unknown_name(f"key of a {kind} agent", name, sizes)
-        if not isinstance(value, (int, float)) or not value > 0 or (name != "initial_std" and int(value) != value):
-            raise TokenGymError(f"{name} of a {kind} agent is {value!r}; expected a positive number")
-        sizes[name] = value
-    config = {"kind": kind, **sizes}
-    if kind == "table":
-        if "capacity" not in spec:
-            sizes["capacity"] = max(1024, min(sizes["capacity"], TABLE_NUMBERS // vocabulary.num_actions))
-            config["capacity"] = sizes["capacity"]
-        return TableTrunk(sizes["capacity"], vocabulary.size, max_length), None, config
-    if kind == "gru":
-        return GRUTrunk(num_tokens=vocabulary.size, max_length=max_length, **sizes), None, config
-    if sizes["hidden_size"] % sizes["num_heads"]:
-        raise TokenGymError(
-            f"hidden_size {sizes['hidden_size']} of a {kind} agent is not a multiple of num_heads {sizes['num_heads']}"
-        )
+def _from_dict(spec: Mapping[str, Any], vocabulary: Vocabulary, max_length: int) -> tuple[Trunk, OwnHead | None, dict]:
+    if spec.get("kind") == "transformers":
+        return _from_config(spec, vocabulary, max_length)
+    kind, sizes = sizes_of(spec)
+    if isinstance(sizes, TableSizes) and "capacity" not in spec:
+        sizes = TableSizes(capacity=max(1024, min(sizes.capacity, TABLE_NUMBERS // vocabulary.num_actions)))
+    check_memory(f"the {kind} agent", sizes.parameters(vocabulary.size, vocabulary.num_actions, max_length))
+    config = to_dict(kind, sizes)
+    if isinstance(sizes, TableSizes):
+        return TableTrunk(sizes.capacity, vocabulary.size, max_length), None, config
+    if isinstance(sizes, GRUSizes):
+        return GRUTrunk(num_tokens=vocabulary.size, max_length=max_length, **asdict(sizes)), None, config
+    assert isinstance(sizes, TransformerSizes)
     body = _gpt2(sizes, vocabulary.size, max_length) if kind == "gpt2" else _llama(sizes, vocabulary.size, max_length)
     return TransformerTrunk(body, max_length, pretrained=False), None, config
 
 
-def _gpt2(sizes: dict[str, Any], num_tokens: int, max_length: int) -> PreTrainedModel:
+def _from_config(
+    spec: Mapping[str, Any], vocabulary: Vocabulary, max_length: int
+) -> tuple[Trunk, OwnHead | None, dict]:
+    check_transformers(spec)
+    try:
+        config = AutoConfig.for_model(**without_code(spec["config"]))
+        text = config.get_text_config()
+        layers, width = int(getattr(text, "num_hidden_layers", 1)), int(getattr(text, "hidden_size", 1))
+        # Building blocks takes time whatever their size, and no memory to speak of until it is too late.
+        check_value("num_hidden_layers of a transformers agent", Layers, layers)
+        check_memory("the transformers agent", width * (vocabulary.size + 4 * width * layers))
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except TokenGymError:
+        raise
+    except Exception as error:  # configurations of other models check in ways of their own, or not at all
+        reason = " ".join(str(error).split())
+        raise TokenGymError(
+            f"no causal language model can be built from the config {shown(spec['config'])}: {reason}; expected what "
+            "config.json of a model has"
+        ) from error
+    return _from_language_model(model, vocabulary, max_length)
+
+
+def _gpt2(sizes: TransformerSizes, num_tokens: int, max_length: int) -> PreTrainedModel:
     return GPT2Model(
         GPT2Config(
             vocab_size=num_tokens,
             n_positions=max_length,
-            n_embd=sizes["hidden_size"],
-            n_layer=sizes["num_layers"],
-            n_head=sizes["num_heads"],
-            initializer_range=sizes["initial_std"],
+            n_embd=sizes.hidden_size,
+            n_layer=sizes.num_layers,
+            n_head=sizes.num_heads,
+            initializer_range=sizes.initial_std,
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
@@ -207,17 +218,17 @@ def _gpt2(sizes: dict[str, Any], num_tokens: int, max_length: int) -> PreTrained
     )
 
 
-def _llama(sizes: dict[str, Any], num_tokens: int, max_length: int) -> PreTrainedModel:
+def _llama(sizes: TransformerSizes, num_tokens: int, max_length: int) -> PreTrainedModel:
     return LlamaModel(
         LlamaConfig(
             vocab_size=num_tokens,
             max_position_embeddings=max_length,
-            hidden_size=sizes["hidden_size"],
-            num_hidden_layers=sizes["num_layers"],
-            num_attention_heads=sizes["num_heads"],
+            hidden_size=sizes.hidden_size,
+            num_hidden_layers=sizes.num_layers,
+            num_attention_heads=sizes.num_heads,
             # 8/3 keeps the gated block's size near that of an ungated block of four times the width.
-            intermediate_size=-(-8 * sizes["hidden_size"] // 3 // 8) * 8,
-            initializer_range=sizes["initial_std"],
+            intermediate_size=-(-8 * sizes.hidden_size // 3 // 8) * 8,
+            initializer_range=sizes.initial_std,
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=None,

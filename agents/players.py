@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, flag, whole_number
 from ..envs.exact import solve
+from ..envs.fields import shown
 from ..envs.finite import FiniteTask
 from ..envs.visible import visible
 from ..envs.vocabulary import Vocabulary
@@ -32,8 +33,10 @@ class Player(ABC):
     """
 
     def __init__(self, vocabulary: Vocabulary, seed: int = 0):
+        if not isinstance(vocabulary, Vocabulary):
+            raise TokenGymError(f"vocabulary is {shown(vocabulary)}; expected a Vocabulary, such as a task has")
         self.vocabulary = vocabulary
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng(whole_number("seed", seed))
 
     @abstractmethod
     def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
@@ -82,7 +85,7 @@ class OptimalPlayer(Player):
 
     def __init__(self, task: FiniteTask, masked: bool = False):
         super().__init__(task.vocabulary)
-        self._policy = solve(task, masked=masked).policy("optimal")
+        self._policy = solve(task, masked=flag("masked", masked)).policy("optimal")
 
     def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """See `Player.probabilities`; one-hot. Masks change nothing: ask for a masked player instead."""

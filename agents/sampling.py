@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, whole_number
 
 
 def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
@@ -70,7 +70,7 @@ class Sampler:
 
     def __init__(self, seed: int):
         self.generator = torch.Generator()
-        self.generator.manual_seed(seed)
+        self.generator.manual_seed(whole_number("seed", seed))
 
     @torch.no_grad()
     def sample(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..envs.errors import TokenGymError
+from ..envs.errors import TokenGymError, positive_int
 from .trunk import Decoder, Trunk
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class Session:
     """
 
     def __init__(self, agent: Agent, num_rows: int, heads: tuple[str, ...]):
-        if num_rows < 1:
-            raise TokenGymError(f"a session of {num_rows} rows was asked for; it needs at least 1")
+        num_rows = positive_int("num_rows", num_rows, most=2**20)
         self._agent = agent
         self.num_rows = num_rows
         self.heads = heads

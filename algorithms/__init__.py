@@ -6,9 +6,9 @@ and listing their names does not.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..envs.lazy import lazy_names
 from .registry import ALGORITHMS, check_config, load_algorithm
 
 if TYPE_CHECKING:
@@ -38,22 +38,19 @@ __all__ = [
     "load_algorithm",
 ]
 
-_MODULES = {
-    "A2C": "a2c",
-    "Algorithm": "base",
-    "Callback": "callbacks",
-    "DQN": "dqn",
-    "Episodes": "episodes",
-    "FrozenPolicy": "self_play",
-    "PPO": "ppo",
-    "SAC": "sac",
-    "SaveEvery": "callbacks",
-    "SelfPlay": "self_play",
-    "StopAfter": "callbacks",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "A2C": "a2c",
+        "Algorithm": "base",
+        "Callback": "callbacks",
+        "DQN": "dqn",
+        "Episodes": "episodes",
+        "FrozenPolicy": "self_play",
+        "PPO": "ppo",
+        "SAC": "sac",
+        "SaveEvery": "callbacks",
+        "SelfPlay": "self_play",
+        "StopAfter": "callbacks",
+    },
+)

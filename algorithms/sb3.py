@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,10 +15,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from ..agents.build import build_agent
-from ..agents.models import NAMES
+from ..agents.specs import check_agent_spec
 from ..agents.trunk import Trunk
 from ..envs.entry_points import AllowImports
-from ..envs.errors import TokenGymError, unknown_name
+from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .callbacks import Callback, as_callback
 from .configs.sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
@@ -124,8 +124,8 @@ class SB3Algorithm:
         self.config = (self.Config() if config is None else config).replace(**overrides)
         self.seed = seed
         self.device = torch.device(device)
-        if isinstance(agent, str) and agent not in ("mlp", *NAMES) and not Path(agent).is_dir():
-            raise unknown_name("agent", agent, ["mlp", *NAMES, "a checkpoint folder"])
+        if isinstance(agent, (str, Mapping)):
+            check_agent_spec(agent, also=["mlp"])
         self.agent_spec = self.saved_agent = agent
         self.total_timesteps = 0
         self.num_updates = 0

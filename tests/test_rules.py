@@ -141,7 +141,7 @@ IMPORTERS = {
     "envs/entry_points.py",
     "envs/catalogue.py",
     "envs/tasks/reasoning_gym_scoring.py",
-    "algorithms/__init__.py",
+    "envs/lazy.py",
     "algorithms/registry.py",
 }
 
