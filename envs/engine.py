@@ -7,61 +7,23 @@ rollout of an algorithm uses it directly.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .engine_arguments import as_array, read_row, read_rows, read_turns
 from .errors import TokenGymError, positive_int
 from .picture import Picture
 from .random import CounterRandom, are_natural
+from .saved_state import check_row
+from .step_results import AppendResult, StepResult, reordered
 from .task import Reply, Rows, Task
 from .token_buffer import TokenBuffer
 
 _MOST_NUMBERS = 2**32
 """Of one engine's observations, all rows together: 16 GiB."""
-
-
-class StepResult(NamedTuple):
-    """What one token of each of m rows led to.
-
-    Attributes:
-        rewards: Rewards, float64 of shape (m,).
-        terminated: Whether the task ended the episode, bool of shape (m,).
-        truncated: Whether a full context or a time limit cut the episode, bool of shape (m,).
-        turn_ended: Whether the agent's turn ended, bool of shape (m,). A terminated episode's has.
-        token_rewards: None, or a list with one entry for each row whose turn ended, in the order of the rows: the
-            rewards of the turn's tokens one by one, or None where the task does not credit them.
-    """
-
-    rewards: npt.NDArray[np.float64]
-    terminated: npt.NDArray[np.bool_]
-    truncated: npt.NDArray[np.bool_]
-    turn_ended: npt.NDArray[np.bool_]
-    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
-
-
-class AppendResult(NamedTuple):
-    """What several tokens of each of m rows, said one after the other, led to.
-
-    Attributes:
-        rewards: Sum of each row's rewards, float64 of shape (m,).
-        terminated: Whether the task ended the episode, bool of shape (m,).
-        truncated: Whether a full context or a time limit cut the episode, bool of shape (m,).
-        turn_ended: Whether the agent's turn ended, bool of shape (m,).
-        token_rewards: As in `StepResult`, for the rows whose turn ended.
-        per_token: The reward after each token, float64 of shape (m, K); 0 past the tokens that were said.
-        said: How many tokens each row said, int64 of shape (m,): fewer than were given where the turn or the episode
-            ended before.
-    """
-
-    rewards: npt.NDArray[np.float64]
-    terminated: npt.NDArray[np.bool_]
-    truncated: npt.NDArray[np.bool_]
-    turn_ended: npt.NDArray[np.bool_]
-    token_rewards: list[npt.NDArray[np.float64] | None] | None
-    per_token: npt.NDArray[np.float64]
-    said: npt.NDArray[np.int64]
 
 
 class Engine:
@@ -71,12 +33,12 @@ class Engine:
     start meet the same prompt and, for the same tokens, the same draws. All methods take `rows` as an integer array
     without repetitions, in any order, or None for all rows; results are in the order of `rows`.
 
+    Copies (`copy.deepcopy`, `pickle`) go on as the engine would, and share nothing with it. Where the task cannot save
+    its state, an engine can be copied between episodes only.
+
     Attributes:
         task: The task.
         num_rows: The number of rows (n).
-        tokens: The observations, int32 of shape (n, L), padded on the right with `pad`: a live buffer, to be read and
-            never written.
-        lengths: Tokens in each observation, int32 of shape (n,): a live buffer.
         over: Whether a row has no episode under way: ended, or not begun. Bool of shape (n,), a live buffer.
     """
 
@@ -88,8 +50,6 @@ class Engine:
         self.num_rows = positive_int("num_rows", num_rows, most=_MOST_NUMBERS // task.max_length)
         vocabulary = task.vocabulary
         self._buffer = TokenBuffer(num_rows, task.max_length, vocabulary.bos, vocabulary.pad)
-        self.tokens = self._buffer.tokens
-        self.lengths = self._buffer.lengths
         self.over = np.ones(num_rows, np.bool_)
         self._num_over = num_rows
         self._num_actions = vocabulary.num_actions
@@ -99,6 +59,16 @@ class Engine:
         self._turns_of_one = task.max_turn_tokens == 1
         self._state = task.make_state(num_rows)
         self._random = CounterRandom(num_rows)
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """The observations, shape (n, L), padded on the right with `pad`: a live buffer, never to be written."""
+        return self._buffer.tokens
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """Tokens in each observation, shape (n,): a live buffer, never to be written."""
+        return self._buffer.lengths
 
     def reset(self, rows: npt.ArrayLike | None, starts: npt.ArrayLike) -> None:
         """Begins an episode in each of `rows`, whatever was under way there.
@@ -111,7 +81,7 @@ class Engine:
             TokenGymError: If a prompt does not fit the context and leave room for a token, or an argument is wrong.
         """
         where, order = self._rows(rows)
-        values = np.asarray(starts)
+        values = as_array("starts", starts)
         if values.size and not are_natural(values):
             raise TokenGymError(f"starts={starts!r}: give integers in 0 … 2**64 - 1, for example from derive_start")
         if values.shape not in ((), (len(where),)):
@@ -151,32 +121,30 @@ class Engine:
             said = said[order]
         self._check_under_way(where)
         result = self._step(where, said)
-        return result if order is None else _reordered(result, order)
+        return result if order is None else reordered(result, order)
 
-    def append(self, rows: npt.ArrayLike | None, tokens: npt.ArrayLike, counts: npt.ArrayLike) -> AppendResult:
+    def append(
+        self,
+        rows: npt.ArrayLike | None,
+        tokens: npt.ArrayLike | Sequence[Sequence[int]],
+        counts: npt.ArrayLike | None = None,
+    ) -> AppendResult:
         """Says several tokens of one turn in each of `rows`; equal to stepping through them.
 
         A row stops at the end of its turn or episode: `said` tells how many of its tokens were taken.
 
         Args:
             rows: The rows, shape (m,), or None for all. Their episodes must be under way.
-            tokens: Token ids in 0 … A − 1, integers of shape (m, K). Ids past a row's count are ignored.
-            counts: How many tokens each row says, integers of shape (m,), each in 1 … K.
+            tokens: Token ids in 0 … A − 1, integers of shape (m, K), or m lists of any lengths. Ids past a row's count
+                are ignored.
+            counts: How many tokens each row says, integers of shape (m,), at least 1; None for all that it is given.
         """
         where, order = self._rows(rows)
         m = len(where)
-        amounts = np.asarray(counts)
-        given = np.asarray(tokens)
-        if given.ndim != 2 or amounts.shape != (m,) or (m and amounts.dtype.kind not in "iu") or len(given) != m:
-            raise TokenGymError(
-                f"append to {m} rows takes tokens of shape ({m}, K) and integer counts of shape ({m},), "
-                f"got {given.shape} and {amounts.dtype} {amounts.shape}"
-            )
+        given, amounts = read_turns(tokens, counts, m)
         width = given.shape[1]
-        if m and (amounts.min() < 1 or amounts.max() > width):
-            raise TokenGymError(f"counts={amounts.tolist()}: each must be in 1 … {width}, the width of the tokens")
         used = np.arange(width) < amounts[:, None]
-        said_tokens = self._actions(np.where(used, given, 0), given.shape)
+        said_tokens = self._actions(np.where(used, given, np.zeros((), given.dtype)), given.shape)
         if order is not None:
             said_tokens, amounts = said_tokens[order], amounts[order]
         self._check_under_way(where)
@@ -202,7 +170,7 @@ class Engine:
         token_rewards = [credited.get(row) for row in np.flatnonzero(turn_ended).tolist()] if credited else None
         result = StepResult(per_token.sum(axis=1), terminated, truncated, turn_ended, token_rewards)
         if order is not None:
-            result = _reordered(result, order)
+            result = reordered(result, order)
             back = np.argsort(order)
             per_token, said = per_token[back], said[back]
         return AppendResult(*result, per_token, said)
@@ -221,10 +189,12 @@ class Engine:
 
     def picture(self, row: int) -> Picture | None:
         """Returns one row's board or grid for people, or None where its task has nothing to draw."""
+        row = read_row(row, self.num_rows)
         return self.task.picture(self._state, row, self.tokens[row, : self.lengths[row]].copy())
 
     def frame(self, row: int) -> npt.NDArray[np.uint8] | None:
         """Returns one row in pixels, uint8 (height, width, 3), or None where its task has nothing to draw."""
+        row = read_row(row, self.num_rows)
         return self.task.frame(self._state, row, self.tokens[row, : self.lengths[row]].copy())
 
     def get_state(self, row: int) -> dict[str, Any]:
@@ -233,9 +203,10 @@ class Engine:
         Raises:
             TokenGymError: If the task cannot save its state.
         """
-        self._check_can_save(row)
+        row = self._savable(row)
         return {
             "name": self.task.name,
+            "spec": None if self.task.spec is None else dict(self.task.spec),
             "task": self.task.save(self._state, row),
             "tokens": self.tokens[row, : self.lengths[row]].tolist(),
             "over": bool(self.over[row]),
@@ -243,21 +214,42 @@ class Engine:
         }
 
     def set_state(self, row: int, state: dict[str, Any]) -> None:
-        """Puts one row, of this or of another engine of the same task, to what `get_state` returned."""
-        self._check_can_save(row)
-        missing = {"name", "task", "tokens", "over", "random"} - set(state)
-        if missing:
-            raise TokenGymError(f"this is not a state from get_state: it lacks {', '.join(sorted(missing))}")
-        if state["name"] != self.task.name:
-            raise TokenGymError(f"this is a state of the task {state['name']}: give one of {self.task.name}")
-        tokens = state["tokens"]
-        if not 1 <= len(tokens) <= self.task.max_length:
-            raise TokenGymError(f"the state has {len(tokens)} tokens: it belongs to a task with another context")
-        self.task.restore(self._state, row, state["task"])
-        self._buffer.put(row, tokens)
+        """Puts one row, of this or of another engine of the same task, to what `get_state` returned.
+
+        Raises:
+            TokenGymError: If the task cannot save its state, or this is no state of it; the row is then as it was.
+        """
+        row = self._savable(row)
+        check_row(self.task, self._state, state)
+        before = self.task.save(self._state, row)
+        try:
+            self.task.restore(self._state, row, state["task"])
+        except Exception as error:
+            self.task.restore(self._state, row, before)
+            raise TokenGymError(
+                f"task {self.task.name} cannot go on from this state: {type(error).__name__}: {error}; give what "
+                "get_state returned"
+            ) from error
+        self._buffer.put(row, state["tokens"])
         self.over[row] = state["over"]
         self._num_over = int(np.count_nonzero(self.over))
         self._random.set_row(row, state["random"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        attributes = vars(self).copy()
+        if not self.task.can_save_state:
+            if self._num_over < self.num_rows:
+                raise TokenGymError(
+                    f"task {self.task.name} cannot save its state (can_save_state is False), so that an engine of it "
+                    "cannot be copied while an episode is under way: copy it before reset or after the end"
+                )
+            del attributes["_state"]
+        return attributes
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        vars(self).update(attributes)
+        if "_state" not in attributes:
+            self._state = self.task.make_state(self.num_rows)
 
     def _step(self, rows: Rows, actions: npt.NDArray[np.integer]) -> StepResult:
         """Steps checked rows, in increasing order, with checked actions."""
@@ -292,25 +284,11 @@ class Engine:
         """Returns the rows in increasing order, and the order that sorts them where they were not sorted."""
         if rows is None:
             return self._all, None
-        where = np.asarray(rows)
-        if where.ndim != 1 or (where.dtype.kind not in "iu" and where.size):
-            raise TokenGymError(f"rows must be integers of shape (m,) or None, got {where.dtype} {where.shape}")
-        where = where.astype(np.intp, copy=False)
-        if not where.size:
-            return where, None
-        order = None
-        if not _rising(where):
-            order = np.argsort(where)
-            where = where[order]
-        if where[0] < 0 or where[-1] >= self.num_rows:
-            raise TokenGymError(f"rows={np.asarray(rows).tolist()}: rows of this engine are 0 … {self.num_rows - 1}")
-        if order is not None and not _rising(where):
-            raise TokenGymError(f"rows={np.asarray(rows).tolist()}: a row may be named only once")
-        return where, order
+        return read_rows(rows, self.num_rows)
 
     def _actions(self, actions: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
         """Returns the actions as int64, after checking their type, shape and range."""
-        said = np.asarray(actions)
+        said = as_array("tokens", actions)
         if said.dtype.kind not in "iu":
             raise TokenGymError(f"tokens must be integers, got {said.dtype}: convert them, for example to np.int64")
         if said.shape != shape:
@@ -344,25 +322,8 @@ class Engine:
             row = int(rows[self.over[rows]][0])
             raise TokenGymError(f"row {row} has no episode under way: reset it before its next token")
 
-    def _check_can_save(self, row: int) -> None:
-        """Raises if the task cannot save its state, or the row does not exist."""
+    def _savable(self, row: int) -> int:
+        """Returns the row's number; raises if the task cannot save its state, or the row does not exist."""
         if not self.task.can_save_state:
             raise TokenGymError(f"task {self.task.name} cannot save its state (can_save_state is False)")
-        if not 0 <= row < self.num_rows:
-            raise TokenGymError(f"row {row} does not exist: rows of this engine are 0 … {self.num_rows - 1}")
-
-
-def _rising(rows: npt.NDArray[np.intp]) -> bool:
-    """Whether each row is larger than the one before it."""
-    return np.count_nonzero(rows[1:] > rows[:-1]) == len(rows) - 1
-
-
-def _reordered(result: StepResult, order: npt.NDArray[np.intp]) -> StepResult:
-    """Puts results of sorted rows back into the caller's order; `order` is what sorted the rows."""
-    back = np.argsort(order)
-    turn_ended = result.turn_ended[back]
-    token_rewards = result.token_rewards
-    if token_rewards is not None:
-        credited = dict(zip(np.flatnonzero(result.turn_ended).tolist(), token_rewards, strict=True))
-        token_rewards = [credited[position] for position in back[turn_ended].tolist()]
-    return StepResult(result.rewards[back], result.terminated[back], result.truncated[back], turn_ended, token_rewards)
+        return read_row(row, self.num_rows)

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from .engine import Engine, StepResult
-from .errors import TokenGymError
+from .engine_arguments import as_array
+from .errors import TokenGymError, flag, whole_number
 from .random import derive_start
 from .render import Frames, render_row
+from .saved_state import check_face
 from .task import Task
 from .vocabulary import Vocabulary
 
@@ -76,7 +78,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.engine = Engine(task, 1)
         self.render_mode = render_mode
-        self.action_masks = action_masks
+        self.shows_action_masks = flag("action_masks", action_masks)
         self.observation_space, self.action_space = make_spaces(task)  # pyright: ignore[reportAttributeAccessIssue]
         self._seed: int | None = None
         self._episode = 0
@@ -102,12 +104,21 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         """The tokens."""
         return self.engine.task.vocabulary
 
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Returns which tokens may be said next, bool of shape (A,): the method that sb3-contrib's `MaskablePPO` calls.
+
+        It is there whether or not infos hold `action_mask`, which the constructor's `action_masks` asks for.
+        """
+        return self.engine.action_mask()[0]
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict]:
         """Begins the next episode, or with a seed the first one of that seed. There are no options.
 
         Returns:
             The observation and the info.
         """
+        if seed is not None:
+            seed = check_seed(seed)
         super().reset(seed=seed)
         if seed is not None:
             self._seed, self._episode = seed, 0
@@ -130,7 +141,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         Raises:
             TokenGymError: If the action is no token id in 0 … A − 1, or no episode is under way.
         """
-        result = self.engine.step(None, np.asarray(action)[None])
+        result = self.engine.step(None, as_array("action", action)[None])
         self._reward = float(result.rewards[0])
         self.turn_ended = bool(result.turn_ended[0])
         if self.render_mode == "human":
@@ -159,11 +170,12 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         }
 
     def set_state(self, state: dict[str, Any]) -> tuple[Observation, dict]:
-        """Puts the environment to what `get_state` returned, and returns the observation and the info there."""
-        if not isinstance(state, dict) or not {"engine", "seed", "episode", "reward"} <= state.keys():
-            raise TokenGymError(
-                f"set_state got a {type(state).__name__} that is no state: give what get_state returned"
-            )
+        """Puts the environment to what `get_state` returned, and returns the observation and the info there.
+
+        Raises:
+            TokenGymError: If this is no state of this task; the environment is then as it was.
+        """
+        check_face(state)
         self.engine.set_state(0, state["engine"])
         self._seed, self._episode, self._reward = state["seed"], state["episode"], state["reward"]
         return self._observation(), self._info(None)
@@ -172,16 +184,32 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         """Closes the task; see `Task.close`."""
         self.task.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        settle_randomness(self)
+        return vars(self).copy()
+
     def _observation(self) -> Observation:
         return {"tokens": self.engine.tokens[0].copy(), "length": self.engine.lengths.copy()}
 
     def _info(self, result: StepResult | None) -> dict[str, Any]:
         info: dict[str, Any] = {}
-        if self.action_masks:
+        if self.shows_action_masks:
             info["action_mask"] = self.engine.action_mask()[0].astype(np.int8)
         if result is not None and result.token_rewards is not None and result.token_rewards[0] is not None:
             info["token_rewards"] = pad_rewards(result.token_rewards[0], self.task.max_turn_tokens)
         return info
+
+
+def check_seed(seed: Any) -> int:
+    """Returns a seed as an int, or raises `TokenGymError` where it is no whole number of at least 0."""
+    if isinstance(seed, (int, np.integer)) and seed < 0:
+        raise TokenGymError(f"seed={seed}: seeds must be at least 0")
+    return whole_number("seed", seed)
+
+
+def settle_randomness(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> None:
+    """Gives an environment that was not seeded yet its generators, which otherwise each copy would draw for itself."""
+    _ = env.np_random, env.action_space.np_random
 
 
 def pad_rewards(rewards: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
@@ -193,5 +221,5 @@ def pad_rewards(rewards: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.
 
 def check_render_mode(render_mode: str | None, known: list[str]) -> None:
     """Raises `TokenGymError` for a render mode that is neither None nor known."""
-    if render_mode is not None and render_mode not in known:
+    if render_mode is not None and (not isinstance(render_mode, str) or render_mode not in known):
         raise TokenGymError(f"render_mode={render_mode!r}: give one of {', '.join(map(repr, known))}, or None")

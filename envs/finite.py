@@ -19,6 +19,7 @@ from .credit import share_reward
 from .errors import positive_int
 from .picture import Picture
 from .random import CounterRandom
+from .saved_state import Limits
 from .task import Outcome, Reply, Rows, State, Task
 
 Shown: TypeAlias = "str | tuple[int | str, ...]"
@@ -210,6 +211,13 @@ class FiniteTask(Task):
             paid, weights = np.zeros((2, num_rows, self.max_turn_tokens))
             state |= {"turn_paid": paid, "turn_weights": weights}
         return state
+
+    def state_limits(self, over: bool) -> Limits:
+        """Returns the states that there are, the end only for a row without an episode under way."""
+        return {
+            "state": (0, self.arrays.num_states - (not over)),
+            "turn_position": (0, self.max_turn_tokens - 1),
+        }
 
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Draws an initial state for each of `rows`; see `Task.start`."""

@@ -13,6 +13,7 @@ from .errors import TokenGymError, finite_number, positive_int
 from .picture import Cell, Picture
 from .quantise import Grid
 from .random import CounterRandom
+from .saved_state import Limits
 from .task import Outcome, Reply, Rows, State, Task
 from .vocabulary import Vocabulary
 
@@ -80,6 +81,10 @@ class PhysicsTask(Task):
         """Returns the physical states, float64 (n, d), and the steps taken."""
         width = self.draw(np.arange(1), CounterRandom(1)).shape[1]
         return {"physics": np.zeros((num_rows, width)), "steps": np.zeros(num_rows, np.int64)}
+
+    def state_limits(self, over: bool) -> Limits:
+        """Returns how many steps an episode has."""
+        return {"steps": (0, self.max_steps - (not over))}
 
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Draws the starting states; see `Task.start`."""

@@ -11,78 +11,19 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int
+from .outcomes import Outcome, Reply, Rows, State, TurnResult
 from .picture import Picture
 from .random import CounterRandom
+from .saved_state import Limits, check_arrays
 from .vocabulary import Vocabulary
 
-Rows = npt.NDArray[np.intp]
-"""Indices of rows, shape (m,), strictly increasing: where m equals the number of rows, they are all the rows."""
-
-State = dict[str, np.ndarray]
-"""The state of all rows: arrays whose first axis is the row."""
-
 _MOST_LENGTH = 1_000_000
-
-
-class Reply(NamedTuple):
-    """What the task says to m rows.
-
-    Attributes:
-        tokens: Token ids, int32 of shape (m, R). A row's ids past its count are ignored.
-        counts: How many tokens each row is told, integers of shape (m,), each in 0 … R.
-        padded: Whether the ids past the counts are known to be the vocabulary's `pad`, which saves a copy.
-    """
-
-    tokens: npt.NDArray[np.int32]
-    counts: npt.NDArray[np.integer]
-    padded: bool = False
-
-
-class Outcome(NamedTuple):
-    """What one token of m rows led to.
-
-    Attributes:
-        rewards: Reward for the token, float64 of shape (m,).
-        terminated: Whether the task ended the episode, bool of shape (m,).
-        turn_ended: Whether the token ended the agent's turn, bool of shape (m,). A terminated episode has.
-        reply: What the task says next, or None where it says nothing to any row. Only rows whose turn ended may have
-            a count above 0.
-        token_rewards: None, or a list with one entry for each row whose turn ended, in the order of the rows: the
-            rewards of the turn's tokens one by one, shape (tokens of the turn,), where the task credits them; they sum
-            to all that was paid in the turn. An entry may be None.
-        truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
-    """
-
-    rewards: npt.NDArray[np.float64]
-    terminated: npt.NDArray[np.bool_]
-    turn_ended: npt.NDArray[np.bool_]
-    reply: Reply | None = None
-    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
-    truncated: npt.NDArray[np.bool_] | None = None
-
-
-class TurnResult(NamedTuple):
-    """A `TokenTask`'s answer to m finished turns.
-
-    Attributes:
-        reply: What the task says next: a `Reply`, ids of shape (m, R) of which every row is told all, or None.
-        rewards: Reward for the turn, float64 of shape (m,), paid at its last token.
-        terminated: Whether the task ended the episode, bool of shape (m,), or None for nowhere (but see `max_turns`).
-        token_rewards: None, or one array (or None) a row with the rewards of the turn's tokens, which sum to `rewards`.
-        truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
-    """
-
-    reply: Reply | npt.NDArray[np.integer] | None
-    rewards: npt.NDArray[np.float64]
-    terminated: npt.NDArray[np.bool_] | None = None
-    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
-    truncated: npt.NDArray[np.bool_] | None = None
 
 
 class Task(ABC):
@@ -185,6 +126,25 @@ class Task(ABC):
         """Puts one row back to what `save` returned."""
         for key, value in saved.items():
             state[key][row] = copy.deepcopy(value)
+
+    def check_saved(self, state: State, saved: Any, over: bool) -> None:
+        """Raises `TokenGymError` where `restore` would be given what is no state of this task; changes nothing.
+
+        Args:
+            state: The state of all rows.
+            saved: What was given in the place of what `save` returned.
+            over: Whether the row is to have no episode under way.
+        """
+        if type(self).save is Task.save:  # a format of a subclass's own is the subclass's to check
+            check_arrays(self.name, saved, state, self.state_limits(over))
+
+    def state_limits(self, over: bool) -> Limits:
+        """Returns the lowest and the highest value of the state's arrays of integers, as far as they are known.
+
+        Args:
+            over: Whether it is asked for a row without an episode under way.
+        """
+        return {}
 
     def render_tokens(self, tokens: npt.NDArray[np.integer]) -> str:
         """Returns an observation's tokens, shape (length,), as text for people."""
@@ -322,6 +282,10 @@ class TokenTask(Task):
             state["turns_taken"] = np.zeros(num_rows, np.int64)
         return state | {name: np.zeros(num_rows, dtype) for name, dtype in self.fields.items()}
 
+    def state_limits(self, over: bool) -> Limits:
+        """Returns what the buffers of the turns can hold."""
+        return turn_limits(self, over, "turns_taken", self.max_turns)
+
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Begins an episode in each of `rows`; see `Task.start`."""
         state["turn_counts"][rows] = 0
@@ -368,6 +332,12 @@ class TokenTask(Task):
             reply_counts[where] = said.counts
             reply = Reply(tokens, reply_counts, said.padded)
         return Outcome(rewards, terminated, ended, reply, result.token_rewards, truncated)
+
+
+def turn_limits(task: Task, over: bool, turns: str, max_turns: int | None) -> Limits:
+    """Returns the limits of the buffers of turns under way, and of the number of turns taken under its name."""
+    limits = {"turn_tokens": (0, task.vocabulary.num_actions - 1), "turn_counts": (0, task.max_turn_tokens - 1)}
+    return limits if max_turns is None else limits | {turns: (0, max_turns if over else max_turns - 1)}
 
 
 def _as_reply(shown: Reply | npt.NDArray[np.integer]) -> Reply:

@@ -13,6 +13,7 @@ The author of a `TextTask` never sees a token: `begin` gives a prompt, `respond`
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ import numpy.typing as npt
 
 from .errors import TokenGymError, positive_int
 from .random import CounterRandom
-from .task import Outcome, Reply, Rows, State, Task
+from .saved_state import Limits
+from .task import Outcome, Reply, Rows, State, Task, turn_limits
 from .text_codec import TextCodec
 from .tokenizers import build_tokenizer
 from .vocabulary import Vocabulary
@@ -164,6 +166,28 @@ class TextTask(Task):
             "turn_counts": np.zeros(num_rows, np.int64),
             "turns": np.zeros(num_rows, np.int64),
         }
+
+    def state_limits(self, over: bool) -> Limits:
+        """Returns what the buffers of the turns can hold."""
+        return turn_limits(self, over, "turns", self.max_turns)
+
+    def check_saved(self, state: State, saved: Any, over: bool) -> None:
+        """Raises `TokenGymError` where `restore` would be given what is no state of this task; see `Task`."""
+        super().check_saved(state, saved, over)
+        episode = saved["episode"]
+        if not (over and episode is None) and not self.is_episode(episode):  # None stands where none has begun
+            raise TokenGymError(f"the state's 'episode' of {self.name} is {str(episode)[:60]!r}: it cannot be one")
+
+    def is_episode(self, episode: Any) -> bool:
+        """Tells whether a value can be an episode's state; tasks that know what `begin` gives can tell more.
+
+        By default everything is that `legal` can take.
+        """
+        try:
+            self.legal(copy.deepcopy(episode))
+        except Exception:  # an author's own code, given a stranger's value
+            return False
+        return True
 
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Begins an episode in each of `rows` and shows the prompts; see `Task.start`."""

@@ -27,8 +27,7 @@ class TokenBuffer:
         self._num_rows = num_rows
         self._limit = max_length
         self._pad = pad
-        self._flat = self.tokens.reshape(-1)
-        self._first = np.arange(num_rows) * max_length  # where each row begins in the flat buffer
+        self._first = np.arange(num_rows) * max_length  # where each row begins in the buffer laid out flat
         # No length exceeds this bound; it saves looking at the lengths in every step.
         self._longest = 1
 
@@ -42,11 +41,11 @@ class TokenBuffer:
     def say(self, rows: Rows, actions: npt.NDArray[np.integer]) -> None:
         """Puts one token after those of each of `rows`, which must have room for it."""
         if len(rows) == self._num_rows:
-            self._flat.put(self._first + self.lengths, actions)
+            self.tokens.put(self._first + self.lengths, actions)
             np.add(self.lengths, _ONE, out=self.lengths)
         else:
             lengths = self.lengths[rows]
-            self._flat.put(self._first[rows] + lengths, actions)
+            self.tokens.put(self._first[rows] + lengths, actions)
             lengths += 1
             self.lengths[rows] = lengths
         self._longest += 1
@@ -98,12 +97,12 @@ class TokenBuffer:
         longest = int(lengths.max()) + width
         if longest <= self._limit:
             # What is written past a row's count is padding, over padding.
-            self._flat[places] = said
+            self.tokens.put(places, said)
             self.lengths[rows] = lengths + reply.counts
             self._longest = max(self._longest, longest)
         else:
             fits = columns < self._limit
-            self._flat[places[fits]] = said[fits]
+            self.tokens.put(places[fits], said[fits])
             self.lengths[rows] = np.minimum(lengths + reply.counts, self._limit)
             self._longest = self._limit
 

@@ -12,8 +12,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from .engine import Engine, StepResult
-from .env import Observation, check_render_mode, make_spaces, pad_rewards
-from .errors import TokenGymError, positive_int
+from .env import Observation, check_render_mode, check_seed, make_spaces, pad_rewards, settle_randomness
+from .errors import TokenGymError, flag, positive_int
 from .random import derive_start
 from .render import Frames, render_row
 from .task import Task
@@ -56,7 +56,7 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         self.engine = Engine(task, num_envs)
         self.render_mode = render_mode
         self._frames = Frames(self.engine)
-        self.action_masks = action_masks
+        self.shows_action_masks = flag("action_masks", action_masks)
         self.max_episode_steps = (
             None if max_episode_steps is None else positive_int("max_episode_steps", max_episode_steps)
         )
@@ -92,30 +92,29 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         Returns:
             The observations and the infos.
         """
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        seeds = _row_seeds(seed, self.num_envs)
+        if options is not None and not isinstance(options, dict):
+            raise TokenGymError(f"options={options!r}: give a dictionary or None")
         chosen = self._everywhere if options is None else _reset_mask(options.get("reset_mask"), self.num_envs)
-        seeds: Sequence[int | None]
-        if seed is None:
-            seeds = [None] * self.num_envs
-        elif isinstance(seed, (int, np.integer)):
-            seeds = [int(seed) + row for row in range(self.num_envs)]
-        else:
-            seeds = seed
-        if len(seeds) != self.num_envs:
-            raise TokenGymError(f"{len(seeds)} seeds for {self.num_envs} environments: give one for each, or one int")
+        super().reset(seed=int(seed) if isinstance(seed, (int, np.integer)) else None)
         if self._seeds is None:
             self._seeds = self.np_random.integers(2**63, size=self.num_envs).astype(np.uint64)
             self._episodes[:] = -1
         self._episodes[chosen] += 1
         for row, row_seed in enumerate(seeds):
             if row_seed is not None and chosen[row]:
-                if row_seed < 0:
-                    raise TokenGymError(f"seed={row_seed}: seeds must be at least 0")
                 self._seeds[row] = row_seed & _SEED_MASK
                 self._episodes[row] = 0
         self._begin(np.flatnonzero(chosen))
         self._begun |= chosen
         return self._observation(), self._info(chosen, None)
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Returns which tokens each environment may say next, bool of shape (n, A).
+
+        It is there whether or not infos hold `action_mask`, which the constructor's `action_masks` asks for.
+        """
+        return self.engine.action_mask()
 
     def step(
         self, actions: npt.NDArray[np.int64]
@@ -168,6 +167,10 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         """Closes the task; see `Task.close`."""
         self.task.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        settle_randomness(self)
+        return vars(self).copy()
+
     def _begin(self, rows: npt.NDArray[np.intp]) -> None:
         """Begins the episodes that `rows` have come to."""
         assert self._seeds is not None
@@ -197,7 +200,7 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
             credited: The rows whose token rewards it may hold, or None for `rows`.
         """
         infos: dict[str, Any] = {}
-        if self.action_masks:
+        if self.shows_action_masks:
             masks = self.engine.action_mask().astype(np.int8)
             masks[~rows] = 0
             infos |= {"action_mask": masks, "_action_mask": rows.copy()}
@@ -211,6 +214,20 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
             if present.any():
                 infos |= {"token_rewards": values, "_token_rewards": present}
         return infos
+
+
+def _row_seeds(seed: Any, num_envs: int) -> Sequence[int | None]:
+    """Returns one seed or None for each row."""
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, (int, np.integer)):
+        first = check_seed(seed)
+        return [first + row for row in range(num_envs)]
+    if not isinstance(seed, (list, tuple, np.ndarray)):
+        raise TokenGymError(f"seed={seed!r}: give one integer, or one integer or None for each environment")
+    if len(seed) != num_envs:
+        raise TokenGymError(f"{len(seed)} seeds for {num_envs} environments: give one for each, or one int")
+    return [None if row_seed is None else check_seed(row_seed) for row_seed in seed]
 
 
 def _reset_mask(mask: Any, num_envs: int) -> npt.NDArray[np.bool_]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import TokenGymError, flag, positive_int
 from ..picture import Picture
 from ..random import CounterRandom
+from ..saved_state import Limits
 from ..task import Reply, Rows, State, TokenTask, TurnResult
 from ..vocabulary import Vocabulary
 from .guessing import blind_return
@@ -138,6 +139,16 @@ class Wordle(TokenTask):
             "made": np.zeros(num_rows, np.int64),
             "guesses": np.zeros((num_rows, self.num_guesses, self.word_length), np.int8),
             "marks": np.zeros((num_rows, self.num_guesses), np.int64),
+        }
+
+    def state_limits(self, over: bool) -> Limits:
+        """Returns what the buffers of the turns, the secrets' numbers, the guesses and their marks can hold."""
+        return {
+            **super().state_limits(over),
+            "secret": (0, len(self.words) - 1),
+            "made": (0, self.num_guesses - (not over)),
+            "guesses": (0, self.vocabulary.num_actions - 1),
+            "marks": (0, 3**self.word_length - 1),
         }
 
     def begin(self, state: State, rows: Rows, random: CounterRandom) -> Reply:

@@ -10,12 +10,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium.utils import EzPickle
 from gymnasium.utils.env_checker import data_equivalence
 
 from ..entry_points import check_import
 from ..errors import TokenGymError, positive_int, unknown_name
 from ..quantise import SCALES, to_digits
 from ..random import CounterRandom
+from ..replayed_env import ReplayedEnv
 from ..space_codec import SpaceCodec
 from ..task import Reply, Rows, State, TokenTask, TurnResult
 from ..vocabulary import Vocabulary
@@ -39,7 +41,8 @@ class Gym(TokenTask):
     exist already. Mirrors RT-2, which writes each value as one of 256 tokens, and Gato, whose μ-law needs no bounds.
 
     Every row is an environment object of its own, stepped one after the other: a batched rewrite, such as `CartPole`,
-    is far faster. States can be saved where the inner environment can be copied, which is tried when it is made.
+    is far faster. States can be saved where the inner environment can be copied, or a fresh one can be played to the
+    same place, as MuJoCo's can; both are tried when it is made.
 
     ## Action space
     A `Discrete` action is one token (`a0`, `a1`, … or `action_names`); of a `MultiDiscrete` or `MultiBinary` action
@@ -107,6 +110,7 @@ class Gym(TokenTask):
         max_episode_steps: int | None = None,
     ) -> None:
         self.env_id = env_id
+        self._replays = False
         if env_kwargs is not None and not isinstance(env_kwargs, Mapping):
             raise TokenGymError(
                 f"env_kwargs={env_kwargs!r}: give a mapping from the names of arguments to their values"
@@ -143,6 +147,10 @@ class Gym(TokenTask):
         self._legal = self._action.possible
         self.has_action_mask = not bool(self._legal.all())
         self.can_save_state = _can_copy(inner)
+        if not self.can_save_state and isinstance(inner.unwrapped, EzPickle):
+            # Its copies are fresh ones, which forget the episode.
+            self._replays = True
+            self.can_save_state = self._replays = _can_copy(self._make())
         if env_id == "FrozenLake-v1" and not self._arguments:
             self.random_return, self.optimal_return = FROZEN_LAKE_RETURNS
         inner.close()
@@ -153,6 +161,13 @@ class Gym(TokenTask):
         for row in range(num_rows):
             envs[row] = self._make()
         return super().make_state(num_rows) | {"env": envs}
+
+    def check_saved(self, state: State, saved: Any, over: bool) -> None:
+        """Raises `TokenGymError` where `restore` would be given what is no state of this task; see `Task`."""
+        super().check_saved(state, saved, over)
+        env = saved["env"]
+        if not isinstance(env, gymnasium.Env) or type(env.unwrapped) is not type(state["env"][0].unwrapped):
+            raise TokenGymError(f"the state's 'env' is {str(env)[:60]!r}: it is no environment {self.env_id!r}")
 
     def begin(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Resets the rows' environments with seeds from their streams and shows the observations."""
@@ -236,6 +251,8 @@ class Gym(TokenTask):
     def _make(self) -> gymnasium.Env[Any, Any]:
         self._check_source()
         try:
+            if self._replays:
+                return ReplayedEnv(self.env_id, self._arguments)
             return gymnasium.make(self.env_id, disable_env_checker=True, **self._arguments)
         except Exception as error:  # a stranger's constructor may raise anything
             told = {name: value for name, value in self._arguments.items() if name != "max_episode_steps"}
@@ -280,15 +297,24 @@ class Gym(TokenTask):
 
 
 def _can_copy(env: gymnasium.Env[Any, Any]) -> bool:
-    """Whether a copy of the environment goes on as the original does."""
+    """Whether a copy of the environment goes on as the original does, in a later episode and within it."""
     try:
-        env.reset(seed=0)
-        if env.render_mode == "rgb_array":
-            env.render()  # canvases, which few libraries can copy, come with the first frame
+        env.action_space.seed(0)
+        ended = True
+        for seed in range(3):
+            if ended or seed == 1:
+                env.reset(seed=seed)
+            if env.render_mode == "rgb_array":
+                env.render()  # canvases, which few libraries can copy, come with the first frame
+            ended = seed < 2 and any(env.step(env.action_space.sample())[2:4])
         copied = copy.deepcopy(env)
-        copied.action_space.seed(0)
-        action = copied.action_space.sample()
-        first, second = env.step(action), copied.step(action)
+        for _ in range(3):
+            action = env.action_space.sample()
+            first, second = env.step(action), copied.step(action)
+            if not data_equivalence(first[:4], second[:4], exact=True):
+                return False
+            if first[2] or first[3]:
+                break
     except Exception:  # any failure of a stranger's code only means that states cannot be saved
         return False
-    return data_equivalence(first[:4], second[:4], exact=True)
+    return True

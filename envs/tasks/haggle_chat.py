@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..chat import TEMPLATE_TOKENS, Message
 from ..chat_task import ChatTask
 from ..errors import TokenGymError, flag, positive_int
+from ..saved_state import is_index
 from ..task import Rows, State
 from .haggle import Haggle
 
@@ -157,6 +158,15 @@ class HaggleChat(ChatTask):
         """Draws the limit, and says what is for sale."""
         limit = int(random.choice(self.game.limits))
         return Bargain(limit, 0, self.game.num_prices + 1), self._opening()
+
+    def is_episode(self, episode: Any) -> bool:
+        """Tells whether a value is a bargain that this task can have come to."""
+        return (
+            isinstance(episode, Bargain)
+            and is_index(episode.limit, self.game.num_prices + 1)
+            and is_index(episode.refusals, self.game.num_rounds + 1)
+            and is_index(episode.lowest, self.game.num_prices + 2)
+        )
 
     def respond(self, episode: Bargain, completion: str) -> tuple[str, float, bool]:
         """Takes the price asked, refuses it, or asks what was meant."""

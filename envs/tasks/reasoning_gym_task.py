@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import TokenGymError, positive_int, whole_number
 from ..prompts import read_prompts
+from ..saved_state import is_index
 from ..text_task import TextTask
 from ..tokenizers import build_tokenizer
 from ..writer import TextWriter
@@ -157,6 +158,10 @@ class ReasoningGym(TextTask):
         """Takes what `__getstate__` gave."""
         vars(self).update(state)
         self.dataset = make_dataset(self._settings)
+
+    def is_episode(self, episode: Any) -> bool:
+        """Tells whether a value is a question's index."""
+        return is_index(episode, len(self.entries))
 
     def expert_text(self, episode: int) -> str | None:
         """Gives the data set's own answer, where it knows one that fits into a completion."""

@@ -13,6 +13,7 @@ from ..errors import TokenGymError, positive_int
 from ..prompts import read_prompts
 from ..reward_scorer import Scorer
 from ..rewards import build_reward, read_under
+from ..saved_state import is_index
 from ..text_task import TextReply, TextTask
 from ..tokenizers import build_tokenizer
 from ..writer import TextWriter
@@ -165,6 +166,10 @@ class TextGeneration(TextTask):
         """Draws a prompt; the episode's state is its index."""
         index = int(random.integers(len(self.prompts.texts)))
         return index, self.prompts.texts[index]
+
+    def is_episode(self, episode: Any) -> bool:
+        """Tells whether a value is a prompt's index."""
+        return is_index(episode, len(self.prompts.texts))
 
     def _said(self, writer: TextWriter, prompt: str) -> list[int]:
         """Gives the ids of a prompt, in the chat template where there is one."""

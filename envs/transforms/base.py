@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..finite import FiniteTask, Initial, Transition
 from ..picture import Picture
 from ..random import CounterRandom
+from ..saved_state import Limits, check_arrays, check_keys
 from ..task import Outcome, Reply, Rows, State, Task
 
 
@@ -111,6 +112,21 @@ class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOver
         own = {key.removeprefix(self._prefix): copy.deepcopy(state[key][row]) for key in names}
         return {"own": own, "task": self.task.save(self.inner(state), row)}
 
+    def check_saved(self, state: State, saved: Any, over: bool) -> None:
+        """Checks the transform's own numbers, and lets the inner task check its own."""
+        if type(self).save is not Transform.save:
+            return
+        check_keys(f"a state of {self.name} under a transform", saved, {"own", "task"})
+        own = {key.removeprefix(self._prefix): array for key, array in state.items() if key.startswith(self._prefix)}
+        counted = (0, max(self.max_episode_tokens, self.max_length))
+        limits = {name: counted for name in own} | dict(self.own_limits(over))
+        check_arrays(f"a transform of {self.name}", saved["own"], own, limits)
+        self.task.check_saved(self.inner(state), saved["task"], over)
+
+    def own_limits(self, over: bool) -> Limits:
+        """Returns the limits of own arrays of integers that hold something else than a count of an episode's tokens."""
+        return {}
+
     def restore(self, state: State, row: int, saved: dict[str, Any]) -> None:
         """Restores what `save` returned."""
         for name, value in saved["own"].items():
@@ -164,6 +180,10 @@ class RewardTransform(Transform):
         if self._turns_of_one:
             return {}
         return {"added": np.zeros((num_rows, self.max_turn_tokens)), "said": np.zeros(num_rows, np.int64)}
+
+    def own_limits(self, over: bool) -> Limits:
+        """Returns how far a turn can be."""
+        return {"said": (0, self.max_turn_tokens - 1)}
 
     def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
         """Says one token in the inner task, and pays what `rewards` gives for it."""

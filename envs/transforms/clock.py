@@ -14,6 +14,7 @@ from ..errors import TokenGymError, positive_int
 from ..finite import FiniteTask, Initial, Transition
 from ..picture import Picture
 from ..random import CounterRandom
+from ..saved_state import Limits
 from ..task import Outcome, Reply, Rows, State, Task
 from ..vocabulary import Vocabulary
 from .base import FiniteTransform, Transform
@@ -84,6 +85,10 @@ class Clock(Transform):
     def own_arrays(self, num_rows: int) -> State:
         """Returns how many turns are over."""
         return {"turns": np.zeros(num_rows, np.int64)}
+
+    def own_limits(self, over: bool) -> Limits:
+        """Returns the times that there are."""
+        return {"turns": (0, len(self._face.table) - 1)}
 
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Begins the inner task's episodes, at time 0."""

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from ..errors import positive_int
 from ..random import CounterRandom
+from ..saved_state import Limits
 from ..task import Outcome, Rows, State, Task
 from .base import Transform
 
@@ -33,6 +34,10 @@ class TimeLimit(Transform):
     def own_arrays(self, num_rows: int) -> State:
         """Returns how many tokens were said."""
         return {"elapsed": np.zeros(num_rows, np.int64)}
+
+    def own_limits(self, over: bool) -> Limits:
+        """Returns how many tokens can have been said."""
+        return {"elapsed": (0, self.max_tokens - (not over))}
 
     def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
         """Says one token in the inner task, and counts it."""

@@ -13,6 +13,7 @@ from ..credit import share_reward
 from ..errors import TokenGymError, finite_number
 from ..finite import FiniteArrays, FiniteTask, Transition
 from ..random import CounterRandom
+from ..saved_state import Limits
 from ..task import Outcome, Rows, State, Task
 from ..text_task import TextTask
 from .base import FiniteTransform, Transform
@@ -57,6 +58,10 @@ class Redistribution(Transform):
         if self._text is not None:
             own["tokens"] = np.zeros(shape, np.int32)
         return own
+
+    def own_limits(self, over: bool) -> Limits:
+        """Returns how far a turn can be, and what can be said."""
+        return {"said": (0, self.max_turn_tokens - 1), "tokens": (0, self.vocabulary.num_actions - 1)}
 
     def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
         """Says one token in the inner task, and where it ended a turn credits the turn's tokens."""

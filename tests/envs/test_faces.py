@@ -237,3 +237,30 @@ def test_an_action_outside_of_the_space_is_refused(action):
     env.reset(seed=0)
     with pytest.raises(TokenGymError, match="token"):
         env.step(action)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_action_masks_is_a_method_as_maskable_algorithms_expect(asked):
+    env = gymnasium.make("tokengym/TicTacToe-v0", action_masks=asked)
+    env.reset(seed=0)
+    env.step(4)
+    masks = env.get_wrapper_attr("action_masks")()
+    inner = env.unwrapped
+    assert isinstance(inner, TokenEnv) and inner.shows_action_masks is asked
+    assert masks.dtype == np.bool_ and masks.shape == (inner.vocabulary.num_actions,) and not masks.all()
+    np.testing.assert_array_equal(masks, inner.engine.action_mask()[0])
+    envs = TokenVectorEnv(3, inner.task, action_masks=asked)
+    envs.reset(seed=0)
+    assert envs.shows_action_masks is asked
+    np.testing.assert_array_equal(envs.action_masks(), envs.engine.action_mask())
+
+
+def test_maskable_ppo_learns_from_outside_and_says_what_is_legal():
+    contrib = pytest.importorskip("sb3_contrib")
+    env = gymnasium.make("tokengym/TicTacToe-v0")
+    ppo = contrib.MaskablePPO("MultiInputPolicy", env, n_steps=32, batch_size=32, n_epochs=1, seed=0)
+    ppo.learn(64)
+    env.reset(seed=0)
+    observation = env.step(4)[0]
+    masks = env.get_wrapper_attr("action_masks")()
+    assert all(masks[ppo.predict(observation, action_masks=masks)[0]] for _ in range(20))

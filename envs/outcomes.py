@@ -1,0 +1,69 @@
+"""What a task says and pays for a batch of rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.intp]
+"""Indices of rows, shape (m,), strictly increasing: where m equals the number of rows, they are all the rows."""
+
+State = dict[str, np.ndarray]
+"""The state of all rows: arrays whose first axis is the row."""
+
+
+class Reply(NamedTuple):
+    """What the task says to m rows.
+
+    Attributes:
+        tokens: Token ids, int32 of shape (m, R). A row's ids past its count are ignored.
+        counts: How many tokens each row is told, integers of shape (m,), each in 0 … R.
+        padded: Whether the ids past the counts are known to be the vocabulary's `pad`, which saves a copy.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.integer]
+    padded: bool = False
+
+
+class Outcome(NamedTuple):
+    """What one token of m rows led to.
+
+    Attributes:
+        rewards: Reward for the token, float64 of shape (m,).
+        terminated: Whether the task ended the episode, bool of shape (m,).
+        turn_ended: Whether the token ended the agent's turn, bool of shape (m,). A terminated episode has.
+        reply: What the task says next, or None where it says nothing to any row. Only rows whose turn ended may have
+            a count above 0.
+        token_rewards: None, or a list with one entry for each row whose turn ended, in the order of the rows: the
+            rewards of the turn's tokens one by one, shape (tokens of the turn,), where the task credits them; they sum
+            to all that was paid in the turn. An entry may be None.
+        truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
+    """
+
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    turn_ended: npt.NDArray[np.bool_]
+    reply: Reply | None = None
+    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
+    truncated: npt.NDArray[np.bool_] | None = None
+
+
+class TurnResult(NamedTuple):
+    """A `TokenTask`'s answer to m finished turns.
+
+    Attributes:
+        reply: What the task says next: a `Reply`, ids of shape (m, R) of which every row is told all, or None.
+        rewards: Reward for the turn, float64 of shape (m,), paid at its last token.
+        terminated: Whether the task ended the episode, bool of shape (m,), or None for nowhere (but see `max_turns`).
+        token_rewards: None, or one array (or None) a row with the rewards of the turn's tokens, which sum to `rewards`.
+        truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
+    """
+
+    reply: Reply | npt.NDArray[np.integer] | None
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_] | None = None
+    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
+    truncated: npt.NDArray[np.bool_] | None = None

@@ -1,0 +1,61 @@
+"""What an engine returns for the tokens that were said."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class StepResult(NamedTuple):
+    """What one token of each of m rows led to.
+
+    Attributes:
+        rewards: Rewards, float64 of shape (m,).
+        terminated: Whether the task ended the episode, bool of shape (m,).
+        truncated: Whether a full context or a time limit cut the episode, bool of shape (m,).
+        turn_ended: Whether the agent's turn ended, bool of shape (m,). A terminated episode's has.
+        token_rewards: None, or a list with one entry for each row whose turn ended, in the order of the rows: the
+            rewards of the turn's tokens one by one, or None where the task does not credit them.
+    """
+
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    turn_ended: npt.NDArray[np.bool_]
+    token_rewards: list[npt.NDArray[np.float64] | None] | None = None
+
+
+class AppendResult(NamedTuple):
+    """What several tokens of each of m rows, said one after the other, led to.
+
+    Attributes:
+        rewards: Sum of each row's rewards, float64 of shape (m,).
+        terminated: Whether the task ended the episode, bool of shape (m,).
+        truncated: Whether a full context or a time limit cut the episode, bool of shape (m,).
+        turn_ended: Whether the agent's turn ended, bool of shape (m,).
+        token_rewards: As in `StepResult`, for the rows whose turn ended.
+        per_token: The reward after each token, float64 of shape (m, K); 0 past the tokens that were said.
+        said: How many tokens each row said, int64 of shape (m,): fewer than were given where the turn or the episode
+            ended before.
+    """
+
+    rewards: npt.NDArray[np.float64]
+    terminated: npt.NDArray[np.bool_]
+    truncated: npt.NDArray[np.bool_]
+    turn_ended: npt.NDArray[np.bool_]
+    token_rewards: list[npt.NDArray[np.float64] | None] | None
+    per_token: npt.NDArray[np.float64]
+    said: npt.NDArray[np.int64]
+
+
+def reordered(result: StepResult, order: npt.NDArray[np.intp]) -> StepResult:
+    """Puts results of sorted rows back into the caller's order; `order` is what sorted the rows."""
+    back = np.argsort(order)
+    turn_ended = result.turn_ended[back]
+    token_rewards = result.token_rewards
+    if token_rewards is not None:
+        credited = dict(zip(np.flatnonzero(result.turn_ended).tolist(), token_rewards, strict=True))
+        token_rewards = [credited[position] for position in back[turn_ended].tolist()]
+    return StepResult(result.rewards[back], result.terminated[back], result.truncated[back], turn_ended, token_rewards)
