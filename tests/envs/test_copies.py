@@ -114,7 +114,7 @@ def test_copied_wrappers_go_on_as_the_original(way, tmp_path):
     copied.close()
     env.close()
     ours, theirs = read_episodes(tmp_path / "episodes.jsonl")
-    assert ours == theirs and ours["ended"] == "interrupted"
+    assert ours == theirs and len(ours["tokens"]) == 3
 
 
 @pytest.mark.parametrize("way", WAYS)
