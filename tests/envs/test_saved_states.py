@@ -135,17 +135,17 @@ def test_the_message_says_what_was_expected(part, value, message):
 
 
 def test_a_state_of_a_task_made_otherwise_is_refused():
-    long, short = (Engine(make_task("Copy", length=length), 1) for length in (5, 4))
+    long, short = (Engine(make_task("Copy", k=k), 1) for k in (3, 2))
     for engine in (long, short):
         engine.reset(None, 0)
-    with pytest.raises(TokenGymError, match=r"'length': 4.*'length': 5"):
+    with pytest.raises(TokenGymError, match=r"'k': 2.*'k': 3"):
         long.set_state(0, short.get_state(0))
 
 
 def test_an_ended_state_may_be_at_the_end_but_one_under_way_may_not():
-    engine = Engine(make_task("Probe1"), 1)
+    engine = Engine(SAMPLES["weather"](), 1)
     engine.reset(None, 0)
-    engine.step(None, [0])
+    engine.step(None, [2])  # which ends the episode
     ended = engine.get_state(0)
     engine.set_state(0, ended)
     with pytest.raises(TokenGymError, match="'state'"):
