@@ -60,6 +60,8 @@ class Algorithm(ABC, Generic[ConfigT]):
     Config: ClassVar[type[AlgorithmConfig]] = AlgorithmConfig
     heads: ClassVar[tuple[str, ...]] = ("policy",)
     requires: ClassVar[tuple[str, ...]] = ()
+    resumable: ClassVar[bool] = True
+    """Whether a checkpoint holds all that learning on needs."""
 
     config: ConfigT
 

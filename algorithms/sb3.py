@@ -105,6 +105,7 @@ class SB3Algorithm:
     Config: ClassVar[type[SB3Config]]
     heads: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
+    resumable: ClassVar[bool] = False
     model_class: ClassVar[type[BaseAlgorithm]]
     report_every: ClassVar[int] = 1
     """Tokens between two calls of the callbacks at least; they are called only between updates."""

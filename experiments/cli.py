@@ -52,7 +52,7 @@ class EvaluateOptions:
     """Evaluate a trained agent, greedy and sampled, from starts that training never sees."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
-    """A checkpoint folder that `train` or `compare` wrote."""
+    """A run folder or a checkpoint that `train` or `compare` wrote."""
     env: str | None = None
     """Environment id; by default the one it was trained on."""
     episodes: int = 1000
@@ -63,6 +63,8 @@ class EvaluateOptions:
     """Take beta times the KL to the uniform policy off the return."""
     samples: int = 2
     """Episodes to show."""
+    json: bool = False
+    """Print the result as one line of JSON, and nothing else."""
     allow_imports: bool = False
     """Import what the checkpoint names, such as a reward of your own: this runs that code, so trust who wrote it."""
 
@@ -154,11 +156,15 @@ class TrainOptions:
     out: Path | None = None
     """Folder for metrics and checkpoints; by default results/train/<environment>/<algorithm>/seed-<seed>."""
     resume: bool = False
-    """Go on from the newest whole checkpoint in the folder; the total is then over both parts."""
+    """Go on with a run whose folder is there, a finished one to a larger total; an interrupted one needs no flag."""
     save_every: int | None = None
-    """Agent tokens between two checkpoints; by default only one at the end."""
+    """Agent tokens between two checkpoints; by default a tenth of all, and one every five minutes."""
+    keep: int | None = None
+    """Checkpoints to keep; by default two while it learns and the last one then."""
     episodes: int = 1000
     """Episodes of the evaluation after training, where the exact value is out of reach."""
+    json: bool = False
+    """Print the result as one line of JSON, and nothing else."""
     kwargs: tuple[str, ...] = ()
     """Arguments of the environment as name=value, the value in YAML."""
 

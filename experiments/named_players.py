@@ -83,9 +83,6 @@ def saved_player(where: str, task: Task, as_given: bool, allow_imports: bool = F
         raise TokenGymError(f"agent {where!r} is no folder and no player that every task has ({hint})")
     from ..algorithms.registry import load_algorithm
 
-    # `train` keeps a run's checkpoints under their token counts, a study its only one as "final".
-    for part in ("checkpoints", "final"):
-        folder = folder / part if (folder / part).is_dir() else folder
     player: Any = load_algorithm(folder, allow_imports=allow_imports)
     own, spec = player.task, task.spec
     if not as_given and spec is not None and own.spec is not None and own.spec["id"] == spec["id"]:

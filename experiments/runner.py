@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from ..envs.errors import TokenGymError
 from . import worker as worker_process
+from .lock import sole_use
 from .runs import RunFolder, run_folder
 from .study import RunSpec, Study
 
@@ -90,7 +91,7 @@ def run_study(
         raise TokenGymError(f"workers must be greater than 0, got {workers}")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with _sole_use(out):
+    with sole_use(out, "running the study"):
         todo = plan(study, out, replace_changed=replace_changed)
         on_plan(todo)
         if not todo:
@@ -284,21 +285,3 @@ def _terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _sole_use(out: Path) -> Iterator[None]:
-    """Hold a lock on the results' folder, which the system releases when the process ends, however it does."""
-    try:
-        import fcntl
-    except ImportError:  # a system without POSIX locks
-        yield
-        return
-    with open(out / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise TokenGymError(
-                f"another process is running the study in {out}; wait for it, or choose another --out"
-            ) from None
-        yield

@@ -17,6 +17,7 @@ it holds: the process may have ended between any two operations on its files, an
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -31,7 +32,7 @@ from .yaml_text import read_yaml, write_yaml
 
 RunState = Literal["missing", "interrupted", "failed", "done"]
 
-_RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.jsonl", "episodes.jsonl")
+RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.jsonl", "episodes.jsonl")
 _OTHERS = ("timings.jsonl", "done.json", "failed.json")
 _FORMAT = 1
 
@@ -87,19 +88,40 @@ class RunFolder:
         # finished or as a seal whose files are gone.
         (self.path / "done.json").unlink(missing_ok=True)
         _flush(self.path)
-        for name in ("failed.json", *_RESULTS, *_OTHERS):
+        for name in ("failed.json", *RESULTS, *_OTHERS):
             (self.path / name).unlink(missing_ok=True)
             _unfinished(self.path / name).unlink(missing_ok=True)
         if self.checkpoints.exists():
             shutil.rmtree(self.checkpoints)
-        content = {"format": _FORMAT, "hash": spec.hash, "run": spec.to_dict()}
-        _write_atomically(self.path / "config.yaml", write_yaml(content))
-        for name in _RESULTS[1:]:
+        self._record(spec)
+        for name in RESULTS[1:]:
             (self.path / name).touch()
+
+    def cut(self, spec: RunSpec, tokens: int) -> None:
+        """Make an interrupted run ready to go on: drop what it wrote beyond a checkpoint, and record the run anew.
+
+        Args:
+            spec: The run; its total may be larger than it was.
+            tokens: Where the checkpoint stands; 0 where there is none, which drops everything.
+        """
+        (self.path / "done.json").unlink(missing_ok=True)
+        (self.path / "failed.json").unlink(missing_ok=True)
+        _flush(self.path)
+        if not tokens and self.checkpoints.exists():
+            shutil.rmtree(self.checkpoints)
+        if self.recorded() != spec:
+            self._record(spec)
+        for name in (*RESULTS[1:], "timings.jsonl"):
+            path = self.path / name
+            path.touch()
+            lines = path.read_bytes().splitlines(keepends=True) if tokens else []
+            kept = sum(1 for _ in itertools.takewhile(lambda line: _is_of_training(line, tokens), lines))
+            # In place, which a full disk allows.
+            os.truncate(path, sum(map(len, lines[:kept])))
 
     def append(self, name: str, record: Mapping[str, Any]) -> None:
         """Append one record to a ``.jsonl`` file as one line; values that are not finite become null."""
-        line = json.dumps(_plain(record), allow_nan=False)
+        line = json.dumps(plain(record), allow_nan=False)
         with open(self.path / name, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -116,8 +138,8 @@ class RunFolder:
         for path in sorted(self.path.rglob("*")):
             _flush(path)
         _flush(self.path)
-        seal = {"format": _FORMAT, "summary": dict(summary), "files": {name: self._hash(name) for name in _RESULTS}}
-        _write_atomically(self.path / "done.json", json.dumps(_plain(seal), indent=1, allow_nan=False) + "\n")
+        seal = {"format": _FORMAT, "summary": dict(summary), "files": {name: self._hash(name) for name in RESULTS}}
+        _write_atomically(self.path / "done.json", json.dumps(plain(seal), indent=1, allow_nan=False) + "\n")
 
     def fail(self, error: str, traceback: str) -> None:
         """Record that the run failed, beside what it had written."""
@@ -135,7 +157,7 @@ class RunFolder:
         files, summary = seal.get("files"), seal.get("summary")
         if seal.get("format") != _FORMAT or not isinstance(files, dict) or not isinstance(summary, dict):
             raise self._corrupt("done.json is not a seal of this version")
-        for name in _RESULTS:
+        for name in RESULTS:
             if not (self.path / name).exists():
                 raise self._corrupt(f"{name} is missing")
             if files.get(name) != self._hash(name):
@@ -149,6 +171,18 @@ class RunFolder:
         except TokenGymError as error:
             content = {"error": "it failed, but its failed.json cannot be read", "traceback": str(error)}
         return {key: str(content.get(key, "")) for key in ("error", "traceback")}
+
+    def recorded(self) -> RunSpec | None:
+        """Return the run whose folder it is, or None where it says of none.
+
+        Raises:
+            TokenGymError: If what it says cannot be read.
+        """
+        return self._recorded() if (self.path / "config.yaml").exists() else None
+
+    def _record(self, spec: RunSpec) -> None:
+        content = {"format": _FORMAT, "hash": spec.hash, "run": spec.to_dict()}
+        _write_atomically(self.path / "config.yaml", write_yaml(content))
 
     def _recorded(self) -> RunSpec:
         try:
@@ -210,17 +244,26 @@ def _differences(recorded: RunSpec, wanted: RunSpec) -> str:
     return "; ".join(parts)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return the value in JSON's own types: tuples as lists, numpy scalars as numbers, what is not finite as None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _is_of_training(line: bytes, tokens: int) -> bool:
+    """Whether a line is whole, was written while the run learnt, and up to so many tokens."""
+    try:
+        record = json.loads(line)
+        return line.endswith(b"\n") and record["tokens"] <= tokens and record.get("kind") not in ("final", "end")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _unfinished(path: Path) -> Path:

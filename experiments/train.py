@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from ..algorithms.callbacks import SaveEvery
-from ..algorithms.registry import ALGORITHMS, load_algorithm
+from ..algorithms.checkpoint import prune
+from ..algorithms.registry import load_algorithm
 from ..envs.errors import TokenGymError, positive_int
 from ..envs.registration import make_task
 from ..envs.task import Task
 from ..envs.visible import visible
 from .cli import parse_arguments
-from .evaluation import evaluate_agent, known_references, uses_masks
+from .evaluation import Evaluation, evaluate_agent, known_references, uses_masks
 from .guarded import guarded
+from .interruption import StopOnSignal
+from .lock import sole_use
+from .runs import RunFolder, plain
+from .single_run import new_algorithm, specification, take_up
 from .statistics import normalised_score
+from .study import RunSpec
 from .transcribing import transcripts
 from .yaml_text import read_yaml
 
@@ -28,8 +34,20 @@ if TYPE_CHECKING:
     from .cli import EvaluateOptions, TrainOptions
 
 
+MODES = ("greedy", "sampled")
+"""The ways in which an agent is evaluated."""
+
+SECONDS_BETWEEN_CHECKPOINTS = 300.0
+"""A checkpoint is saved after a tenth of the tokens or so many seconds, whichever comes first."""
+
+KEPT_CHECKPOINTS = 2
+"""Checkpoints kept while a run learns."""
+
+
 def train(name: str, options: TrainOptions, config: Any, console: Console) -> int:
-    """Train one agent, save it, evaluate it, and return the exit code.
+    """Train one agent, save it, evaluate it, seal its folder, and return the exit code.
+
+    The same command given again takes an interrupted run up; see `single_run`.
 
     Args:
         name: Registered name of the algorithm.
@@ -38,37 +56,83 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
         console: Where to print.
 
     Raises:
-        TokenGymError: If something is unknown or out of range, or the folder already holds a run.
+        TokenGymError: If something is unknown or out of range, or the folder already holds another run.
+        KeyboardInterrupt: After an interruption, when what was learnt has been saved.
     """
     guarded(console)
     positive_int("total_tokens", options.total_tokens)
     positive_int("episodes", options.episodes)
-    if options.save_every is not None:
-        positive_int("save_every", options.save_every)
+    for flag in ("save_every", "keep"):
+        if getattr(options, flag) is not None:
+            positive_int(flag, getattr(options, flag))
+    console.quiet = console.quiet or options.json
     task = make_task(options.env, **parse_arguments(options.kwargs))
+    agent = None if options.agent is None else agent_specification(options.agent)
+    spec = specification(name, task, agent, config, options.seed, options.total_tokens, options.episodes)
     out = options.out or Path("results") / "train" / task.name / name / f"seed-{options.seed}"
-    checkpoints = out / "checkpoints"
-    if options.resume:
-        algorithm: Any = load_algorithm(checkpoints)
-        _check_resumed(algorithm, name, task, out)
-        _check_settings(algorithm, options, config)
-        console.print(f"going on from {algorithm.num_timesteps:,} tokens in {out}", highlight=False, markup=False)
-    elif out.exists() and not out.is_dir():
+    folder = RunFolder(out.absolute())
+    if out.exists() and not out.is_dir():
         raise TokenGymError(f"{out} is a file; --out names a folder, choose another")
-    elif out.exists() and any(out.iterdir()):
-        raise TokenGymError(f"{out} already holds a run; pass --resume to go on with it, or another --out")
-    else:
-        agent = {} if options.agent is None else {"agent": agent_specification(options.agent)}
-        algorithm = ALGORITHMS[name](task, config=config, seed=options.seed, **agent)
-    callback = SaveEvery(checkpoints, options.save_every or options.total_tokens)
-    algorithm.learn(options.total_tokens, callback=callback, progress_bar=console.is_terminal, log_dir=out)
-    console.print(
-        f"trained {name} on {task.name} for {algorithm.num_timesteps:,} tokens; saved in {out}",
-        highlight=False,
-        markup=False,
-    )
-    show_evaluation(algorithm, task, console, episodes=options.episodes)
+    if options.resume and not out.is_dir():
+        raise TokenGymError(f"there is no run in {out} to resume; leave --resume out to begin one")
+    if not out.is_dir():
+        new_algorithm(spec, task, config)  # what is wrong with it is found before there is a folder
+        out.mkdir(parents=True, exist_ok=True)
+    with sole_use(folder.path, "training"):
+        algorithm, spec = take_up(folder, spec, task, config, options.resume)
+        if algorithm is None:
+            summary = folder.verify()
+            console.print(f"finished before: {summary['tokens']:,} tokens, in {out}", highlight=False, markup=False)
+        else:
+            if algorithm.num_timesteps:
+                told = f"going on from {algorithm.num_timesteps:,} tokens in {out}"
+                console.print(told, highlight=False, markup=False)
+            _learn(algorithm, folder, options, console)
+            told = f"trained {name} on {task.name} for {algorithm.num_timesteps:,} tokens; saved in {out}"
+            console.print(told, highlight=False, markup=False)
+            summary = _conclude(algorithm, folder, spec, options.keep)
+    if options.json:
+        print(json.dumps(plain({"folder": str(folder.path), **summary}), allow_nan=False))
+    show_summary(task.name, summary, console)
     return 0
+
+
+def _learn(algorithm: Any, folder: RunFolder, options: TrainOptions, console: Console) -> None:
+    every = options.save_every or -(-options.total_tokens // 10)
+    seconds = None if options.save_every else SECONDS_BETWEEN_CHECKPOINTS
+    save = SaveEvery(folder.checkpoints, every, options.keep or KEPT_CHECKPOINTS, seconds)
+    with StopOnSignal() as stop:
+        algorithm.learn(
+            options.total_tokens, callback=[stop, save], progress_bar=console.is_terminal, log_dir=folder.path
+        )
+    if stop.stopped and algorithm.num_timesteps < options.total_tokens:
+        raise KeyboardInterrupt
+
+
+def _conclude(algorithm: Any, folder: RunFolder, spec: RunSpec, keep: int | None) -> dict[str, Any]:
+    """Evaluate a trained run, keep some of its episodes, seal its folder, and return the summary."""
+    episodes = spec.evaluation.episodes
+    summary = evaluated(algorithm, algorithm.task, episodes=episodes, seed=spec.evaluation.seed)
+    tokens = algorithm.num_timesteps
+    for mode in MODES:
+        folder.append("evaluations.jsonl", {"kind": "final", "mode": mode, "tokens": tokens, **summary[mode]})
+    masks = uses_masks(algorithm)
+    for mode in MODES:
+        greedy = mode == "greedy"
+        for one in transcripts(
+            algorithm,
+            algorithm.task,
+            spec.evaluation.samples,
+            seed=spec.evaluation.seed,
+            deterministic=greedy,
+            action_masks=masks,
+        ):
+            record = {"start": one.start, "return": one.total_reward, "text": one.text(), "segments": one.segments}
+            folder.append("episodes.jsonl", {"mode": mode, **record})
+    prune(folder.checkpoints, keep or 1)  # a finished run needs its last checkpoint alone
+    summary = {"score": summary[spec.score_by]["score"], "tokens": tokens, **summary}
+    folder.finish(summary)
+    return folder.verify()
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> int:
@@ -82,81 +146,64 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     if options.samples < 0:
         raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
     algorithm: Any = load_algorithm(options.checkpoint, env=options.env, allow_imports=options.allow_imports)
-    show_evaluation(algorithm, algorithm.task, console, episodes=options.episodes, seed=options.seed, beta=options.beta)
+    task = algorithm.task
+    summary = evaluated(algorithm, task, episodes=options.episodes, seed=options.seed, beta=options.beta)
     masks = uses_masks(algorithm)
-    for one in transcripts(algorithm, algorithm.task, options.samples, seed=options.seed, action_masks=masks):
+    shown = list(transcripts(algorithm, task, options.samples, seed=options.seed, action_masks=masks))
+    if options.json:
+        episodes = [{"return": one.total_reward, "text": one.text()} for one in shown]
+        place = {"checkpoint": str(options.checkpoint), "environment": task.name, "tokens": algorithm.num_timesteps}
+        print(json.dumps(plain({**place, **summary, "episodes": episodes}), allow_nan=False))
+        return 0
+    show_summary(task.name, summary, console)
+    for one in shown:
         console.print(f"[dim]return {one.total_reward:.3g}[/] {escape(visible(one.text()))}", highlight=False)
     return 0
 
 
-def show_evaluation(
-    player: Any,
-    task: Task,
-    console: Console,
-    *,
-    episodes: int = 1000,
-    seed: int = 1_000_003,
-    beta: float | None = None,
-) -> None:
-    """Print a table of the greedy and the sampled evaluation of a player."""
+def evaluated(
+    player: Any, task: Task, *, episodes: int = 1000, seed: int = 1_000_003, beta: float | None = None
+) -> dict[str, Any]:
+    """Return the greedy and the sampled evaluation of a player and what they lie between, as JSON-able data."""
     between = known_references(task, beta=beta)
     masks = uses_masks(player)
-    table = Table(title=Text(visible(task.name, one_line=True), "table.title"), title_justify="left")
-    for column in ("play", "return", "score", "length", "entropy", "KL to uniform", "how"):
-        table.add_column(column, justify="left" if column in ("play", "how") else "right")
-    for mode in ("greedy", "sampled"):
-        found = evaluate_agent(
+    found: dict[str, Any] = {"references": None if between is None else between.to_dict()}
+    for mode in MODES:
+        one = evaluate_agent(
             player, task, episodes=episodes, seed=seed, deterministic=mode == "greedy", beta=beta, action_masks=masks
         )
-        score = "–" if between is None else f"{normalised_score(found.value, between.random, between.optimal):.3f}"
-        spread = "" if found.half_width is None else f" ± {found.half_width:.2g}"
-        sampling = found.play.removeprefix(mode).strip(" ()")
+        score = None if between is None else normalised_score(one.value, between.random, between.optimal)
+        found[mode] = {"score": score, **one.to_dict()}
+    return found
+
+
+def show_summary(name: str, summary: dict[str, Any], console: Console) -> None:
+    """Print what `evaluated` returned as a table."""
+    table = Table(title=Text(visible(name, one_line=True), "table.title"), title_justify="left")
+    for column in ("play", "return", "score", "length", "entropy", "KL to uniform", "how"):
+        table.add_column(column, justify="left" if column in ("play", "how") else "right")
+    sampling = ""
+    for mode in MODES:
+        score = summary[mode]["score"]
+        one = Evaluation(**{key: value for key, value in summary[mode].items() if key != "score"})
+        spread = "" if one.half_width is None else f" ± {one.half_width:.2g}"
+        sampling = one.play.removeprefix(mode).strip(" ()")
         table.add_row(
             mode,
-            f"{found.expected_return:.4g}{spread}",
-            score,
-            f"{found.length:.1f}",
-            "–" if found.entropy is None else f"{found.entropy:.3f}",
-            "–" if found.kl is None else f"{found.kl:.3f}",
-            "exact" if found.exact else f"{found.episodes:,} episode{'s' * (found.episodes != 1)}",
+            f"{one.expected_return:.4g}{spread}",
+            "–" if score is None else f"{score:.3f}",
+            f"{one.length:.1f}",
+            "–" if one.entropy is None else f"{one.entropy:.3f}",
+            "–" if one.kl is None else f"{one.kl:.3f}",
+            "exact" if one.exact else f"{one.episodes:,} episode{'s' * (one.episodes != 1)}",
         )
-    told = [] if not sampling else [f"sampled by {sampling}: the agent has no policy"]
-    if between is not None:
-        told.append(f"random {between.random:.4g}, optimal {between.optimal:.4g}")
+    told = [f"sampled by {sampling}: the agent has no policy"] if sampling else []
+    if summary["references"] is not None:
+        told.append("random {random:.4g}, optimal {optimal:.4g}".format(**summary["references"]))
     if told:
         table.caption = "\n".join(told)
         table.caption_justify = "left"
     guarded(console).print(table)
-
-
-def _check_resumed(algorithm: Any, name: str, task: Task, out: Path) -> None:
-    """Refuse to go on with a run of another algorithm or on another environment than the command names."""
-    if algorithm.name != name:
-        raise TokenGymError(
-            f"{out} holds a run of {algorithm.name!r}, not of {name!r}; resume it as {algorithm.name!r}, or choose "
-            "another --out"
-        )
-    if algorithm.env_spec != task.spec:
-        raise TokenGymError(
-            f"{out} holds a run on {algorithm.env_spec}, not on {task.spec}; resume it with the same environment and "
-            "--kwargs, or choose another --out"
-        )
-
-
-def _check_settings(algorithm: Any, options: TrainOptions, config: Any) -> None:
-    """Refuse settings given with --resume that are not the run's own: the saved ones are what goes on."""
-    differ = [
-        f"--{field.name.replace('_', '-')} {value!r} (the run's is {getattr(algorithm.config, field.name)!r})"
-        for field in fields(config)
-        if (value := getattr(config, field.name)) not in (getattr(algorithm.config, field.name), field.default)
-    ]
-    if options.seed not in (algorithm.seed, type(options).seed):
-        differ.append(f"--seed {options.seed} (the run's is {algorithm.seed})")
-    if differ:
-        raise TokenGymError(
-            f"a resumed run keeps its settings, but {', '.join(differ)} was given: leave that out, or begin another "
-            "run with another --out"
-        )
 
 
 def agent_specification(text: str) -> Any:

@@ -8,6 +8,7 @@ import sys
 import fake_worker
 import pytest
 
+from tokengym.algorithms.callbacks import SaveEvery
 from tokengym.algorithms.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
 from tokengym.envs.registration import make_task
@@ -190,29 +191,34 @@ def test_training_writes_a_checkpoint_and_resuming_goes_on_from_it(tmp_path, cap
     assert main([*words, "--total-tokens", "40"]) == 0
     assert (tmp_path / "run" / "metrics.jsonl").exists()
     assert main([*words, "--total-tokens", "80"]) == 2
-    assert "already holds a run; pass --resume" in capsys.readouterr().err
-    assert main([*words, "--total-tokens", "80", "--resume"]) == 0
-    assert "going on from" in capsys.readouterr().out
+    assert "pass --resume to go on to the new total" in " ".join(capsys.readouterr().err.split())
+    more = ["train", "ppo", "TokenBandit", "--out", str(tmp_path / "run"), "--total-tokens", "80", "--resume"]
+    assert main([*more, "--gamma", "0.5"]) == 2
+    assert "--gamma is 0.5 (the run's is 1.0)" in " ".join(capsys.readouterr().err.split())
+    assert main(more) == 0  # what is left out is the run's own: its agent, its tokens a roll-out
+    assert "going on from 40 tokens" in capsys.readouterr().out
+    assert main([*words[:-1], str(tmp_path / "none"), "--resume"]) == 2
+    assert "no run in" in capsys.readouterr().err and not (tmp_path / "none").exists()
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
 
-    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    more = ["--total-tokens", "120", "--resume"]
-    assert main(["train", "a2c", *words[2:], *more]) == 2
-    assert "holds a run of 'ppo', not of 'a2c'" in capsys.readouterr().err
-    assert main([*words, *more, "--kwargs", "noise=0.5"]) == 2
-    assert "same environment" in capsys.readouterr().err
-    assert main([*words, *more, "--gamma", "0.5", "--seed", "3"]) == 2
-    assert "--gamma 0.5 (the run's is 1.0), --seed 3 (the run's is 0) was given" in " ".join(
-        capsys.readouterr().err.split()
-    )
-    assert main(["evaluate", str(tmp_path / "run")]) == 2
-    assert f"such as {tmp_path / 'run' / 'checkpoints'}" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
+
+def test_a_run_of_a_version_that_recorded_no_configuration_is_resumed(tmp_path, capsys):
+    words = ["train", "ppo", "TokenBandit", "--agent", "table", "--rollout-tokens", "20", "--out", str(tmp_path)]
+    callback = SaveEvery(tmp_path / "checkpoints", 20)
+    PPO("TokenBandit", "table", rollout_tokens=20).learn(40, callback=callback, log_dir=tmp_path)
+    assert main([*words, "--total-tokens", "80"]) == 2
+    assert "pass --resume" in capsys.readouterr().err
+    assert main([*words, "--total-tokens", "80", "--gamma", "0.5", "--resume"]) == 2
+    assert "--gamma is 0.5 (the run's is 1.0)" in " ".join(capsys.readouterr().err.split())
+    assert main([*words, "--total-tokens", "80", "--resume"]) == 0
+    assert "going on from 40 tokens" in capsys.readouterr().out
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
 
 
 @pytest.mark.filterwarnings("always")
 def test_a_broken_checkpoint_is_named_in_one_line_and_the_one_before_is_used(tmp_path, capsys):
     words = ["train", "ppo", "TokenBandit", "--agent", "table", "--rollout-tokens", "20", "--out", str(tmp_path)]
-    assert main([*words, "--total-tokens", "40", "--save-every", "20"]) == 0
+    assert main([*words, "--total-tokens", "40", "--save-every", "20", "--keep", "2"]) == 0
     capsys.readouterr()
     newest = max((tmp_path / "checkpoints").glob("step-*"))
     (newest / "state.json").write_text("{")

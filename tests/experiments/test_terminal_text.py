@@ -27,7 +27,7 @@ from tokengym.experiments.guide import Guide
 from tokengym.experiments.named_players import scripted
 from tokengym.experiments.report import write_report
 from tokengym.experiments.results import collect
-from tokengym.experiments.train import show_evaluation
+from tokengym.experiments.train import evaluated, show_summary
 from tokengym.experiments.watch import show
 
 ATTACKS = {
@@ -116,7 +116,7 @@ def test_evaluation_and_transcripts_obey_nothing(tmp_path, capsys):
     task = Names()
     agent = build_agent("table", task.vocabulary, task.max_length)
     console = terminal()
-    show_evaluation(agent, task, console, episodes=3)
+    show_summary(task.name, evaluated(agent, task, episodes=3), console)
     assert not commands(OURS.sub("", console.file.getvalue())) and "Names␛]0;owned␇" in console.file.getvalue()
     prompts = {"prompts": [EVERYTHING], "tokenizer": {"kind": "chars", "corpus": [EVERYTHING]}, "max_new_tokens": 4}
     ppo = PPO(make_task("TextGeneration", **prompts, reward={"name": "length", "target": 3}), agent="table")

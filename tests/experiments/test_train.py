@@ -1,0 +1,220 @@
+"""`tokengym train`: one run folder, taken up by the same command wherever it was interrupted."""
+
+import json
+import os
+import resource
+import signal
+
+import pytest
+
+from tokengym.algorithms import checkpoint
+from tokengym.algorithms.ppo import PPO
+from tokengym.experiments.cli import main
+from tokengym.experiments.lock import sole_use
+from tokengym.experiments.runs import RunFolder
+
+WORDS = ["train", "ppo", "TokenBandit", "--agent", "table", "--rollout-tokens", "20", "--total-tokens", "200"]
+
+
+def results(folder):
+    """The bytes of every file of a run, times apart."""
+    timed = ("timings.jsonl", ".lock")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in timed]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files if "tensorboard" not in p.parts}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert main([*WORDS, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run to come, and the command for it."""
+    folder = tmp_path / "run"
+    return folder, [*WORDS, "--out", str(folder)]
+
+
+class Killed(BaseException):
+    """What no `except Exception` and no callback sees, as a kill is."""
+
+
+def at_update(number, action, monkeypatch):
+    update = PPO.update
+
+    def counted(self, episodes):
+        if self.num_updates == number:
+            action()
+        return update(self, episodes)
+
+    monkeypatch.setattr(PPO, "update", counted)
+
+
+def kill():
+    raise Killed
+
+
+def test_a_run_is_a_folder_as_a_study_has_them(whole, capsys):
+    assert {name.split("/")[0] for name in results(whole)} == {
+        "config.yaml", "metrics.jsonl", "evaluations.jsonl", "episodes.jsonl", "done.json", "checkpoints"
+    }  # fmt: skip
+    folder = RunFolder(whole)
+    spec, summary = folder.recorded(), folder.verify()
+    assert spec is not None and spec.config["learning_rate"] and folder.state(spec) == "done"
+    final = folder.read("evaluations.jsonl")
+    assert [(row["kind"], row["mode"], row["tokens"]) for row in final] == [
+        ("final", "greedy", 200),
+        ("final", "sampled", 200),
+    ]
+    assert summary["score"] == final[0]["score"] and len(folder.read("metrics.jsonl")) == 10
+    assert [path.name for path in checkpoint.steps(folder.checkpoints)] == [checkpoint.step_name(200)]
+    capsys.readouterr()
+    assert main(["evaluate", str(whole), "--json", "--samples", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["greedy"]["score"] == summary["score"] and len(told["episodes"]) == 1
+
+
+def test_a_finished_run_is_said_to_be_finished(whole, capsys):
+    before = results(whole)
+    assert main([*WORDS, "--out", str(whole)]) == 0
+    assert "finished before: 200 tokens" in capsys.readouterr().out
+    assert main([*WORDS, "--out", str(whole), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tokens"] == 200 and results(whole) == before
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 9])
+def test_the_same_command_takes_up_a_run_killed_while_it_learnt(number, whole, run, monkeypatch):
+    folder, command = run
+    with monkeypatch.context() as patch:
+        at_update(number, kill, patch)
+        with pytest.raises(Killed):
+            main(command)
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"tokens": 9999}\n{"tok')
+    assert main(command) == 0
+    assert results(folder) == results(whole)
+
+
+HALF_MADE = {
+    "a lock": [".lock"],
+    "a configuration under way": [".config.yaml.new", ".lock"],
+    "empty logs": ["metrics.jsonl", "timings.jsonl"],
+}
+
+
+@pytest.mark.parametrize("case", HALF_MADE)
+def test_the_same_command_takes_up_a_run_killed_while_it_began(case, whole, run):
+    folder, command = run
+    folder.mkdir()
+    for name in HALF_MADE[case]:
+        (folder / name).touch()
+    assert main(command) == 0
+    assert {name: text for name, text in results(folder).items() if ".new" not in name} == results(whole)
+
+
+@pytest.mark.parametrize("function", ["append", "finish"])
+def test_the_same_command_takes_up_a_run_killed_while_it_was_evaluated(function, whole, run, monkeypatch):
+    folder, command = run
+    with monkeypatch.context() as patch:
+        original = getattr(RunFolder, function)
+
+        def first(self, *arguments):
+            original(self, *arguments)
+            (folder / "done.json").unlink(missing_ok=True)
+            raise Killed
+
+        patch.setattr(RunFolder, function, first)
+        with pytest.raises(Killed):
+            main(command)
+    assert main(command) == 0
+    assert results(folder) == results(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_finishes_the_update_and_saves_it(number, whole, run, monkeypatch, capfd):
+    folder, command = run
+    with monkeypatch.context() as patch:
+        at_update(4, lambda: os.kill(os.getpid(), number), patch)
+        assert main([*command, "--save-every", "1000"]) == 130
+    assert "finishing the update under way" in capfd.readouterr().err
+    assert [path.name for path in checkpoint.steps(folder / "checkpoints")] == [checkpoint.step_name(100)]
+    assert main([*command, "--resume"]) == 0
+    assert "going on from 100 tokens" in capfd.readouterr().out
+    assert results(folder) == results(whole)
+
+
+def test_a_second_interruption_ends_at_once(run, monkeypatch):
+    folder, command = run
+    with monkeypatch.context() as patch:
+        at_update(4, lambda: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)], patch)
+        assert main([*command, "--save-every", "1000"]) == 130
+    assert checkpoint.steps(folder / "checkpoints") == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupted_run_of_other_settings_is_refused_with_what_differs(run, monkeypatch, capsys):
+    folder, command = run
+    with monkeypatch.context() as patch:
+        at_update(5, kill, patch)
+        with pytest.raises(Killed):
+            main(command)
+    before = results(folder)
+    other = ["--gamma", "0.5", "--seed", "3", "--kwargs", "noise=0.5"]
+    for more in (other, [*other, "--resume"]):
+        assert main([*command, *more]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        for part in ("--gamma is 0.5 (the run's is 1.0)", "--seed is 3 (the run's is 0)", "--kwargs noise is 0.5"):
+            assert part in told
+    assert main(["train", "a2c", *command[2:]]) == 2
+    assert "the algorithm is 'a2c' (the run's is 'ppo')" in " ".join(capsys.readouterr().err.split())
+    assert results(folder) == before
+
+
+def test_two_commands_do_not_train_in_one_folder(whole, capsys):
+    with sole_use(whole, "training"):
+        assert main([*WORDS, "--out", str(whole)]) == 2
+    error = capsys.readouterr().err
+    assert "another process is training in" in error and error.count("\n") == 1
+    assert main([*WORDS, "--out", str(whole)]) == 0
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(run, capsys):
+    folder, command = run
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("mine")
+    assert main(command) == 2
+    assert "'thesis.txt' and no run" in " ".join(capsys.readouterr().err.split())
+    assert (folder / "thesis.txt").read_text() == "mine" and not (folder / "config.yaml").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on_after_room_was_made(whole, run, capsys):
+    folder, command = run
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert (whole / "metrics.jsonl").stat().st_size > 4000 > (whole / "config.yaml").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        assert main(command) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and "Make room" in error
+    assert main(command) == 0
+    assert results(folder) == results(whole)
+
+
+def test_an_algorithm_that_cannot_go_on_starts_over(tmp_path, monkeypatch):
+    words = ["train", "sb3-a2c", "TokenBandit", "--n-steps", "8", "--num-envs", "4", "--total-tokens", "128"]
+    words += ["--save-every", "32"]
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("tokengym.experiments.train._conclude", lambda *_: kill())
+        with pytest.raises(Killed):
+            main([*words, "--out", str(tmp_path / "run")])
+    folder = tmp_path / "run" / "checkpoints"
+    newest, earlier = checkpoint.steps(folder)[:2]
+    newest.rename(tmp_path / "moved")
+    assert earlier.exists() and main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
