@@ -28,6 +28,8 @@ $(STAMP): pyproject.toml setup.cfg constraints.txt
 	@$(PIP) -e '.[reasoning]' || \
 	  echo "The extra 'reasoning' could not be installed: one of its packages is compiled, which takes a C compiler and \
 	Python's headers. All else works; the tests of ReasoningGym are skipped." >&2
+	@$(PIP) -e '.[textarena]' || \
+	  echo "The extra 'textarena' could not be installed. All else works; the tests with its games are skipped." >&2
 	@touch $@
 
 install: $(STAMP)

@@ -16,7 +16,7 @@ from .rewards import RewardFunction, build_reward
 from .specification import missing_arguments
 from .task import Outcome, Reply, Task, TokenTask, TurnResult
 from .tasks.two_player import TwoPlayerTask, exploitability
-from .text_task import TextReply, TextTask
+from .text_task import Completion, TextReply, TextTask
 from .tokenizers import build_tokenizer
 from .transforms import PotentialShaping, TimeLimit
 from .vector_env import TokenVectorEnv
@@ -29,6 +29,7 @@ __all__ = [
     "Cell",
     "ChatTask",
     "ChatTemplate",
+    "Completion",
     "CounterRandom",
     "Engine",
     "Entry",

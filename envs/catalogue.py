@@ -130,6 +130,7 @@ TEXT = {
     "Sentiment": Entry("sentiment:Sentiment", reward_threshold=0.95),
     "Sentiment-8": Entry("sentiment:Sentiment", {"length": 8}, reward_threshold=0.95, variant_of="Sentiment"),
     "TextGeneration": Entry("text_generation:TextGeneration"),
+    "TextGym": Entry("text_gym:TextGym", reward_threshold=0.95),
 }
 
 GAMES = {

@@ -195,6 +195,11 @@ def _ends(space: spaces.Space[Any], what: str, place: str) -> Iterator[tuple[Any
             yield start, start + size - 1
     elif isinstance(space, spaces.MultiBinary):
         yield from [(0, 1)] * math.prod(space.shape)
+    elif isinstance(space, spaces.Text):
+        raise TokenGymError(
+            f"the {what} space {space}{place} is of strings, which this environment does not take: TextGym does, "
+            "make_task('TextGym', env=…)"
+        )
     else:
         raise TokenGymError(
             f"the {what} space {space}{place} cannot be written in tokens: Discrete, MultiDiscrete, MultiBinary, Box, "

@@ -18,7 +18,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +41,31 @@ class TextReply(NamedTuple):
         reward: The reward of the turn, paid at its last token.
         done: Whether the episode is over.
         token_rewards: None, or the rewards of the turn's tokens one by one, float64 (tokens,), which sum to `reward`.
+        truncated: Whether a time limit that is no part of the task cut the episode; not where it is `done`.
     """
 
     reply: Any
     reward: float
     done: bool
     token_rewards: npt.NDArray[np.float64] | None = None
+    truncated: bool = False
+
+
+class Completion(str):
+    """The text of a finished turn, which also tells how the turn ended.
+
+    Attributes:
+        ended: `"end"` by the end token, `"stop"` by a stop string, `"length"` after `max_turn_tokens`.
+    """
+
+    ended: Literal["end", "stop", "length"] = "length"
+
+    @classmethod
+    def of(cls, text: str, ended: Literal["end", "stop", "length"]) -> Completion:
+        """Makes one."""
+        completion = cls(text)
+        completion.ended = ended
+        return completion
 
 
 class TextTask(Task):
@@ -70,9 +89,11 @@ class TextTask(Task):
         writer: What writes and reads text under it; `writer.read(text)` gives a text as it would read if it were said.
         stop: The stop strings.
         max_turns: The most turns of an episode; the last one ends it as part of the task (`terminated`).
+        turn_limit_truncates: Whether that limit is not part of the task, so that the last turn is `truncated` instead.
     """
 
     context = "episode"
+    turn_limit_truncates: bool = False
 
     def __init__(
         self,
@@ -121,12 +142,13 @@ class TextTask(Task):
             The episode's state, and the prompt: a string (in a `ChatTask` messages).
         """
 
-    def respond(self, episode: Any, completion: str) -> tuple[Any, float, bool] | TextReply:
+    def respond(self, episode: Any, completion: Completion) -> tuple[Any, float, bool] | TextReply:
         """Answers a finished turn.
 
         Args:
             episode: The episode's state, to be changed in place.
-            completion: The text of the turn, without special tokens and up to the stop string.
+            completion: The text of the turn, a string without special tokens and up to the stop string. How the turn
+                ended is in `completion.ended`: `"end"` (the end token), `"stop"` (a stop string) or `"length"`.
 
         Returns:
             The reply or None, the reward, and whether the episode is over; or a `TextReply`.
@@ -140,13 +162,16 @@ class TextTask(Task):
 
         Args:
             episodes: The states of the m episodes.
-            completions: The texts of their turns.
+            completions: The texts of their turns, each a `Completion`, which tells how its turn ended.
             completion_ids: The ids of their turns as they were said, the end token included.
 
         Returns:
             m answers, as `respond` gives them.
         """
-        return [self.respond(episode, text) for episode, text in zip(episodes, completions, strict=True)]
+        return [
+            self.respond(episode, text)
+            for episode, text in zip(episodes, cast(list[Completion], completions), strict=True)
+        ]
 
     def legal(self, episode: Any) -> Sequence[str] | None:
         """Gives the whole texts that the coming turn may consist of, or None for any (the default)."""
@@ -228,8 +253,9 @@ class TextTask(Task):
         texts.update(zip(unread.tolist(), self._texts(state, rows, unread), strict=True))
         ending = rows[where]
         episodes, turns = list(state["episode"][ending]), self._ids(state, ending)
-        completions = [
-            self._heard(*pair) for pair in zip(episodes, (texts[index] for index in where.tolist()), strict=True)
+        completions: list[str] = [
+            self._heard(episode, texts[index], turn)
+            for episode, index, turn in zip(episodes, where.tolist(), turns, strict=True)
         ]
         answers = self.respond_all(episodes, completions, turns)
         answers = [self._check_answer(answer) for answer in answers]
@@ -239,10 +265,13 @@ class TextTask(Task):
         state["turns"][ending] += 1
         state["turn_counts"][ending] = 0
         terminated[where] = [answer.done for answer in answers]
-        terminated[where] |= state["turns"][ending] == self.max_turns
+        truncated = np.zeros(m, np.bool_)
+        truncated[where] = [answer.truncated for answer in answers]
+        (truncated if self.turn_limit_truncates else terminated)[where] |= state["turns"][ending] == self.max_turns
+        truncated &= ~terminated
         replies: list[list[int]] = [[]] * m
         for index, answer, turn in zip(where.tolist(), answers, turns, strict=True):
-            replies[index] = self._reply_ids(answer.reply, turn, bool(terminated[index]))
+            replies[index] = self._reply_ids(answer.reply, turn, bool(terminated[index] or truncated[index]))
         return Outcome(
             rewards,
             terminated,
@@ -251,6 +280,7 @@ class TextTask(Task):
             [answer.token_rewards for answer in answers]
             if any(answer.token_rewards is not None for answer in answers)
             else None,
+            truncated if truncated.any() else None,
         )
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -322,12 +352,13 @@ class TextTask(Task):
     def _texts(self, state: State, rows: Rows, indices: npt.NDArray[np.intp]) -> list[str]:
         return self.decode(self._ids(state, rows[indices])) if len(indices) else []
 
-    def _heard(self, episode: Any, text: str) -> str:
+    def _heard(self, episode: Any, text: str, turn: list[int]) -> Completion:
         """Gives what the author hears of a turn's decoded text: up to the stop string, a legal text as it was spelt."""
         cut = self.codec.cut(text)
         text = text if cut is None else cut
         legal = self.legal(episode) if self.has_action_mask else None
-        return text if legal is None else self.codec.legal(tuple(legal)).heard.get(text, text)
+        heard = text if legal is None else self.codec.legal(tuple(legal)).heard.get(text, text)
+        return Completion.of(heard, "end" if turn[-1] == self.vocabulary.eos else "length" if cut is None else "stop")
 
     def _reply(self, ids: list[list[int]]) -> Reply:
         counts = np.array([len(row) for row in ids], np.int64)

@@ -85,7 +85,9 @@ OWNED = (
     | {
         f"{module}.random.{name}"
         for module in ("np", "numpy")
-        for name in "default_rng Generator SeedSequence PCG64 Philox BitGenerator get_state set_state".split()
+        for name in (
+            "default_rng Generator SeedSequence PCG64 Philox BitGenerator RandomState get_state set_state".split()
+        )
     }
 )
 # These draw from the global generator unless `generator=` says otherwise.
