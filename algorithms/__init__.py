@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .callbacks import Callback, SaveEvery, StopAfter
     from .dqn import DQN
     from .episodes import Episodes
+    from .milestones import SaveBest, StopWhen
     from .ppo import PPO
     from .sac import SAC
     from .self_play import FrozenPolicy, SelfPlay
@@ -31,9 +32,11 @@ __all__ = [
     "FrozenPolicy",
     "PPO",
     "SAC",
+    "SaveBest",
     "SaveEvery",
     "SelfPlay",
     "StopAfter",
+    "StopWhen",
     "check_config",
     "load_algorithm",
 ]
@@ -49,8 +52,10 @@ __getattr__, __dir__ = lazy_names(
         "FrozenPolicy": "self_play",
         "PPO": "ppo",
         "SAC": "sac",
+        "SaveBest": "milestones",
         "SaveEvery": "callbacks",
         "SelfPlay": "self_play",
         "StopAfter": "callbacks",
+        "StopWhen": "milestones",
     },
 )

@@ -23,10 +23,11 @@ class Callback:
     Weights change only inside `Algorithm.update`, so at every call the run may be saved, evaluated or stopped.
 
     Attributes:
-        after_others: whether, in a list, it is called after the callbacks that are not, as what saves must be.
+        rank: callbacks of a list are called by rank, and in their order within one: 0 what measures and decides, 1 what
+            keeps the best, 2 what saves the run with the states of all.
     """
 
-    after_others = False
+    rank = 0
 
     def on_start(self, algorithm: Algorithm) -> None:
         """Called once, before the first collection."""
@@ -49,11 +50,11 @@ class Callback:
 
 
 class CallbackList(Callback):
-    """Several callbacks, called in order, those with `after_others` last; one that returns False stops learning."""
+    """Several callbacks, called by their `rank`, then in order; one that returns False stops learning."""
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         single = [one for callback in callbacks for one in _single(as_callback(callback))]
-        self.callbacks = sorted(single, key=lambda callback: callback.after_others)
+        self.callbacks = sorted(single, key=lambda callback: callback.rank)
 
     def on_start(self, algorithm: Algorithm) -> None:
         """Call all."""
@@ -98,7 +99,7 @@ class SaveEvery(Callback):
         seconds: save, too, where so many seconds have passed since the last checkpoint; None does not look at them.
     """
 
-    after_others = True
+    rank = 2
 
     def __init__(self, folder: str | Path, timesteps: int, keep: int | None = 2, seconds: float | None = None) -> None:
         self.folder = Path(folder)

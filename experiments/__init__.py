@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .callbacks import EvaluateEvery
 from .evaluation import Evaluation, References, evaluate_agent, references
 from .results import StudyResults, collect
 from .runner import run_study
@@ -10,6 +11,7 @@ from .study_file import load_study
 from .transcribing import transcripts
 
 __all__ = [
+    "EvaluateEvery",
     "Evaluation",
     "References",
     "Study",

@@ -252,9 +252,10 @@ def _train(arguments: list[str], console: Console) -> int:
         description=f"Train {name} on one environment and write a run folder.",
         args=arguments[1:],
     )
+    config = kind(**config.to_dict())  # before the import that takes seconds
     from .train import train
 
-    return train(name, options, kind(**config.to_dict()), console)
+    return train(name, options, config, console)
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
