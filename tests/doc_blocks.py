@@ -19,6 +19,7 @@ import types
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+OWN_MODEL = ROOT / "docs" / "guides" / "your-model.md"
 OWN_TASKS = ROOT / "docs" / "concepts" / "your-own-task.md"
 TOKENS, EPISODES = 300, 10
 LIMITS = {"--total-tokens": TOKENS, "--episodes": EPISODES, "--save-every": TOKENS, "--budget": 60}
@@ -70,13 +71,13 @@ def run_page(page: Path) -> list[str]:
     if page != OWN_TASKS:
         own = (code for language, code, _ in blocks(OWN_TASKS) if language == "python" and not code.startswith(">>>"))
         Path("my_tasks.py").write_text("\n\n".join(own), encoding="utf-8")
+    if page == ROOT / "README.md":  # its command is the guide's, which begins by making what the command names
+        for _, code, _ in blocks(OWN_MODEL)[:3]:
+            _run_python(code, OWN_MODEL, 1, types.ModuleType("guide"))
     for language, code, line in blocks(page):
         try:
             if language in PYTHON and not code.startswith(">>>"):
-                exec(compile("\n" * (line - 1) + code, str(page), "exec"), module.__dict__)
-                name = re.match(r"# (\w+\.py)\n", code)
-                if name:
-                    Path(name[1]).write_text(code, encoding="utf-8")
+                _run_python(code, page, line, module)
             elif language == "yaml":
                 _write_study(code)
             elif language == "json":
@@ -89,6 +90,14 @@ def run_page(page: Path) -> list[str]:
         except BaseException:
             failures.append(f"{page.relative_to(ROOT)}, line {line}:\n{traceback.format_exc(limit=-3)}")
     return failures
+
+
+def _run_python(code: str, page: Path, line: int, module: types.ModuleType) -> None:
+    """Run a block as a part of a module; one that begins with a comment `# name.py` is that file, too."""
+    name = re.match(r"# (\w+\.py)\n", code)
+    if name:
+        Path(name[1]).write_text(code, encoding="utf-8")
+    exec(compile("\n" * (line - 1) + code, str(page), "exec"), module.__dict__)
 
 
 def _commands_in_text(code: str) -> list[list[str]]:

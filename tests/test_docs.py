@@ -18,6 +18,19 @@ WRITTEN = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchma
 PARTS = ROOT / "docs" / "environments" / "intro"
 PAGES = sorted(page for page in WRITTEN if page.parent != PARTS)
 
+CHECK = """
+import json, sys, torch
+sys.path.insert(0, ".")
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokengym.algorithms import load_algorithm
+before, after = (AutoModelForCausalLM.from_pretrained(name) for name in ("my-model", "my-trained-model"))
+moved = {name: bool((a != b).any()) for (name, a), b in zip(before.named_parameters(), after.parameters())}
+tokenizer = AutoTokenizer.from_pretrained("my-trained-model")
+saved = load_algorithm("results/sums/checkpoints", allow_imports=["my_rewards"])
+said = saved.task.scorer is not None and saved.env_spec["kwargs"]["reward"]
+print(json.dumps({"moved": moved, "ids": tokenizer.encode("1 + 2 ="), "reward": said, "tokens": saved.num_timesteps}))
+"""
+
 
 def links(page: Path) -> list[str]:
     """Targets of a page's Markdown links that name a file, code left out."""
@@ -46,13 +59,25 @@ def outcome(tmp_path_factory):
         [sys.executable, str(runner), str(folder), *map(str, PAGES)], capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr[-3000:]
-    return json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    return {page: (found[str(page)], folder / f"page-{number}") for number, page in enumerate(PAGES)}
 
 
 @pytest.mark.xdist_group("documentation")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_of_the_documentation_runs(page: Path, outcome):
-    assert not outcome[str(page)], "\n".join(outcome[str(page)])
+    failures, _ = outcome[page]
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.xdist_group("documentation")
+def test_the_guide_to_a_model_of_ones_own_trains_it_and_transformers_reads_it_again(outcome):
+    _, place = outcome[ROOT / "docs" / "guides" / "your-model.md"]
+    told = subprocess.run([sys.executable, "-c", CHECK], cwd=place, capture_output=True, text=True, check=True)
+    found = json.loads(told.stdout.splitlines()[-1])
+    assert found["moved"]["lm_head.weight"] and found["moved"]["model.layers.0.self_attn.q_proj.weight"]
+    assert len(found["ids"]) == 4 and found["reward"] == "my_rewards:right" and found["tokens"] >= 300
+    assert (place / "results" / "sums" / "report.html").exists()
 
 
 def test_a_block_that_fails_a_wrong_flag_and_a_language_that_nothing_runs_are_noticed(tmp_path, monkeypatch):
