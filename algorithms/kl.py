@@ -20,8 +20,14 @@ ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, Tensor)
 def kl_estimate(log_ratio: ArrayOrTensor, estimator: str) -> ArrayOrTensor:
     """Estimate KL(π ‖ π_ref) a token from samples of π (Schulman 2020, "Approximating KL divergence").
 
-    With r = log π − log π_ref at the sampled token: k1 = r (unbiased), k2 = r²/2 (biased; as a loss its gradient is
-    that of the KL), k3 = e^(−r) − 1 + r (unbiased, never negative; as a loss its gradient is that of the reverse KL).
+    With r = log π − log π_ref at the sampled token: k1 = r (unbiased), k2 = r²/2 (biased), k3 = e^(−r) − 1 + r
+    (unbiased, never negative).
+
+    As a loss, for a single token, k2 has the gradient of the KL, k3 that of the reverse KL, and k1 none. Summed over
+    the tokens of an episode they have these gradients of each state's distribution alone: that earlier tokens lead to
+    states with a larger KL is left out. So the sum of k2 has not the gradient of the episode's KL, and where a reward
+    and that loss balance is not the KL-regularised optimum (arXiv 2506.09477). The half square of the whole episode's
+    log-ratio, ½(Σ r)², would have that gradient. In the reward k1 has it.
 
     Args:
         log_ratio: r, any shape.

@@ -123,8 +123,9 @@ class AlgorithmConfig(Config):
     kl_in: Literal["reward", "loss"] = "reward"
     """Where β acts: as a penalty in each token's reward, or as a term of the loss."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """Estimate a token: k1 = log-ratio, k2 = its half square, k3 = low variance, never negative. In a loss only k2
-    has the gradient of the KL; in the reward only k1 has the KL-regularised optimum."""
+    """Estimate a token: k1 = log-ratio, k2 = its half square, k3 = low variance, never negative. Only k1 in the reward
+    has the KL-regularised optimum. In a loss k2 has the gradient of the KL for episodes of one token; over more it
+    takes the states as they come, and balances elsewhere."""
     kl_target: Positive | None = None
     """KL an episode that an adaptive β steers to (Ziegler et al. 2019); None keeps β fixed. Typical: 6."""
     kl_horizon: Interval = 10_000

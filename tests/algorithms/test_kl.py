@@ -74,3 +74,75 @@ def test_a_fixed_controller_stays():
     controller = KLController(0.05)
     controller.update(100.0, 1000)
     assert controller.coef == 0.05
+
+
+class SmallTree:
+    """All texts of three tokens out of three: log-probabilities of a policy with a row of logits for each prefix."""
+
+    def __init__(self, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        shapes = [(3**depth, 3) for depth in range(3)]
+        self.logits = [
+            torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes
+        ]
+        self.reference = [
+            torch.log_softmax(torch.randn(s, generator=generator, dtype=torch.float64), -1) for s in shapes
+        ]
+        self.reward = (torch.arange(27) == 5).double()  # one leaf pays
+
+    def steps(self, rows):
+        """Each leaf's log-probabilities token by token, (27, 3)."""
+        leaf = torch.arange(27)
+        return torch.stack([rows[t][leaf // 3 ** (3 - t), leaf // 3 ** (2 - t) % 3] for t in range(3)], -1)
+
+    def policy(self):
+        return self.steps([torch.log_softmax(one, -1) for one in self.logits])
+
+    def ratios(self):
+        return self.policy() - self.steps(self.reference)
+
+    def gradient(self, value):
+        return torch.cat([one.flatten() for one in torch.autograd.grad(value, self.logits)])
+
+    def expected_loss_gradient(self, losses):
+        """Of a loss of sampled texts: the probabilities of the samples carry no gradient."""
+        return self.gradient((self.policy().sum(-1).exp().detach() * losses).sum())
+
+    def kl(self):
+        return (self.policy().sum(-1).exp() * self.ratios().sum(-1)).sum()
+
+
+def test_over_several_tokens_the_sum_of_k2_has_not_the_gradient_of_the_kl_and_the_whole_texts_k2_has():
+    tree = SmallTree()
+    exact = tree.gradient(tree.kl())
+    whole = tree.expected_loss_gradient(kl_estimate(tree.ratios().sum(-1), "k2"))
+    summed = tree.expected_loss_gradient(kl_estimate(tree.ratios(), "k2").sum(-1))
+    torch.testing.assert_close(whole, exact, atol=1e-12, rtol=0)
+    assert (summed - exact).abs().max() > 0.1
+
+
+def test_the_sum_of_k2_has_the_gradient_of_each_states_kl_with_the_states_as_they_come():
+    tree = SmallTree()
+    reach, partial = torch.ones(1, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for logits, reference in zip(tree.logits, tree.reference, strict=True):
+        log_policy = torch.log_softmax(logits, -1)
+        partial = partial + (reach * (log_policy.exp() * (log_policy - reference)).sum(-1)).sum()
+        reach = (reach[:, None] * log_policy.exp().detach()).flatten()
+    summed = tree.expected_loss_gradient(kl_estimate(tree.ratios(), "k2").sum(-1))
+    torch.testing.assert_close(summed, tree.gradient(partial), atol=1e-12, rtol=0)
+
+
+def test_at_the_regularised_optimum_of_a_sparse_reward_k1_in_the_reward_rests_and_the_sum_of_k2_pulls_away():
+    tree, beta = SmallTree(), 0.2
+    # π* ∝ π_ref e^{R/β}: logits of a prefix are log π_ref + log of the mean of e^{R/β} over the leaves below a token.
+    values = (tree.reward / beta).exp()
+    for depth in (2, 1, 0):
+        values = values.reshape(-1, 3)
+        tree.logits[depth] = (tree.reference[depth] + values.log()).requires_grad_()
+        values = (tree.reference[depth].exp() * values).sum(-1)
+    paid = tree.gradient((tree.policy().sum(-1).exp() * tree.reward).sum())
+    in_the_reward = paid - beta * tree.gradient(tree.kl())
+    whole = paid - beta * tree.expected_loss_gradient(kl_estimate(tree.ratios().sum(-1), "k2"))
+    summed = paid - beta * tree.expected_loss_gradient(kl_estimate(tree.ratios(), "k2").sum(-1))
+    assert in_the_reward.abs().max() < 1e-12 and whole.abs().max() < 1e-12
+    assert summed.abs().max() > 0.01

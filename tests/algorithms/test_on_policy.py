@@ -102,6 +102,20 @@ def test_k2_in_the_loss_has_the_gradient_of_the_regularised_objective_where_an_e
     torch.testing.assert_close(expected, enumerated, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("place", "right"), [(("loss", "k2"), False), (("reward", "k1"), True)])
+def test_over_two_tokens_k2_in_the_loss_has_not_that_gradient_and_k1_in_the_reward_has_it(place, right):
+    task = make_task("KLTree", num_tokens=4, depth=2)
+    agent = table_agent(task)
+    options = {"kl_coef": 0.2, "kl_reference": "uniform", "kl_in": place[0], "kl_estimator": place[1]}
+    options |= {"loss_aggregation": "constant", "entropy_coef": 0.0, "gae_lambda": 1.0}
+    expected = expected_gradient(A2C(task, agent, **options, **STILL))
+    agent.zero_grad()
+    (-enumerated_objective(task, agent, 0.2)).backward()
+    enumerated = dict(agent.named_parameters())[policy_gradient_name(agent)].grad
+    error = float((expected - enumerated).abs().max())
+    assert error < 1e-5 if right else error > 1e-3
+
+
 @pytest.mark.parametrize("aggregation", ["token", "sequence", "constant"])
 def test_ppo_with_one_epoch_and_one_minibatch_has_the_gradient_of_a2c(aggregation):
     shared = {"rollout_tokens": 60, "loss_aggregation": aggregation, "kl_coef": 0.1, "kl_reference": "uniform"}
