@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from .errors import TokenGymError
 from .guard import Guard
 from .reward_rules import NamedRule
-from .reward_scorer import TrainerState, name_of, reward_range
+from .reward_scorer import TrainerState, name_of, reward_range, text_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class GuardedReward(NamedRule):
     memory_mb: int = 1024
     """Megabytes that a call may take beside what the function had when it was loaded."""
     name: ClassVar[str] = "guarded"
+    takes_text: ClassVar[bool] = False
     guard: Guard = field(init=False, repr=False, compare=False)
     _counted: dict[str, float] = field(init=False, repr=False, compare=False)
     _name: str = field(init=False, repr=False, compare=False)
@@ -52,8 +53,8 @@ class GuardedReward(NamedRule):
 
     def __call__(
         self,
-        prompts: Sequence[str] | None = None,
-        completions: Sequence[str] | None = None,
+        prompts: Sequence[Any] | None = None,
+        completions: Sequence[Any] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
         trainer_state: TrainerState | None = None,
         log_metric: Any = None,
@@ -69,7 +70,7 @@ class GuardedReward(NamedRule):
         rewards: list[Any] = []
         for row, verdict in enumerate(self.guard.calls(calls)):
             if verdict.trouble == "error":
-                said = "" if completions is None else f" (on the completion {completions[row][:60]!r})"
+                said = "" if completions is None else f" (on the completion {text_of(completions[row])[:60]!r})"
                 raise TokenGymError(f"The guarded reward function {self._name!r} raised {verdict.message}{said}.")
             if verdict.trouble is not None:
                 key = f"guard/{verdict.trouble}"

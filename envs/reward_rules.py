@@ -26,6 +26,8 @@ class NamedRule:
 
     name: ClassVar[str]
     """What it is called in a specification."""
+    takes_text: ClassVar[bool] = True
+    """Whether it is called with texts, also where prompts and completions are messages."""
     _writer: ClassVar[TextWriter | None] = None
 
     def to_spec(self) -> dict[str, Any]:

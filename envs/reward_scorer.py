@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .awaiting import await_all
 from .errors import TokenGymError
 
 
@@ -59,16 +60,33 @@ class Scorer:
 
     def __call__(
         self,
-        prompts: list[str],
-        completions: list[str],
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
         completion_ids: list[list[int]],
         columns: Mapping[str, Any] | None = None,
     ) -> Scores:
-        """Score m completions in one call.
+        """Score m completions, texts or lists of messages, in one call. What is async is awaited.
 
         Raises:
             TokenGymError: if the function raises (the cause is kept), needs an argument that there is not, or gives the
                 wrong number of values, a value that is no number, NaN or infinity, or a row of the wrong length.
+        """
+        value = self.begin(prompts, completions, completion_ids, columns)
+        if inspect.isawaitable(value):
+            (value,) = await_all([value])
+        return self.finish(value, completions, completion_ids)
+
+    def begin(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: list[list[int]],
+        columns: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, and give what it returned, unchecked: where the function is async, an awaitable.
+
+        Raises:
+            TokenGymError: If the function raises, or needs an argument that there is not.
         """
         given: dict[str, Any] = {
             "trainer_state": self._state,
@@ -85,19 +103,47 @@ class Scorer:
                 f"The reward function {self.name!r} needs {', '.join(missing)}, but the prompts have only the columns "
                 f"{sorted(columns or {})}; add the column to each prompt or give the argument a default."
             )
-        if self._accepted is not None:
-            given = {name: value for name, value in given.items() if name in self._accepted}
         try:
-            values = self.function(**given)
+            return self.function(**self._arguments(given))
         except TokenGymError:
             raise
         except Exception as error:
-            raise TokenGymError(
-                f"The reward function {self.name!r} raised {type(error).__name__}: {error} "
-                f"(on {len(completions)} completions, the first {_short(completions[0])})."
-            ) from error
+            raise self._failure(error, completions) from error
+
+    def finish(self, value: Any, completions: Sequence[Any], completion_ids: list[list[int]]) -> Scores:
+        """Check what the function returned, or what awaiting it gave: an exception, where it raised.
+
+        Raises:
+            TokenGymError: As in the call.
+        """
+        if isinstance(value, Exception):
+            if isinstance(value, TokenGymError):
+                raise value
+            raise self._failure(value, completions) from value
+        if isinstance(value, BaseException):
+            raise value
         self._state.global_step += 1
-        return self._check(values, completions, completion_ids)
+        return self._check(value, completions, completion_ids)
+
+    def _arguments(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Give what the function takes of what there is; to a rule of texts, messages as their text."""
+        if getattr(self.function, "takes_text", False):
+            texts = {name: [text_of(said) for said in given[name]] for name in ("prompts", "completions")}
+            given = {**given, **texts}
+        if self._accepted is None:
+            return given
+        return {name: value for name, value in given.items() if name in self._accepted}
+
+    def _failure(self, error: Exception, completions: Sequence[Any]) -> TokenGymError:
+        hint = ""
+        if isinstance(error, TypeError) and completions and isinstance(completions[0], str):
+            hint = " Without a chat template, prompts and completions are strings; with one, lists of messages."
+        elif completions and not isinstance(completions[0], str):
+            hint = " With a chat template, prompts and completions are lists of messages: completions[0][0]['content']."
+        return TokenGymError(
+            f"The reward function {self.name!r} raised {type(error).__name__}: {error} "
+            f"(on {len(completions)} completions, the first {_short(completions[0])}).{hint}"
+        )
 
     def call_alone(self, step: int, columns: Mapping[str, list[Any]]) -> tuple[Any, list[Any], list[Any]]:
         """Call the function for one completion, unchecked: in a guarded process, whose owner checks.
@@ -117,9 +163,11 @@ class Scorer:
             "log_extra": lambda column, values: extras.append((column, list(values))),
             **columns,
         }
-        if self._accepted is not None:
-            given = {name: value for name, value in given.items() if name in self._accepted}
-        values = self.function(**given)
+        values = self.function(**self._arguments(given))
+        if inspect.isawaitable(values):
+            (values,) = await_all([values])
+            if isinstance(values, BaseException):
+                raise values
         values = values.tolist() if hasattr(values, "tolist") else values
         if not isinstance(values, (list, tuple)) or len(values) != 1:
             raise TokenGymError(f"it must give a list of one reward for one completion, got {_short(values)}")
@@ -154,7 +202,7 @@ class Scorer:
     def _log_extra(self, column: str, values: Sequence[Any]) -> None:
         self._extras.setdefault(column, []).extend(values)
 
-    def _check(self, values: Any, completions: list[str], completion_ids: list[list[int]]) -> Scores:
+    def _check(self, values: Any, completions: Sequence[Any], completion_ids: list[list[int]]) -> Scores:
         if hasattr(values, "tolist"):  # a numpy array or a tensor
             values = values.tolist()
         if not isinstance(values, (list, tuple)):
@@ -190,7 +238,7 @@ class Scorer:
             rewards, spread if any_spread else None, np.array([value is None for value in values], dtype=bool)
         )
 
-    def _number(self, value: Any, row: int, completion: str) -> float:
+    def _number(self, value: Any, row: int, completion: Any) -> float:
         if hasattr(value, "tolist"):
             value = value.tolist()
         try:
@@ -208,6 +256,11 @@ def reward_range(function: Callable[..., Any]) -> tuple[float, float]:
     """Give the lowest and highest reward that a function declares, or minus and plus infinity."""
     low, high = getattr(function, "reward_range", (-math.inf, math.inf))
     return float(low), float(high)
+
+
+def text_of(said: Any) -> str:
+    """Give the text of what was said: of messages that of the last one."""
+    return said if isinstance(said, str) else said[-1]["content"]
 
 
 def name_of(function: Callable[..., Any]) -> str:

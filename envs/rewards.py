@@ -4,7 +4,8 @@ A reward function scores every completion that finished in a step **in one call*
 
     reward(prompts, completions, completion_ids, **columns) -> sequence of float | None
 
-This is the signature that reward functions in the language-model ecosystem already have, so theirs work unchanged.
+This is the signature that reward functions in the language-model ecosystem already have, so theirs work unchanged, also
+those that are `async`.
 `None` abstains ("this prompt is not mine") and adds nothing. In place of a number a row may give one number a token of
 its completion, including the end token: a per-token reward.
 """
@@ -19,11 +20,12 @@ from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 
+from .awaiting import await_all, drop
 from .entry_points import call_entry_point, load_entry_point
 from .errors import TokenGymError, unknown_name
 from .guarded_reward import GuardedReward
 from .reward_rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
-from .reward_scorer import Scorer, name_of, reward_range
+from .reward_scorer import Scorer, Scores, reward_range
 from .writer import TextWriter
 
 
@@ -32,13 +34,14 @@ class RewardFunction(Protocol):
     """What scores completions; any callable with this signature, with fewer of its arguments, or with `**kwargs`."""
 
     def __call__(
-        self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], **columns: Any
+        self, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
     ) -> Sequence[Any]:
         """Score m completions.
 
         Args:
-            prompts: the m prompts, as text.
-            completions: the m completions, as text without special tokens and without a stop string.
+            prompts: the m prompts, as text; with a chat template, as lists of messages.
+            completions: the m completions, as text without special tokens and without a stop string; with a chat
+                template, as lists of one message of the assistant's.
             completion_ids: the ids that were sampled, the end token included.
             **columns: the further columns of the prompt data, one list of m values each.
 
@@ -58,6 +61,7 @@ class WeightedSum(NamedRule):
     terms: tuple[tuple[float, Callable[..., Any]], ...]
     """Pairs of weight and reward function; in JSON a list of `{"weight": 1.0, "reward": ...}`."""
     name: ClassVar[str] = "weighted_sum"
+    takes_text: ClassVar[bool] = False
     scorers: tuple[Scorer, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -89,8 +93,9 @@ class WeightedSum(NamedRule):
         total = np.zeros(len(completions))
         abstained = np.ones(len(completions), dtype=bool)
         tokens: dict[int, np.ndarray] = {}
-        for (weight, _), scorer in zip(self.terms, self.scorers, strict=True):
-            scores = scorer(prompts, completions, completion_ids, columns)
+        for (weight, _), scores in zip(
+            self.terms, self._scores(prompts, completions, completion_ids, columns), strict=True
+        ):
             abstained &= scores.abstained
             for row in range(len(completions)):
                 spread = None if scores.token_rewards is None else scores.token_rewards[row]
@@ -117,6 +122,23 @@ class WeightedSum(NamedRule):
         for scorer in self.scorers:
             scorer.close()
 
+    def _scores(
+        self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: list[list[int]], columns: Any
+    ) -> list[Scores]:
+        """Call every term, and await together those that are async."""
+        values: list[Any] = []
+        try:
+            for scorer in self.scorers:
+                values.append(scorer.begin(prompts, completions, completion_ids, columns))
+        except BaseException:
+            drop(values)
+            raise
+        waiting = [place for place, value in enumerate(values) if inspect.isawaitable(value)]
+        for place, value in zip(waiting, await_all([values[place] for place in waiting]), strict=True):
+            values[place] = value
+        pairs = zip(self.scorers, values, strict=True)
+        return [scorer.finish(value, completions, completion_ids) for scorer, value in pairs]
+
 
 REWARDS: dict[str, Callable[..., Any]] = {
     rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, WeightedSum, GuardedReward)
@@ -142,8 +164,6 @@ def build_reward(spec: Any) -> Callable[..., Any]:
         TokenGymError: for an unknown rule or parameter, a bad value, or an entry point that cannot be loaded.
     """
     if callable(spec):
-        if inspect.iscoroutinefunction(spec):
-            raise TokenGymError(f"The reward function {name_of(spec)!r} is a coroutine; give a plain function.")
         return spec
     if isinstance(spec, str):
         return load_entry_point("reward", spec) if ":" in spec else build_reward({"name": spec})
@@ -157,6 +177,28 @@ def build_reward(spec: Any) -> Callable[..., Any]:
         f"Expected a reward specification such as {{'name': 'keyword', 'words': ['sea']}}, 'module:callable' or a "
         f"callable, got {type(spec).__name__}: {spec!r}."
     )
+
+
+def reward_of_functions(functions: Any, weights: Any = None) -> Any:
+    """Give the specification of several reward functions and their weights, in the terms of other trainers.
+
+    Args:
+        functions: A reward function or its specification, or a list of them.
+        weights: None for 1 each, or a finite number for each function.
+
+    Raises:
+        TokenGymError: For no function, or another number of weights than of functions.
+    """
+    listed = list(functions) if isinstance(functions, (list, tuple)) else [functions]
+    numbers = [1.0] * len(listed) if weights is None else weights
+    if not isinstance(numbers, (list, tuple)) and hasattr(numbers, "tolist"):
+        numbers = numbers.tolist()
+    if not listed or not isinstance(numbers, (list, tuple)) or len(numbers) != len(listed):
+        raise TokenGymError(
+            f"reward_weights={weights!r} for {len(listed)} reward_funcs: give one function or more, and a weight each"
+        )
+    terms = [{"weight": weight, "reward": function} for weight, function in zip(numbers, listed, strict=True)]
+    return {"name": "weighted_sum", "terms": terms}
 
 
 def read_under(function: Callable[..., Any], writer: TextWriter) -> Callable[..., Any]:

@@ -233,14 +233,6 @@ def test_an_entry_point_is_loaded_and_called_with_its_arguments(monkeypatch, tmp
     assert Scorer(build_reward(spec))(["p"], ["x"], [[1]]).rewards.tolist() == [4.0]
 
 
-def test_a_coroutine_is_refused():
-    async def reward(completions, **kwargs):
-        return [0.0]
-
-    with pytest.raises(TokenGymError, match="coroutine"):
-        build_reward(reward)
-
-
 def test_scalar_like_values_of_other_libraries_are_numbers():
     tensor = SimpleNamespace(tolist=lambda: 0.25)
     assert Scorer(giving([tensor, True]))(["p", "q"], ["x", "y"], IDS).rewards.tolist() == [0.25, 1.0]

@@ -64,9 +64,17 @@ def mine(tmp_path, monkeypatch):
 
     yield my_rewards
     sys.modules.pop("my_rewards", None)
-    for names in (TASKS, *FAMILIES.values()):
-        names.pop("Asked", None)
-    gymnasium.registry.pop("tokengym/Asked-v0", None)
+
+
+@pytest.fixture(autouse=True)
+def clean_registry():
+    """Forgets afterwards what a test registered."""
+    mappings = [FAMILIES, TASKS, gymnasium.registry, *FAMILIES.values()]
+    before = [dict(mapping) for mapping in mappings]
+    yield
+    for mapping, entries in zip(mappings, before, strict=True):
+        mapping.clear()
+        mapping.update(entries)
 
 
 def again(task):
