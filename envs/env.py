@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from .engine import Engine, StepResult
 from .engine_arguments import as_array
@@ -15,6 +16,7 @@ from .errors import TokenGymError, flag, whole_number
 from .random import derive_start
 from .render import Frames, render_row
 from .saved_state import check_face
+from .specification import recorded
 from .task import Task
 from .vocabulary import Vocabulary
 
@@ -77,6 +79,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         """
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.engine = Engine(task, 1)
+        self._spec: EnvSpec | None = None
         self.render_mode = render_mode
         self.shows_action_masks = flag("action_masks", action_masks)
         self.observation_space, self.action_space = make_spaces(task)  # pyright: ignore[reportAttributeAccessIssue]
@@ -85,6 +88,15 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         self._reward: float | None = None
         self.turn_ended = False
         self._frames = Frames(self.engine)
+
+    @property
+    def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What makes the environment again, with functions and objects by the name that imports them."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = recorded(spec, self.task.spec)
 
     @property
     def task(self) -> Task:

@@ -13,12 +13,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from .entry_points import load_object
 from .errors import TokenGymError
@@ -71,6 +73,21 @@ def resolve(arguments: Mapping[str, Any], what: str) -> dict[str, Any]:
             + f": give {', '.join(f'{name}=…' for name in missing)} anew, or what can be imported by a name"
         )
     return {name: _resolved(value, name) for name, value in arguments.items()}
+
+
+def recorded(spec: EnvSpec | None, task_spec: Mapping[str, Any] | None) -> EnvSpec | None:
+    """Gives Gymnasium's specification of an environment with arguments that its `to_json` can write.
+
+    Args:
+        spec: The specification that `gymnasium.make` gives an environment, or None.
+        task_spec: The task's `spec`, whose arguments are recorded already.
+    """
+    if spec is None:
+        return None
+    known = {} if task_spec is None else task_spec["kwargs"]
+    spec = copy.copy(spec)
+    spec.kwargs = {name: known[name] if name in known else value for name, value in spec.kwargs.items()}
+    return spec
 
 
 def import_name(value: Any) -> str | None:

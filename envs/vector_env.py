@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
@@ -16,6 +17,7 @@ from .env import Observation, check_render_mode, check_seed, make_spaces, pad_re
 from .errors import TokenGymError, flag, positive_int
 from .random import derive_start
 from .render import Frames, render_row
+from .specification import recorded
 from .task import Task
 from .vocabulary import Vocabulary
 
@@ -52,6 +54,7 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         modes = ["ansi", "rgb_array"]
         self.metadata = {"render_modes": modes, "render_fps": 4, "autoreset_mode": AutoresetMode.SAME_STEP}
         check_render_mode(render_mode, self.metadata["render_modes"])
+        self._spec: EnvSpec | None = None
         self.num_envs = positive_int("num_envs", num_envs)
         self.engine = Engine(task, num_envs)
         self.render_mode = render_mode
@@ -69,6 +72,15 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         self._elapsed = np.zeros(num_envs, np.int64)
         self._rewards = np.zeros(num_envs)
         self._begun = np.ones(num_envs, np.bool_)  # rows that show an episode's first observation
+
+    @property
+    def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What makes the environment again, with functions and objects by the name that imports them."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = recorded(spec, self.task.spec)
 
     @property
     def task(self) -> Task:

@@ -7,6 +7,7 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from tokengym.envs import (
     FAMILIES,
@@ -195,3 +196,15 @@ def test_an_argument_is_what_was_given_while_it_is_made(mine):
     engine = Engine(task, 1)
     engine.reset(None, [0])
     assert engine.step(None, np.array([5])).rewards.tolist() == [0.5]
+
+
+def test_gymnasium_s_specification_is_written_and_read_too(mine):
+    env = gymnasium.make("tokengym/TextGeneration-v0", reward=[mine.shout, mine.HALF], prompts=["the sea"])
+    again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.spec == env.spec
+    assert [pair[1] for pair in again.unwrapped.task.scorer.function.terms] == [mine.shout, mine.HALF]
+    envs = gymnasium.make_vec("tokengym/TextGeneration-v0", num_envs=2, reward=mine.shout)
+    assert EnvSpec.from_json(envs.spec.to_json()).kwargs["reward"] == "my_rewards:shout"
+    local = gymnasium.make("tokengym/TextGeneration-v0", reward=mine.always(1.0))
+    with pytest.raises(TokenGymError, match="give reward=… anew"):
+        gymnasium.make(EnvSpec.from_json(local.spec.to_json()))
