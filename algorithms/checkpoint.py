@@ -75,7 +75,7 @@ def write(path: str | Path, tensors: dict[str, Tensor | np.ndarray], data: dict[
             f"The checkpoint {path} cannot be written: {error}. What extra_state and a callback's state return beside "
             "tensors must be JSON-able."
         ) from error
-    temporary = path.parent / f".{path.name}.writing-{os.getpid()}"
+    temporary = _unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
@@ -154,9 +154,11 @@ def prune(folder: str | Path, keep: int) -> None:
     """Remove the oldest whole checkpoints of ``folder`` beyond the ``keep`` newest; nothing else counts, or goes."""
     whole = [child for child in steps(folder) if _looks_whole(child)]
     for child in whole[keep:]:
-        # The manifest first: killed in the middle, what is left is seen to be broken.
-        (child / MANIFEST).unlink()
-        shutil.rmtree(child)
+        # By a name that is swept: killed in the middle, nothing is left that looks like a checkpoint.
+        going = _unfinished(child)
+        shutil.rmtree(going, ignore_errors=True)
+        child.rename(going)
+        shutil.rmtree(going)
 
 
 def sweep(folder: str | Path, alone: bool = False) -> None:
@@ -244,6 +246,11 @@ def _read_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(data, dict):
         raise BrokenCheckpointError(f"The checkpoint {path} is broken, though sealed: {DATA} is no mapping.")
     return tensors, data
+
+
+def _unfinished(path: Path) -> Path:
+    """Where this process writes a checkpoint before it has its name, or removes one after it lost it."""
+    return path.parent / f".{path.name}.writing-{os.getpid()}"
 
 
 def _previous(path: Path) -> Path:

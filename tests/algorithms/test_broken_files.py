@@ -176,3 +176,21 @@ def test_events_for_tensorboard_are_read_back_and_stop_clearly_on_a_full_disk(tm
     second.close()
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [event.step for event in events.Scalars("episode/return")][:2] == [60, 130]
+
+
+def test_a_pruning_that_was_killed_leaves_nothing_that_looks_like_a_checkpoint(tmp_path, monkeypatch):
+    for steps in (10, 20):
+        checkpoint.write(tmp_path / checkpoint.step_name(steps), {}, {"algorithm": "ppo"})
+
+    def killed(path, **_):
+        if path.exists():
+            (path / checkpoint.MANIFEST).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.prune(tmp_path, 1)
+    assert [path.name for path in checkpoint.steps(tmp_path)] == [checkpoint.step_name(20)]
+    checkpoint.sweep(tmp_path, alone=True)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.step_name(20)]

@@ -91,7 +91,10 @@ def attempt(
         if ended:
             break
         if time.monotonic() > deadline:
-            os.killpg(pid, signal.SIGKILL)
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:  # so young that it leads no group yet
+                os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             break
         time.sleep(0.002)
