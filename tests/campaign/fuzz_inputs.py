@@ -89,10 +89,10 @@ _REWARD_SPECS = [
 def rewards(random: np.random.Generator, count: int) -> Iterator[Case]:
     """Specifications of rewards that are wrong, and functions that return or raise what they should not."""
     wrong = [
-        None, 3, "x", [], [1.0, 2.0, 3.0], ["x", "y"], [float("nan")] * 2, [float("inf"), 0.0], [[1.0], [2.0]], {},
+        None, 3, "x", [], [1.0, 2.0, 3.0], ["x", "y"], [float("nan")] * 2, [float("inf"), 0.0], [[1.0], ["x"]], {},
         [1 + 2j, 0], [object(), 0], np.zeros((2, 2)), b"ab",
     ]  # fmt: skip
-    fine = [[0.0, 1.0], (1, 2), np.ones(2), np.array([0, 1], np.int32), [np.float32(1), 0.5], [True, False]]
+    fine = [[0.0, 1.0], (1, 2), np.ones(2), np.array([0, 1], np.int32), [np.float32(1), 0.5], [[1.0], [2.0]]]
     for _ in range(count):
         kind = int(random.integers(4))
         if kind == 0:
