@@ -39,6 +39,11 @@ class GuardedReward(NamedRule):
         from .rewards import build_reward  # which names this class
 
         function = build_reward(self.reward)
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+            raise TokenGymError(
+                f"The reward function {name_of(function)!r} is async, and a guarded process lets nothing wait for a "
+                "server: give it unguarded, or a plain function."
+            )
         given = self.reward if isinstance(self.reward, (str, Mapping, list, tuple)) else function
         set_up = {
             "guard": Guard(_Row(given), seconds=self.seconds, memory_mb=self.memory_mb),

@@ -214,6 +214,12 @@ def test_no_coroutine_is_left_unawaited_where_another_function_fails():
         says(chat([waits, fails]), "abc")
 
 
+def test_an_async_function_is_refused_where_nothing_can_be_waited_for():
+    for reward in (waits, Judge()):
+        with pytest.raises(TokenGymError, match="is async, and a guarded process lets nothing wait"):
+            build_reward({"name": "guarded", "reward": reward})
+
+
 def test_an_error_says_which_form_the_completions_have():
     with pytest.raises(TokenGymError, match="Without a chat template, prompts and completions are strings"):
         says(TextGeneration(["a"], TOKENIZER, think_format), "hi")
