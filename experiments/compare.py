@@ -97,13 +97,21 @@ class StudyProgress:
     def event(self, event: Event) -> None:
         """Show what happened to a run."""
         name = event.spec.name
-        if event.kind == "started":
+        if event.kind in ("checking", "solving"):
+            what = event.spec.environment + (f"/{event.spec.label}" if event.kind == "checking" else "")
+            self._note(f"{event.kind} {what}")
+        elif event.kind == "started":
+            self._note("")
             self.lines[name] = self.progress.add_task(escape(name), total=event.spec.total_tokens, note="")
         elif event.kind == "alive":
             note = "" if event.score is None else f"score {event.score:.2f}"
             self.progress.update(self.lines[name], completed=min(event.tokens, event.spec.total_tokens), note=note)
         else:
             self._ended(event)
+
+    def _note(self, text: str) -> None:
+        if self.overall is not None:
+            self.progress.update(self.overall, note=escape(text))
 
     def _ended(self, event: Event) -> None:
         self.progress.remove_task(self.lines.pop(event.spec.name))

@@ -68,7 +68,7 @@ class RunFolder:
             raise TokenGymError(f"{self.path} is a file where the folder of a run belongs; move or delete it")
         if not any(self.path.iterdir()):
             return "missing"
-        if (self.path / "done.json").exists():
+        if self.sealed():
             recorded = self._recorded()
             self.verify()
             if recorded.hash != spec.hash:
@@ -80,6 +80,10 @@ class RunFolder:
                 )
             return "done"
         return "failed" if (self.path / "failed.json").exists() else "interrupted"
+
+    def sealed(self) -> bool:
+        """Return whether the folder holds a finished run, whole or not."""
+        return (self.path / "done.json").exists()
 
     def begin(self, spec: RunSpec) -> None:
         """Start the run: remove what an earlier attempt of this run wrote and record the configuration."""

@@ -175,6 +175,12 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def reference_key(spec: RunSpec) -> str:
+    """Return what random and optimal return of a run depend on, as one text: what has the same is solved once."""
+    parts = [spec.env_id, spec.env_kwargs, spec.beta, spec.random_return, spec.optimal_return]
+    return json.dumps(parts, sort_keys=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """Environments × algorithms × seeds with equal budgets."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -23,7 +22,6 @@ SignOfLife = Callable[[int, "float | None"], None]
 """Called with the tokens so far and the latest score, if any."""
 
 _METRIC_RECORDS = 200
-_REFERENCES: dict[str, References] = {}
 
 
 def make_algorithm(spec: RunSpec) -> Any:
@@ -39,32 +37,33 @@ def make_algorithm(spec: RunSpec) -> Any:
     return ALGORITHMS[spec.algorithm](task, agent=spec.agent, seed=spec.seed, **spec.config)
 
 
-def train_run(spec: RunSpec, folder: RunFolder, sign_of_life: SignOfLife = lambda tokens, score: None) -> float:
+def train_run(
+    spec: RunSpec,
+    folder: RunFolder,
+    sign_of_life: SignOfLife = lambda tokens, score: None,
+    between: References | None = None,
+) -> float:
     """Train, evaluate and record one run, seal its folder and return its normalised score.
 
     Args:
         spec: The run.
         folder: Its folder; what an earlier attempt left there is replaced.
         sign_of_life: Called after each update and evaluation.
+        between: Random and optimal return of the task, if they are known already.
 
     Raises:
         TokenGymError: As `make_algorithm`, or if the score cannot be normalised.
     """
     folder.begin(spec)
     algorithm = make_algorithm(spec)
-    recorder = StudyCallback(spec, folder, algorithm, sign_of_life)
+    recorder = StudyCallback(spec, folder, algorithm, sign_of_life, between)
     algorithm.learn(total_timesteps=spec.total_tokens, callback=recorder)
     return recorder.conclude()
 
 
 def run_references(spec: RunSpec, task: Task) -> References:
-    """Return random and optimal return of a run's task, solved once in a process for all runs on it."""
-    key = json.dumps([spec.env_id, spec.env_kwargs, spec.beta, spec.random_return, spec.optimal_return], sort_keys=True)
-    if key not in _REFERENCES:
-        _REFERENCES[key] = references(
-            task, beta=spec.beta, random_return=spec.random_return, optimal_return=spec.optimal_return
-        )
-    return _REFERENCES[key]
+    """Return random and optimal return of a run's task."""
+    return references(task, beta=spec.beta, random_return=spec.random_return, optimal_return=spec.optimal_return)
 
 
 class StudyCallback(Callback):
@@ -75,16 +74,24 @@ class StudyCallback(Callback):
         folder: Its folder, already begun.
         algorithm: The algorithm that learns.
         sign_of_life: Called after each update and evaluation.
+        between: Random and optimal return of the task, if they are known already.
     """
 
-    def __init__(self, spec: RunSpec, folder: RunFolder, algorithm: Any, sign_of_life: SignOfLife) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: RunFolder,
+        algorithm: Any,
+        sign_of_life: SignOfLife,
+        between: References | None = None,
+    ) -> None:
         self.spec = spec
         self.folder = folder
         self.algorithm = algorithm
         self.sign_of_life = sign_of_life
         self.task: Task = algorithm.task
         self.action_masks = uses_masks(algorithm)
-        self.references = run_references(spec, self.task)
+        self.references = between or run_references(spec, self.task)
         self.latest: float | None = None
         self.evaluated = -1
         self.recorded = 0

@@ -5,14 +5,13 @@ import re
 import subprocess
 import sys
 
-import fake_worker
 import pytest
 
 from tokengym.algorithms.callbacks import SaveEvery
 from tokengym.algorithms.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
 from tokengym.envs.registration import make_task
-from tokengym.experiments import runner
+from tokengym.experiments import pool
 from tokengym.experiments.cli import main, parse_arguments
 
 STUDY = """
@@ -73,7 +72,7 @@ def test_a_study_leaves_a_report_and_the_same_bits_whatever_the_number_of_worker
 
 
 def test_a_failed_run_is_shown_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runner, "worker_process", fake_worker)
+    monkeypatch.setattr(pool, "JOBS", "fake_jobs")
     path = tmp_path / "s.yaml"
     path.write_text(
         "total_tokens: 10\nseeds: [0]\nenvironments: {Copy: {}}\nalgorithms: {ppo: {}, raises: {algorithm: ppo}}\n"
@@ -86,7 +85,7 @@ def test_a_failed_run_is_shown_and_the_exit_code_says_so(tmp_path, monkeypatch, 
 
 
 def test_a_report_of_an_unfinished_study_names_what_is_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runner, "worker_process", fake_worker)
+    monkeypatch.setattr(pool, "JOBS", "fake_jobs")
     path = tmp_path / "s.yaml"
     path.write_text("total_tokens: 10\nseeds: [0]\nenvironments: {Copy: {}}\nalgorithms: {ppo: {}}\n")
     assert main(["compare", str(path), "--out", str(tmp_path / "o")]) == 0

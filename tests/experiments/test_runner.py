@@ -1,11 +1,16 @@
 """The runner: what is missing is run, what fails is recorded, and nothing else suffers."""
 
-import fake_worker
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from synthetic import make_study, write_run
 
 from tokengym.envs.errors import TokenGymError
-from tokengym.experiments import runner
+from tokengym.experiments import pool
 from tokengym.experiments.results import collect
 from tokengym.experiments.runner import plan, run_folder, run_study
 from tokengym.experiments.study_file import study_from_mapping, study_to_mapping
@@ -13,7 +18,7 @@ from tokengym.experiments.study_file import study_from_mapping, study_to_mapping
 
 @pytest.fixture(autouse=True)
 def without_torch(monkeypatch):
-    monkeypatch.setattr(runner, "worker_process", fake_worker)
+    monkeypatch.setattr(pool, "JOBS", "fake_jobs")
 
 
 def study_of(*algorithms, seeds=2, **changes):
@@ -69,6 +74,74 @@ def test_a_run_that_fails_in_any_way_is_recorded_and_the_others_go_on(tmp_path, 
     assert [run.status for run in results.cell("Copy", "ppo")] == ["done", "done"]
     assert all(run.status == "failed" and error in run.error for run in results.cell("Copy", label))
     assert all(known in run.traceback for run in results.cell("Copy", label))
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_what_a_run_changes_of_its_process_is_gone_in_the_next(tmp_path, monkeypatch, forked):
+    monkeypatch.setattr(pool, "JOBS", "leaky_jobs")
+    monkeypatch.setattr(pool, "CAN_FORK", forked and pool.CAN_FORK)
+    monkeypatch.chdir(tmp_path)
+    # A relative folder, too: it is the same one although a run went elsewhere.
+    label = "with-torch" if forked else "without"
+    assert run_study(study_of(label, seeds=2), "out", workers=1) == 0
+    first, second = [path.read_text() for path in sorted(Path("out/runs/Copy", label).glob("state-*.json"))]
+    assert first == second
+    assert json.loads(first)["cwd"] == str(tmp_path) and ("dtype" in json.loads(first)) is forked
+
+
+@pytest.mark.parametrize(
+    ("label", "error"),
+    [
+        ("builthangs", "no sign of life for 1 seconds; its process was ended, while its algorithm was built"),
+        ("builtcrashes", "its process died with exit code 9, while its algorithm was built"),
+        ("exits", "SystemExit: 0"),
+    ],
+)
+def test_what_hangs_or_dies_when_it_is_built_fails_its_own_runs_and_the_others_go_on(tmp_path, label, error):
+    study = study_of(label, "ppo", seeds=2, stall_timeout=1.0)
+    assert run_study(study, tmp_path, workers=1) == 2
+    results = collect(study, tmp_path)
+    assert [run.error for run in results.cell("Copy", label)] == [error] * 2
+    assert [run.status for run in results.cell("Copy", "ppo")] == ["done", "done"]
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs", "crashes"])
+def test_an_environment_that_cannot_be_solved_fails_its_own_runs_and_the_others_go_on(tmp_path, how):
+    mapping = study_to_mapping(make_study(environments=("Copy",), algorithms=("ppo",), seeds=1))
+    mapping["environments"][f"solve{how}"] = {}
+    study = study_from_mapping({**mapping, "stall_timeout": 1.0})
+    assert run_study(study, tmp_path, workers=1) == 1
+    results = collect(study, tmp_path)
+    assert [run.status for run in results.runs] == ["done", "failed"]
+    assert "while the environment was solved" in results.runs[1].error
+
+
+def test_a_run_whose_process_dies_after_its_seal_is_done(tmp_path):
+    events = []
+    assert run_study(study_of("leaves", seeds=1), tmp_path, on_event=events.append) == 0
+    assert events[-1].kind == "done" and events[-1].score is not None
+
+
+def test_what_a_run_started_ends_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_study(study_of("orphans", "hangs", seeds=1, stall_timeout=1.0), tmp_path / "out", workers=1) == 1
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    if children.exists():
+        assert "left-behind" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+
+
+def test_a_program_that_runs_a_study_without_a_guard_is_told_to_put_one(tmp_path):
+    study = tmp_path / "s.yaml"
+    study.write_text("total_tokens: 9\nenvironments: {Copy: }\nalgorithms: {ppo: }\n")
+    call = "run_study(load_study('s.yaml'), 'out')"
+    lines = [
+        "from tokengym.experiments.runner import run_study",
+        "from tokengym.experiments.study_file import load_study",
+    ]
+    (tmp_path / "program.py").write_text("\n".join([*lines, call]))
+    told = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 1 and told.stderr.count("Traceback") == 1
+    assert "put what it does under `if __name__ == '__main__':`" in told.stderr.splitlines()[-1]
 
 
 def test_a_failed_run_is_tried_again(tmp_path):
