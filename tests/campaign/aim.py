@@ -24,6 +24,7 @@ def install(root: str, at: int | None = None, log: str | None = None) -> None:
         log: A file to which each change is appended as a line; None writes none.
     """
     root = os.path.abspath(root)
+    group = os.getpgrp()
     count = 0
     busy = False
     flush = os.fsync
@@ -45,7 +46,8 @@ def install(root: str, at: int | None = None, log: str | None = None) -> None:
                 file.write(f"{what} {os.path.basename(name)}\n")
             busy = False
         if count == at:
-            os.killpg(0, signal.SIGKILL)
+            os.killpg(group, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)  # the run of a study has a group of its own
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES:
