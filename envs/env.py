@@ -95,7 +95,7 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         return self._spec
 
     @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
+    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._spec = recorded(spec, self.task.spec)
 
     @property
