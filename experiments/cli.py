@@ -13,13 +13,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 
 from ..envs.errors import TokenGymError, unknown_name
+from ..envs.fields import Range, check_value
 from .guarded import Terminal
 
 _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one action is one token
@@ -35,11 +36,25 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
 [dim]--help after a command lists its options.[/]"""
 
 
+def _named(metavar: str) -> Any:
+    """Say in the help what a flag takes; that it is left out by default needs no words."""
+    return tyro.conf.arg(
+        metavar=metavar, help_behavior_hint=lambda shown: "" if shown in ("None", "") else f"(default: {shown})"
+    )
+
+
+Count = Annotated[int, Range(least=1, most=10**15)]
+"""How many there are to be."""
+Seed = Annotated[int, Range(least=0, most=2**63 - 1)]
+"""What draws begin from."""
+OptionsT = TypeVar("OptionsT")
+
+
 @dataclass(frozen=True)
 class ListOptions:
     """List the registered environments and algorithms."""
 
-    family: str | None = None
+    family: Annotated[str | None, _named("FAMILY")] = None
     """Environments of one family only: diagnostics, text, games, control or reasoning."""
     all: bool = False
     """Show the variants of the environments, too."""
@@ -51,17 +66,17 @@ class ListOptions:
 class EvaluateOptions:
     """Evaluate a trained agent, greedy and sampled, from starts that training never sees."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
+    checkpoint: Annotated[Path, tyro.conf.Positional, _named("FOLDER")]
     """A run folder or a checkpoint that `train` or `compare` wrote."""
-    env: str | None = None
+    env: Annotated[str | None, _named("ENV")] = None
     """Environment id; by default the one it was trained on."""
-    episodes: int = 1000
+    episodes: Count = 1000
     """Episodes, where the exact value is out of reach."""
-    seed: int = 1_000_003
+    seed: Seed = 1_000_003
     """Seed of the evaluation starts."""
-    beta: float | None = None
+    beta: Annotated[Annotated[float, Range(least=0)] | None, _named("FLOAT")] = None
     """Take beta times the KL to the uniform policy off the return."""
-    samples: int = 2
+    samples: Annotated[int, Range(least=0, most=1_000_000)] = 2
     """Episodes to show."""
     json: bool = False
     """Print the result as one line of JSON, and nothing else."""
@@ -73,15 +88,15 @@ class EvaluateOptions:
 class CompareOptions:
     """Run a study, or what is missing of it, and write its report."""
 
-    study: Annotated[Path, tyro.conf.Positional]
+    study: Annotated[Path, tyro.conf.Positional, _named("STUDY.yaml")]
     """The study's YAML file."""
-    out: Path | None = None
+    out: Annotated[Path | None, _named("FOLDER")] = None
     """Folder of the results; by default results/<study>."""
-    workers: int | None = None
+    workers: Annotated[Annotated[int, Range(least=1, most=4096)] | None, _named("INT")] = None
     """Processes; by default one for each core."""
-    seeds: tuple[int, ...] | None = None
+    seeds: Annotated[tuple[Seed, ...] | None, _named("SEED …")] = None
     """Training seeds, instead of the study's."""
-    budget: int | None = None
+    budget: Annotated[Count | None, _named("TOKENS")] = None
     """Agent tokens of every run, instead of the study's."""
     replace_changed: bool = False
     """Run again what was finished under another configuration, instead of stopping."""
@@ -91,13 +106,13 @@ class CompareOptions:
 class ReportOptions:
     """Write the report of a study again from its run folders, without running anything."""
 
-    study: Annotated[Path, tyro.conf.Positional]
+    study: Annotated[Path, tyro.conf.Positional, _named("STUDY.yaml")]
     """The study's YAML file."""
-    out: Path | None = None
+    out: Annotated[Path | None, _named("FOLDER")] = None
     """Folder of the results; by default results/<study>."""
-    seeds: tuple[int, ...] | None = None
+    seeds: Annotated[tuple[Seed, ...] | None, _named("SEED …")] = None
     """Training seeds, instead of the study's."""
-    budget: int | None = None
+    budget: Annotated[Count | None, _named("TOKENS")] = None
     """Agent tokens of every run, instead of the study's."""
 
 
@@ -105,13 +120,13 @@ class ReportOptions:
 class PlayOptions:
     """Play an environment in the terminal, and see at the end what random and optimal play get."""
 
-    env: Annotated[str, tyro.conf.Positional]
+    env: Annotated[str, tyro.conf.Positional, _named("ENV")]
     """Environment id or name."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the episodes."""
-    episodes: int = 1
+    episodes: Count = 1
     """Episodes to play."""
-    kwargs: tuple[str, ...] = ()
+    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
     """Arguments of the environment as name=value, the value in YAML."""
 
 
@@ -119,25 +134,25 @@ class PlayOptions:
 class WatchOptions:
     """Watch a player token by token: what it sees, how probable its tokens are, and what they are exactly worth."""
 
-    env: Annotated[str, tyro.conf.Positional]
+    env: Annotated[str, tyro.conf.Positional, _named("ENV")]
     """Environment id or name."""
-    agent: str = "random"
+    agent: Annotated[str, _named("WHO")] = "random"
     """random, expert, optimal, or the folder of a run or a checkpoint."""
-    episodes: int = 1
+    episodes: Count = 1
     """Episodes to watch."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the episodes and of the draws."""
     greedy: bool = False
     """Say the most probable token always, instead of drawing one."""
     masked: bool = False
     """Keep to the legal tokens; an agent that learnt with masks does so anyway."""
-    delay: float | None = None
+    delay: Annotated[Annotated[float, Range(least=0, most=3600)] | None, _named("FLOAT")] = None
     """Seconds between two tokens; by default .6 on a terminal."""
-    frames: Path | None = None
+    frames: Annotated[Path | None, _named("FOLDER")] = None
     """New folder for a PNG of every position and an animated GIF of every episode."""
     allow_imports: bool = False
     """Import what the agent's checkpoint names, such as a reward of your own: this runs that code."""
-    kwargs: tuple[str, ...] = ()
+    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
     """Arguments of the environment as name=value, the value in YAML."""
 
 
@@ -145,27 +160,27 @@ class WatchOptions:
 class TrainOptions:
     """Train one agent on one environment and write a run folder."""
 
-    env: Annotated[str, tyro.conf.Positional]
+    env: Annotated[str, tyro.conf.Positional, _named("ENV")]
     """Environment id or name."""
-    agent: str | None = None
+    agent: Annotated[str | None, _named("AGENT")] = None
     """gpt2-tiny (the default of most), llama-tiny, gru-tiny, table, a checkpoint folder, or a mapping in YAML."""
-    total_tokens: int = 20_000
+    total_tokens: Count = 20_000
     """Agent tokens to train for."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the run."""
-    out: Path | None = None
+    out: Annotated[Path | None, _named("FOLDER")] = None
     """Folder for metrics and checkpoints; by default results/train/<environment>/<algorithm>/seed-<seed>."""
     resume: bool = False
     """Go on with a run whose folder is there, a finished one to a larger total; an interrupted one needs no flag."""
-    save_every: int | None = None
+    save_every: Annotated[Count | None, _named("TOKENS")] = None
     """Agent tokens between two checkpoints; by default a tenth of all, and one every five minutes."""
-    keep: int | None = None
+    keep: Annotated[Count | None, _named("INT")] = None
     """Checkpoints to keep; by default two while it learns and the last one then."""
-    episodes: int = 1000
+    episodes: Count = 1000
     """Episodes of the evaluation after training, where the exact value is out of reach."""
     json: bool = False
     """Print the result as one line of JSON, and nothing else."""
-    kwargs: tuple[str, ...] = ()
+    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
     """Arguments of the environment as name=value, the value in YAML."""
 
 
@@ -216,8 +231,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else 2
 
 
+def _parse(kind: type[OptionsT], command: str, arguments: list[str]) -> OptionsT:
+    options = tyro.cli(kind, prog=f"tokengym {command}", args=arguments)
+    _check(options)
+    return options
+
+
+def _check(options: Any) -> None:
+    """Check what was given against the ranges that the options declare, which tyro knows nothing of."""
+    for name, annotation in get_type_hints(type(options), include_extras=True).items():
+        check_value(f"--{name.replace('_', '-')}", annotation, getattr(options, name))
+
+
 def _list(arguments: list[str], console: Console) -> int:
-    options = tyro.cli(ListOptions, prog="tokengym list", args=arguments)
+    options = _parse(ListOptions, "list", arguments)
     from .listing import show_list
 
     show_list(console, family=options.family, variants=options.all, as_json=options.json)
@@ -236,15 +263,16 @@ def _train(arguments: list[str], console: Console) -> int:
     if name not in ALGORITHMS:
         raise unknown_name("algorithm", name, list(ALGORITHMS))
 
-    def both(options: Any, config: Any) -> tuple[Any, Any]:
-        return options, config
+    def both(run: Any, config: Any) -> tuple[Any, Any]:
+        return run, config
 
     kind = ALGORITHMS.config(name)
     # Checked when it is built below: inside tyro an error would become a box of its own making.
     unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda self: None, "__doc__": kind.__doc__})
+    flat = tyro.conf.OmitArgPrefixes
     both.__annotations__ = {
-        "options": tyro.conf.OmitArgPrefixes[TrainOptions],
-        "config": tyro.conf.OmitArgPrefixes[unchecked],
+        "run": flat[TrainOptions],
+        "config": Annotated[flat[unchecked], tyro.conf.arg(name=name)],
     }
     options, config = tyro.cli(
         both,
@@ -252,6 +280,7 @@ def _train(arguments: list[str], console: Console) -> int:
         description=f"Train {name} on one environment and write a run folder.",
         args=arguments[1:],
     )
+    _check(options)
     config = kind(**config.to_dict())  # before the import that takes seconds
     from .train import train
 
@@ -259,28 +288,28 @@ def _train(arguments: list[str], console: Console) -> int:
 
 
 def _evaluate(arguments: list[str], console: Console) -> int:
-    options = tyro.cli(EvaluateOptions, prog="tokengym evaluate", args=arguments)
+    options = _parse(EvaluateOptions, "evaluate", arguments)
     from .train import evaluate
 
     return evaluate(options, console)
 
 
 def _compare(arguments: list[str], console: Console) -> int:
-    options = tyro.cli(CompareOptions, prog="tokengym compare", args=arguments)
+    options = _parse(CompareOptions, "compare", arguments)
     from .compare import compare
 
     return compare(options, console)
 
 
 def _report(arguments: list[str], console: Console) -> int:
-    options = tyro.cli(ReportOptions, prog="tokengym report", args=arguments)
+    options = _parse(ReportOptions, "report", arguments)
     from .compare import report
 
     return report(options, console)
 
 
 def _play(arguments: list[str], console: Console) -> int:
-    options = tyro.cli(PlayOptions, prog="tokengym play", args=arguments)
+    options = _parse(PlayOptions, "play", arguments)
     from ..envs.registration import make_task
     from .play import play
 
@@ -291,7 +320,7 @@ def _play(arguments: list[str], console: Console) -> int:
 
 
 def _watch(arguments: list[str], console: Console) -> int:
-    options = tyro.cli(WatchOptions, prog="tokengym watch", args=arguments)
+    options = _parse(WatchOptions, "watch", arguments)
     from .watch import watch
 
     return watch(options, console)

@@ -127,9 +127,9 @@ def test_frames_show_every_position_and_make_a_moving_picture(tmp_path, capsys):
         (["Lattice", "--agent", "expert"], "Lattice knows no expert"),
         (["Gym", "--agent", "expert"], "Gym knows no expert; watch random or a checkpoint folder"),
         (["CartPole", "--agent", "optimal"], "CartPole has no exact optimum within reach"),
-        (["Lattice", "--episodes", "0"], "episodes=0"),
-        (["Lattice", "--delay", "-1"], "delay=-1.0"),
-        (["Lattice", "--seed", "-1"], "seed=-1"),
+        (["Lattice", "--episodes", "0"], "--episodes is 0"),
+        (["Lattice", "--delay", "-1"], "--delay is -1.0"),
+        (["Lattice", "--seed", "-1"], "--seed is -1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, message, capsys):

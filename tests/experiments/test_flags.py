@@ -1,0 +1,93 @@
+"""Wrong flags of every command: one message, exit code 2, never a traceback; and help that names what is meant."""
+
+import dataclasses
+import re
+from typing import Any, get_type_hints
+
+import pytest
+
+from tokengym.algorithms import ALGORITHMS
+from tokengym.experiments import cli
+
+COMMANDS = {
+    "list": (["list"], cli.ListOptions),
+    "evaluate": (["evaluate", "nowhere"], cli.EvaluateOptions),
+    "compare": (["compare", "nowhere.yaml"], cli.CompareOptions),
+    "report": (["report", "nowhere.yaml"], cli.ReportOptions),
+    "play": (["play", "Copy"], cli.PlayOptions),
+    "watch": (["watch", "Copy"], cli.WatchOptions),
+    "train": (["train", "ppo", "Copy"], cli.TrainOptions),
+    **{f"train {name}": (["train", name, "Copy"], ALGORITHMS.config(name)) for name in ("ppo", "sb3-dqn")},
+}
+NOT_A_NUMBER = ["", " ", "x", "nan", "-inf", "-1", "9" * 5000, "True", "1,000", "0x10", "ä", "\0", "[3]", "1 2"]
+NUMBERS = [
+    (command, field.name)
+    for command, (_, options) in COMMANDS.items()
+    for field in dataclasses.fields(options)
+    if re.search(r"\b(int|float)\b", str(get_type_hints(options)[field.name]))
+]
+
+
+def refused(arguments: list[str], capsys: Any) -> str:
+    """What a command says that is refused."""
+    assert cli.main(arguments) == 2, arguments
+    captured = capsys.readouterr()
+    said = captured.out + captured.err
+    assert "Traceback" not in said and said.strip()
+    return said
+
+
+@pytest.mark.parametrize(("command", "field"), NUMBERS)
+def test_a_number_refuses_what_is_none_or_out_of_range(command: str, field: str, capsys):
+    arguments, _ = COMMANDS[command]
+    flag = f"--{field.replace('_', '-')}"
+    # What a configuration takes is tried field by field elsewhere: here, that what it refuses is told.
+    for value in NOT_A_NUMBER if len(command.split()) == 1 else ["", "nan", "-1"]:
+        said = refused([*arguments, flag, value], capsys)
+        assert field in said.replace("-", "_") or "nowhere" not in said
+    refused([*arguments, flag], capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "more", [["--no-such-flag"], ["--no-such-flag", "3"], ["--ünknown=1"], ["--=", ""], ["\0"] * 2]
+)
+def test_a_flag_that_no_command_has_is_refused(command: str, more: list[str], capsys):
+    refused([*COMMANDS[command][0], *more], capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["trian"],
+        [""],
+        ["\0"],
+        ["list", "--family", ""],
+        ["list", "--json", "maybe"],
+        ["train", "ppo"],
+        ["train", "", "Copy"],
+        ["train", "ppo", ""],
+        ["train", "ppo", "Copy", "--agent", ""],
+        ["train", "ppo", "Copy", "--agent", "{kind: gpt2"],
+        ["train", "ppo", "Copy", "--agent", "{kind: gpt2, num_layers: 2147483648}"],
+        ["train", "ppo", "Copy", "--kl-in", "both"],
+        ["train", "ppo", "Copy", "--kwargs", "="],
+        ["train", "ppo", "Copy", "--kwargs", "k=["],
+        ["evaluate"],
+        ["evaluate", ""],
+        ["watch", "Copy", "--agent", ""],
+    ],
+)
+def test_words_in_the_wrong_place_are_refused(arguments: list[str], capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(arguments, capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_what_is_meant(command: str, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = COMMANDS[command][0]
+    assert cli.main([*words[: 2 if words[0] == "train" else 1], "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: tokengym")
+    assert "STR" not in shown.replace("STUDY.yaml", "") and "options options" not in shown
