@@ -162,8 +162,6 @@ def refuse_changes(refused: list[str]) -> None:
         if event == "open":
             flags = arguments[2]
             bad = isinstance(flags, int) and bool(flags & writing)
-        elif event == "socket.__new__":
-            bad = arguments[1] != 1  # a pair within the process, such as an event loop has; to connect one is refused
         elif event == "import":
             bad = arguments[0] in _REFUSED_MODULES
         else:

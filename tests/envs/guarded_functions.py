@@ -33,11 +33,6 @@ def logged(prompts, completions, goal, trainer_state, log_metric, log_extra):
     return [values.get(text, float(text == wanted)) for text, wanted in zip(completions, goal, strict=True)]
 
 
-async def awaited(completions, **kwargs):
-    """A reward that is awaited, for which a loop of events opens a pair of sockets."""
-    return [float(len(text)) for text in completions]
-
-
 def broken(completions, **kwargs):
     raise KeyError(completions[0])
 

@@ -40,7 +40,6 @@ OTHER_REFUSED = [
     "__import__('os').fork()",
     "__import__('os').execv('/bin/sh', ['sh'])",
     "__import__('socket').socket()",
-    "__import__('socket').socket(1).connect({path!r})",
     "__import__('ctypes').CDLL(None).abort()",
     "__import__('gc').get_objects()",
 ]
@@ -255,12 +254,6 @@ def test_a_guarded_reward_in_a_task_round_trips_and_counts():
     process = task.scorer.function.terms[0][1].guard._process.popen
     env.close()
     assert process.returncode is not None
-
-
-def test_an_async_reward_is_awaited_in_its_guard():
-    reward = GuardedReward(guarded_functions.awaited)
-    assert reward(completions=["a", "ab"]) == [1.0, 2.0] and not reward.take_metrics()
-    reward.close()
 
 
 def test_a_guarded_object_keeps_its_range_and_its_specification():
