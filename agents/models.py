@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from transformers import (
     LlamaModel,
     PreTrainedModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from ..envs.errors import TokenGymError, unknown_name
 from ..envs.fields import check_value, shown
@@ -127,6 +129,18 @@ def build_trunk(spec: Any, vocabulary: Vocabulary, max_length: int) -> tuple[Tru
     )
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers' own bars away: they would be drawn into those of whoever loads a model."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
 def load_checkpoint(folder: Path) -> PreTrainedModel:
     """Read a causal language model from a folder; safetensors only, and no code from the folder is run."""
     try:
@@ -137,9 +151,10 @@ def load_checkpoint(folder: Path) -> PreTrainedModel:
                 f"the config.json in {folder} names {kernel!r} as its attention, which would fetch and run code: take "
                 "that line out"
             )
-        return AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
-        )
+        with _no_bars():
+            return AutoModelForCausalLM.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
+            )
     except TokenGymError:
         raise
     except (OSError, ValueError, KeyError) as error:

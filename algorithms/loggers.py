@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..envs.errors import TokenGymError
@@ -35,6 +36,9 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror or error}. Make room, or choose another folder; what was "
             "written before is whole, and a run goes on from its newest checkpoint."
         ) from error
+
+
+_WIDE = 130  # columns that everything takes
 
 
 class JsonLines:
@@ -208,15 +212,18 @@ class RunLogger:
 
 
 class ProgressBar:
-    """A bar over the tokens of a run, with its return, KL, entropy and speed."""
+    """A bar over the tokens of a run, with its return, KL, entropy and speed; in 80 columns its return and speed."""
 
     def __init__(self, algorithm: Algorithm) -> None:
+        console = get_console()
+        self._wide = console.width >= _WIDE
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, style="bold"),
-            BarColumn(),
-            TextColumn("{task.completed:,}/{task.total:,} tokens"),
+            BarColumn(bar_width=40 if self._wide else 8),
+            TextColumn("{task.completed:,}/{task.total:,}" + " tokens" * self._wide),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
+            console=console,
         )
         self._progress.start()
         description = visible(f"{algorithm.name} · {algorithm.task.name}", one_line=True)
@@ -227,8 +234,9 @@ class ProgressBar:
     def update(self, algorithm: Algorithm, metrics: dict[str, float], tokens_per_second: float) -> None:
         """Show where the run stands."""
         shown = [("return", "episode/return"), ("KL", "objective/kl"), ("entropy", "objective/entropy")]
+        shown = shown if self._wide else shown[:1]
         numbers = [f"{label} {metrics[name]:.3g}" for label, name in shown if name in metrics]
-        numbers.append(f"{tokens_per_second:,.0f} tokens/s")
+        numbers.append(f"{tokens_per_second:,.0f}{' tokens' * self._wide}/s")
         self._progress.update(self._task, completed=algorithm.num_timesteps, numbers=" · ".join(numbers))
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ class StudyProgress:
         self.console = guarded(console)
         self.progress = Progress(
             TextColumn("{task.description}", table_column=None),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=28 if console.width >= 100 else 10),
             TextColumn("{task.fields[note]}"),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

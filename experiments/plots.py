@@ -304,6 +304,8 @@ def _line(axis: Axes, results: StudyResults, algorithm: str, places: np.ndarray,
     colour = colours(results)[algorithm]
     estimate, low, high = bootstrap_curve(curves)
     axis.plot(places, estimate, color=colour, linestyle=_dash(results, algorithm), zorder=3)
+    # Where lines are short or lie on one another the last point still tells who it is: hollow for a reference.
+    axis.plot(places[-1:], estimate[-1:], linestyle="", zorder=4, **_mark(results, algorithm))
     if low is not None and high is not None:
         axis.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0, zorder=2)
 
@@ -329,6 +331,13 @@ def _algorithm_rows(axis: Axes, names: list[str]) -> None:
     axis.tick_params(axis="y", length=0)
 
 
+def _mark(results: StudyResults, algorithm: str) -> dict[str, Any]:
+    """Return how single points of an algorithm are drawn: a full circle, or a hollow square for a reference."""
+    colour, reference = colours(results)[algorithm], _dash(results, algorithm) != "-"
+    face = "white" if reference else colour
+    return {"marker": "s" if reference else "o", "markersize": 5, "markerfacecolor": face, "markeredgecolor": colour}
+
+
 def _dash(results: StudyResults, algorithm: str) -> Any:
     reference = next(spec.reference for spec in results.study.algorithms if spec.name == algorithm)
     return (0, (4, 2)) if reference else "-"
@@ -337,7 +346,10 @@ def _dash(results: StudyResults, algorithm: str) -> Any:
 def _legend(figure: Figure, results: StudyResults, *, names: list[str] | None = None, references: bool = False) -> None:
     palette = colours(results)
     names = results.algorithms if names is None else names
-    handles = [Line2D([], [], color=palette[name], linestyle=_dash(results, name), label=name) for name in names]
+    handles = [
+        Line2D([], [], color=palette[name], linestyle=_dash(results, name), label=name, **_mark(results, name))
+        for name in names
+    ]
     if references:
         handles.append(Line2D([], [], color=_QUIET, linewidth=1.1, label="optimal"))
         handles.append(Line2D([], [], color=_QUIET, linewidth=1.1, linestyle=(0, (1, 2)), label="random"))

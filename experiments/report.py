@@ -51,7 +51,7 @@ _CAPTIONS = {
         "with its 95% interval; ties count half.",
     ),
     "metrics": (
-        "KL, entropy and length",
+        "What was logged while learning",
         "What the algorithms logged while they learned. An algorithm that does not measure a quantity has no line.",
     ),
 }
@@ -139,6 +139,9 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
         aggregate_table=tables.aggregate_table(results),
         reference_table=tables.reference_table(results),
         configuration_table=tables.configuration_table(results),
+        run_table=tables.run_table(results),
+        hyperparameter_table=tables.hyperparameter_table(results),
+        machine_table=tables.machine_table(results),
         pictures=[
             {
                 "name": name,

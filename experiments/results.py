@@ -49,6 +49,8 @@ class RunResult:
     """What the algorithm logged, in order."""
     episodes: tuple[dict[str, Any], ...] = ()
     """Sampled episodes as text."""
+    machine: dict[str, str] = field(default_factory=dict)
+    """What it was made on, as `machine.machine` told there; empty where it was not noted."""
     error: str = ""
     """One-line error of a failed run."""
     traceback: str = ""
@@ -260,17 +262,16 @@ def _collect_run(spec: RunSpec, folder: RunFolder) -> RunResult:
             f"the run folder {folder.path} is corrupt: its seal holds no score; move or delete the folder"
         )
     curve = tuple(record for record in folder.read("evaluations.jsonl") if record.get("kind") == "training")
-    times = {
-        record.get("tokens"): record.get("seconds")
-        for record in folder.read("timings.jsonl")
-        if record.get("kind") == "evaluation"
-    }
+    timings = list(folder.read("timings.jsonl"))
+    times = {one.get("tokens"): one.get("seconds") for one in timings if one.get("kind") == "evaluation"}
+    noted = next((one for one in reversed(timings) if one.get("kind") == "machine"), {})
     return RunResult(
         spec=spec,
         status="done",
         score=float(score),
         summary=content,
         curve=curve,
+        machine={key: str(value) for key, value in noted.items() if key != "kind"},
         seconds=tuple(times.get(record["tokens"]) for record in curve),
         metrics=tuple(folder.read("metrics.jsonl")),
         episodes=tuple(folder.read("episodes.jsonl")),

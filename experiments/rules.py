@@ -37,7 +37,7 @@ def help_lines(task: Task) -> list[Text]:
     for heading, paragraphs in rules_of(task):
         if heading:
             lines.append(Text(heading, "bold cyan"))
-        lines += [_marked(paragraph) for paragraph in paragraphs]
+        lines += [_marked(paragraph, innermost(task)) for paragraph in paragraphs]
     return lines
 
 
@@ -71,9 +71,13 @@ def _paragraphs(section: str) -> list[str]:
     return [" ".join(item.split()) for item in items if item.strip()]
 
 
-def _marked(paragraph: str) -> Text:
+def _marked(paragraph: str, task: Task) -> Text:
+    """Return a paragraph with what is code in bold, and the task's numbers in place of their names."""
     text = Text()
     paragraph = "• " + paragraph[2:] if paragraph.startswith("* ") else paragraph
+    names = task.vocabulary.ids
     for index, part in enumerate(paragraph.split("`")):
-        text.append(part, "bold" if index % 2 else "")
+        value = getattr(task, part, None) if index % 2 and part.isidentifier() and part not in names else None
+        known = isinstance(value, int | float | str) and not isinstance(value, bool)
+        text.append(visible(str(value)) if known else part, "bold" if index % 2 else "")
     return text

@@ -8,6 +8,7 @@ from typing import Literal
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ..algorithms.registry import ALGORITHMS
 from ..envs.visible import visible
 from .results import StudyResults, aggregates, cell_interval
 from .statistics import described
@@ -23,6 +24,8 @@ class Cell:
     """What it says."""
     kind: CellKind = "plain"
     """How it is shown: a row's name, the best of its row, a failure, or something that is not there."""
+    link: str = ""
+    """A place beside the report that it leads to."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,62 @@ def configuration_table(results: StudyResults) -> Table:
     return Table("Configurations", header, rows, "What is not named has the algorithm's default.")
 
 
+def run_table(results: StudyResults) -> Table:
+    """Return every single run: its score, what it cost, and where it lies."""
+    rows = []
+    for run in results.runs:
+        spec, seconds = run.spec, [one for one in run.seconds if one is not None]
+        score = f"{run.score + 0.0:.3f}" if run.score is not None else "failed" if run.status == "failed" else "not run"
+        kind: CellKind = "plain" if run.status == "done" else "failed" if run.status == "failed" else "quiet"
+        cells = [
+            Cell(spec.environment),
+            Cell(spec.label, "name"),
+            Cell(str(spec.seed)),
+            Cell(score, kind),
+            Cell(f"{run.summary['tokens']:,}" if "tokens" in run.summary else "–"),
+            Cell(f"{seconds[-1]:.1f}" if seconds else "–"),
+            Cell(
+                "–" if run.status == "missing" else spec.name,
+                link="" if run.status == "missing" else f"runs/{spec.name}/",
+            ),
+        ]
+        rows.append(cells)
+    header = ["environment", "algorithm", "seed", "score", "tokens", "seconds", "folder"]
+    return Table("Single runs", header, rows, "Seconds are of training alone, evaluation apart.")
+
+
+def hyperparameter_table(results: StudyResults) -> Table:
+    """Return every hyperparameter of every algorithm, defaults too; what the study sets otherwise stands out."""
+    chosen = {spec.name: spec for spec in results.study.algorithms}
+    defaults = {name: ALGORITHMS.config(spec.algorithm or name)().to_dict() for name, spec in chosen.items()}
+    names = list(dict.fromkeys(key for values in defaults.values() for key in values))
+    rows = []
+    for key in names:
+        row = [Cell(key, "name")]
+        for algorithm, spec in chosen.items():
+            if key not in defaults[algorithm]:
+                row.append(Cell("–", "quiet"))
+                continue
+            value, default = spec.config.get(key, defaults[algorithm][key]), defaults[algorithm][key]
+            row.append(Cell(f"{value}", "plain") if value == default else Cell(f"{value} (not {default})", "best"))
+        rows.append(row)
+    note = "What differs from an algorithm's default stands out, with the default in parentheses. – it has none such."
+    return Table("All hyperparameters", ["hyperparameter", *chosen], rows, note)
+
+
+def machine_table(results: StudyResults) -> Table:
+    """Return the machines and versions that the runs were made with, as each run noted it."""
+    made: dict[tuple[tuple[str, str], ...], int] = {}
+    for run in results.runs:
+        if run.machine:
+            noted = tuple(run.machine.items())
+            made[noted] = made.get(noted, 0) + 1
+    keys = list(dict.fromkeys(key for noted in made for key, _ in noted))
+    rows = [[Cell(key, "name"), *(Cell(dict(noted).get(key, "–")) for noted in made)] for key in keys]
+    header = ["made with", *(f"{count} runs" for count in made.values())]
+    return Table("Machines and versions", header, rows)
+
+
 def to_markdown(table: Table) -> str:
     """Return the table as GitHub-flavoured markdown with its title and note."""
     lines = [f"## {table.title}", "", "| " + " | ".join(table.header) + " |", "|---" * len(table.header) + "|"]
@@ -137,10 +196,10 @@ def to_markdown(table: Table) -> str:
 
 
 def upright(table: Table) -> Table:
-    """Return the table with rows and columns exchanged where it is wider than high, so that it fits a page."""
+    """Return a table of environments × algorithms with both exchanged where it is wider than high, to fit a page."""
     if len(table.header) - 1 <= len(table.rows):
         return table
-    header = [table.header[0], *(row[0].text for row in table.rows)]
+    header = ["algorithm", *(row[0].text for row in table.rows)]
     rows = [
         [Cell(name, "name"), *(row[column] for row in table.rows)]
         for column, name in enumerate(table.header)

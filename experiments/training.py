@@ -13,6 +13,7 @@ from ..envs.errors import TokenGymError, unknown_name
 from ..envs.registration import make_task
 from ..envs.task import Task
 from .evaluation import Evaluation, References, evaluate_agent, references, uses_masks
+from .machine import machine
 from .runs import RunFolder
 from .statistics import normalised_score
 from .study import RunSpec
@@ -99,7 +100,8 @@ class StudyCallback(Callback):
         self.resumed = 0.0
 
     def on_start(self, algorithm: Any) -> None:
-        """Evaluate the untrained agent."""
+        """Note the machine beside the times, which belong to it, and evaluate the untrained agent."""
+        self.folder.append("timings.jsonl", {"kind": "machine", **machine()})
         self._evaluate_at(0)
         self.resumed = time.perf_counter()
 

@@ -306,3 +306,9 @@ def test_a_terminal_is_cleared_for_every_screen_and_waits_between_episodes():
     returns, text = run(make_task("TokenBandit"), ["#0", "", "#1"], console=console, episodes=2)
     assert len(returns) == 2 and text.count("\x1b[2J") == 4
     assert "Enter: the next episode" in text
+
+
+def test_the_rules_tell_numbers_and_not_the_names_that_programmers_give_them():
+    _, screen = run(make_task("TokenBandit", num_arms=5), ["?"])
+    told = screen.split("What you say")[1]
+    assert "num_arms" not in screen and "5 tokens" in told

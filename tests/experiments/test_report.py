@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from synthetic import make_study, write_run, write_study
 
 from tokengym.envs.errors import TokenGymError
 from tokengym.experiments import tables
+from tokengym.experiments.machine import machine
 from tokengym.experiments.plots import colours, save_plots
 from tokengym.experiments.report import write_report
-from tokengym.experiments.results import aggregates, collect, improvement_matrix
+from tokengym.experiments.results import StudyResults, aggregates, collect, improvement_matrix
 from tokengym.experiments.statistics import interquartile_mean
 
 PLOTS = [
@@ -67,7 +69,7 @@ def test_a_failed_run_is_shown_beside_the_score_of_the_others(small):
 def test_a_table_wider_than_high_is_turned_and_another_is_not():
     rows = [[tables.Cell("x", "name"), tables.Cell("1"), tables.Cell("2")]]
     turned = tables.upright(tables.Table("t", ["e", "a", "b"], rows))
-    assert turned.header == ["e", "x"]
+    assert turned.header == ["algorithm", "x"]
     assert [[cell.text for cell in row] for row in turned.rows] == [["a", "1"], ["b", "2"]]
     assert tables.upright(turned) is turned
 
@@ -100,7 +102,9 @@ def test_the_report_is_one_page_that_loads_nothing(small):
     study, out = small
     html = write_report(collect(study, out), out, command="tokengym compare s.yaml --out 'a b'").html.read_text()
     assert html.count("data:image/png;base64,") == len(PLOTS)
-    assert not re.search(r"""(src|href)=["'](?!data:)""", html) and "<script" not in html and "@import" not in html
+    assert (
+        not re.search(r"""(src|href)=["'](?!data:|#|runs/)""", html) and "<script" not in html and "@import" not in html
+    )
     assert "tokengym compare s.yaml --out &#39;a b&#39;" in html
     assert "1 of 3 failed" in html and "Traceback (most recent call last)" in html
     assert "Not run: KLTree/sb3-ppo/seed-0" in html
@@ -161,3 +165,43 @@ def test_a_score_of_sampled_play_without_a_policy_says_how_it_was_played(tmp_pat
     folder.finish({key: done[key] for key in ("score", "tokens", "references", "greedy", "sampled")})
     note = tables.score_table(collect(study, tmp_path)).note
     assert "dqn has no policy" in note and "sampled (Boltzmann over Q, temperature 1)" in note
+
+
+def test_the_page_has_unique_ids_contents_that_lead_to_them_and_every_run_with_its_folder(small):
+    study, out = small
+    html = write_report(collect(study, out), out, command="x").html.read_text()
+    ids = re.findall(r'id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', html)) == set(ids)
+    links = re.findall(r'href="(runs/[^"]+)"', html)
+    assert len(links) == 17 and all((out / link).is_dir() for link in links)
+    shown = tables.run_table(collect(study, out))
+    assert [cell.text for cell in shown.rows[0]][:3] == ["Copy", "ppo", "0"]
+    assert {"failed", "not run"} <= {row[3].text for row in shown.rows}
+    assert shown.rows[0][5].text == "10.0"
+
+
+def test_all_hyperparameters_are_told_and_what_differs_from_the_defaults_stands_out(small):
+    shown = tables.hyperparameter_table(collect(*small))
+    row = {cells[0].text: cells for cells in shown.rows}
+    ppo, reference = shown.header.index("ppo"), shown.header.index("sb3-ppo")
+    assert row["clip"][ppo].kind == "plain" and row["gamma"][ppo].text == "1.0"
+    assert row["num_envs"][ppo].text == "–" and row["num_envs"][reference].text != "–"
+    study = make_study(environments=("Copy",), algorithms=("ppo",), seeds=1)
+    changed = replace(study, algorithms=(replace(study.algorithms[0], config={"clip": 0.3}),))
+    cells = {one[0].text: one[1] for one in tables.hyperparameter_table(StudyResults(changed, ())).rows}
+    assert cells["clip"] == tables.Cell("0.3 (not 0.2)", "best")
+
+
+def test_the_machine_of_each_run_is_told_as_it_was_noted_there(tmp_path):
+    study = make_study(environments=("Copy",), algorithms=("ppo",), seeds=2)
+    for spec in study.runs():
+        folder = write_run(tmp_path, spec)
+        folder.append("timings.jsonl", {"kind": "machine", "processor": f"chip {spec.seed}", "torch": "9.9"})
+    shown = tables.machine_table(collect(study, tmp_path))
+    assert shown.header == ["made with", "1 runs", "1 runs"]
+    assert [[cell.text for cell in row] for row in shown.rows] == [
+        ["processor", "chip 0", "chip 1"],
+        ["torch", "9.9", "9.9"],
+    ]
+    assert set(machine()) >= {"processor", "cores", "python", "torch", "tokengym"}
