@@ -55,15 +55,18 @@ _METRICS = (
     ("policy/entropy", "entropy (nats a token)"),
     ("episode/length", "episode length (tokens)"),
 )
+NARROW = ("scores", "learning_by_tokens", "learning_by_seconds")
+"""Pictures that there are in one column, too."""
 _PROFILE_THRESHOLDS = np.linspace(0.0, 1.0, 101)
 
 
-def save_plots(results: StudyResults, folder: str | Path) -> dict[str, Path]:
+def save_plots(results: StudyResults, folder: str | Path, *, narrow: bool = False) -> dict[str, Path]:
     """Draw every picture that the results allow and save it as PNG.
 
     Args:
         results: The gathered results; with no finished run nothing is drawn.
         folder: Where the pictures go; created if needed. Pictures of an earlier call are replaced.
+        narrow: Draw those that have a panel an environment again, in one column, for a page on a phone.
 
     Returns:
         Paths by the picture's name, in the order of the report.
@@ -71,9 +74,9 @@ def save_plots(results: StudyResults, folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, Callable[[StudyResults], Figure | None]] = {
-        "scores": scores,
-        "learning_by_tokens": lambda r: learning_curves(r, by="tokens"),
-        "learning_by_seconds": lambda r: learning_curves(r, by="seconds"),
+        "scores": lambda r: scores(r, narrow),
+        "learning_by_tokens": lambda r: learning_curves(r, by="tokens", of="score", narrow=narrow),
+        "learning_by_seconds": lambda r: learning_curves(r, by="seconds", of="score", narrow=narrow),
         "aggregates": aggregate_intervals,
         "performance_profile": profiles,
         "improvement": improvement,
@@ -81,6 +84,8 @@ def save_plots(results: StudyResults, folder: str | Path) -> dict[str, Path]:
     }
     saved = {}
     for name, draw in drawings.items():
+        if narrow and name not in NARROW:
+            continue
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
         with style():
@@ -102,20 +107,22 @@ def colours(results: StudyResults) -> dict[str, str]:
     return chosen
 
 
-def learning_curves(results: StudyResults, by: str = "tokens") -> Figure | None:
-    """Draw the return against agent tokens or training seconds, with random and optimal return as lines.
+def learning_curves(
+    results: StudyResults, by: str = "tokens", of: str = "value", narrow: bool = False
+) -> Figure | None:
+    """Draw return or normalised score against agent tokens or training seconds, with random and optimal as lines.
 
     Lines and bands are what `statistics.bootstrap_curve` gives: an interquartile mean and a 95% bootstrap interval, of
     fewer than four seeds their mean and range.
     """
     if not any(run.curve for run in results.runs):
         return None
-    figure, axes = _grid(len(results.environments))
+    figure, axes = _grid(len(results.environments), narrow=narrow)
     for axis, environment in zip(axes, results.environments, strict=True):
         axis.set_title(environment)
         for algorithm in results.algorithms:
             runs = [run for run in results.cell(environment, algorithm) if run.curve]
-            values = [[record["value"] for record in run.curve] for run in runs]
+            values = [[record[of] for record in run.curve] for run in runs]
             places = [
                 [record["target_tokens"] for record in run.curve] if by == "tokens" else list(run.seconds)
                 for run in runs
@@ -124,21 +131,25 @@ def learning_curves(results: StudyResults, by: str = "tokens") -> Figure | None:
             usable = [([float(x or 0) for x in p], v) for p, v in zip(places, values, strict=True) if None not in p]
             if usable:
                 _line(axis, results, algorithm, *_aligned(usable))
-        _reference_lines(axis, results.references(environment))
+                if by == "seconds":  # the line ends with the fastest seed; where each of them ended
+                    last = np.array([(places[-1], values[-1]) for places, values in usable]).T
+                    axis.plot(*last, linestyle="", alpha=0.6, zorder=3, **_mark(results, algorithm))
+        _reference_lines(axis, {"random": 0.0, "optimal": 1.0} if of == "score" else results.references(environment))
         axis.set_xlabel("agent tokens" if by == "tokens" else "training seconds, evaluation apart")
         axis.xaxis.set_major_formatter(EngFormatter(sep="") if by == "tokens" else axis.xaxis.get_major_formatter())
         axis.set_xlim(left=0)
         beta = next(spec.beta for spec in results.study.environments if spec.name == environment)
-        axis.set_ylabel("return" if beta is None else f"return − {beta:g}·KL")
+        axis.set_ylabel("normalised score" if of == "score" else "return" if beta is None else f"return − {beta:g}·KL")
     _legend(figure, results, references=True)
     return figure
 
 
-def scores(results: StudyResults) -> Figure | None:
+def scores(results: StudyResults, narrow: bool = False) -> Figure | None:
     """Draw the normalised score of each algorithm on each environment: interval, and one dot a seed."""
     if not any(run.status == "done" for run in results.runs):
         return None
-    figure, axes = _grid(len(results.environments), height=0.55 + 0.26 * len(results.algorithms), share_y=True)
+    height = 0.55 + 0.26 * len(results.algorithms)
+    figure, axes = _grid(len(results.environments), height=height, share_y=True, narrow=narrow)
     palette, rows = colours(results), range(len(results.algorithms))
     for axis, environment in zip(axes, results.environments, strict=True):
         axis.set_title(environment)
@@ -148,7 +159,7 @@ def scores(results: StudyResults) -> Figure | None:
             runs = results.scores(environment, algorithm)
             interval = cell_interval(results, environment, algorithm)
             if interval is not None:
-                _interval_bar(axis, row, interval, palette[algorithm])
+                _interval_bar(axis, row, interval, palette[algorithm], _dash(results, algorithm) != "-")
                 axis.plot(runs, np.full(len(runs), row), "|", color=palette[algorithm], markersize=9, alpha=0.7)
             failed = sum(run.status == "failed" for run in results.cell(environment, algorithm))
             if failed or interval is None:
@@ -174,7 +185,7 @@ def aggregate_intervals(results: StudyResults) -> Figure | None:
         for index, row in enumerate(rows):
             interval = getattr(row, name)
             if interval is not None:
-                _interval_bar(axis, index, interval, palette[row.algorithm])
+                _interval_bar(axis, index, interval, palette[row.algorithm], _dash(results, row.algorithm) != "-")
         _algorithm_rows(axis, [row.algorithm for row in rows])
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.margins(x=0.08)
@@ -269,10 +280,10 @@ def style() -> Iterator[None]:
         yield
 
 
-def _grid(count: int, *, height: float = 2.9, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    columns = 2 if count in (2, 4) else min(count, 3)
+def _grid(count: int, *, height: float = 2.9, share_y: bool = False, narrow: bool = False) -> tuple[Figure, list[Axes]]:
+    columns = 1 if narrow else 2 if count in (2, 4) else min(count, 3)
     rows = math.ceil(count / columns)
-    width = {1: 6.5, 2: 5.0, 3: 3.75}[columns]
+    width = 4.2 if narrow else {1: 6.5, 2: 5.0, 3: 3.75}[columns]
     figure = Figure(figsize=(width * columns, height * rows + 0.7), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
     for axis in axes[count:]:
@@ -316,11 +327,18 @@ def _reference_lines(axis: Axes, references: dict[str, Any] | None) -> None:
         axis.axhline(references["optimal"], color=_QUIET, linewidth=1.1, zorder=1)
 
 
-def _interval_bar(axis: Axes, row: int, interval: Interval, colour: str) -> None:
+def _interval_bar(axis: Axes, row: int, interval: Interval, colour: str, reference: bool) -> None:
+    """Draw an interval or range; that of an outside reference is an outline."""
     if interval.low is not None and interval.high is not None:
         width = interval.high - interval.low
-        axis.barh(row, width, left=interval.low, height=0.46, color=colour, alpha=0.28, linewidth=0)
+        axis.barh(row, width, left=interval.low, height=0.46, **_face(colour, reference))
     axis.plot([interval.estimate] * 2, [row - 0.23, row + 0.23], color=colour, linewidth=2.4, solid_capstyle="butt")
+
+
+def _face(colour: str, reference: bool) -> dict[str, Any]:
+    if reference:
+        return {"facecolor": "white", "edgecolor": colour, "linestyle": (0, (3, 2)), "linewidth": 1.0}
+    return {"color": colour, "alpha": 0.28, "linewidth": 0}
 
 
 def _algorithm_rows(axis: Axes, names: list[str]) -> None:

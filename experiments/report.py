@@ -28,13 +28,14 @@ _CAPTIONS = {
     ),
     "learning_by_tokens": (
         "Learning by tokens",
-        "Return against the agent's tokens. Line and band: {described} Grey: the optimum and, dotted, uniform random "
+        "Normalised score against the agent's tokens. Line and band: {described} Grey: the optimum and, dotted, random "
         "play.",
     ),
     "learning_by_seconds": (
         "Learning by seconds",
         "The same against the seconds of training, evaluation apart. Runs share the machine, so compare lines with one "
-        "another and not with other machines; a line ends where its fastest seed ended.",
+        "another and not with other machines; a line ends where its fastest seed ended, and "
+        "a mark stands where each seed did.",
     ),
     "aggregates": (
         "Aggregates",
@@ -81,9 +82,10 @@ def write_report(results: StudyResults, out: str | Path, *, command: str) -> Rep
     """
     out = Path(out)
     plots = save_plots(results, out / "plots")
+    narrow = save_plots(results, out / "plots" / "narrow", narrow=True)
     files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots)
     made_by = {"command": command, "commit": commit(), "version": installed_version()}
-    files.html.write_text(_html(results, plots, made_by), encoding="utf-8")
+    files.html.write_text(_html(results, plots, narrow, made_by), encoding="utf-8")
     shown = (tables.upright(tables.score_table(results)), tables.aggregate_table(results))
     footer = f"Regenerate with `{command}` at commit `{made_by['commit']}`, tokengym {made_by['version']}.\n"
     text = f"# {results.study.name}\n\n" + "\n".join(tables.to_markdown(table) for table in shown) + "\n" + footer
@@ -116,7 +118,7 @@ def installed_version() -> str:
         return "unknown"
 
 
-def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]) -> str:
+def _html(results: StudyResults, plots: dict[str, Path], narrow: dict[str, Path], made_by: dict[str, str]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tokengym.experiments", "templates"),
         autoescape=True,
@@ -148,6 +150,7 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
                 "title": _CAPTIONS[name][0],
                 "caption": _CAPTIONS[name][1].format(described=told),
                 "data": _embedded(path),
+                "narrow": _embedded(narrow[name]) if name in narrow else "",
             }
             for name, path in plots.items()
         ],
@@ -155,6 +158,7 @@ def _html(results: StudyResults, plots: dict[str, Path], made_by: dict[str, str]
         missing=[run.spec.name for run in results.missing()],
         samples=_samples(results),
         colours=colours(results),
+        references=[spec.name for spec in study.algorithms if spec.reference],
         study_yaml=write_yaml(study_to_mapping(study)),
     )
 

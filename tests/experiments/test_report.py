@@ -101,7 +101,8 @@ def test_a_reference_has_the_colour_of_what_it_refers_to(small):
 def test_the_report_is_one_page_that_loads_nothing(small):
     study, out = small
     html = write_report(collect(study, out), out, command="tokengym compare s.yaml --out 'a b'").html.read_text()
-    assert html.count("data:image/png;base64,") == len(PLOTS)
+    assert html.count('src="data:image/png;base64,') == len(PLOTS)
+    assert html.count('srcset="data:image/png;base64,') == 3
     assert (
         not re.search(r"""(src|href)=["'](?!data:|#|runs/)""", html) and "<script" not in html and "@import" not in html
     )
