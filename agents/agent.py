@@ -15,6 +15,7 @@ from ..envs.vocabulary import Vocabulary
 from . import sampling
 from .heads import CRITIC_HEADS
 from .session import Session, StepOutput
+from .table import PrefixIndex
 from .trunk import Trunk
 
 
@@ -287,6 +288,9 @@ class Agent(nn.Module):
         single = tokens.ndim == 1
         tokens = np.atleast_2d(tokens)
         lengths = np.asarray(observation["length"]).astype(np.int64).reshape(-1)
+        if state is not None and (not isinstance(state, Session) or state.agent is not self):
+            whose = "a session of another agent" if isinstance(state, Session) else f"a {type(state).__name__}"
+            raise TokenGymError(f"state is {whose}: give what this agent's predict returned before, or None")
         if state is None or state.num_rows != len(tokens):
             state = self.session(len(tokens))
         logits = self.acting_logits(state.step(tokens, lengths))
@@ -297,19 +301,13 @@ class Agent(nn.Module):
         return (actions[0] if single else actions), state
 
     def clone_frozen(self) -> Agent:
-        """A copy whose parameters need no gradient: a reference policy or a target network."""
-        return copy.deepcopy(self).requires_grad_(False)
+        """A copy whose parameters need no gradient: a reference policy or a target network.
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Agent:
-        clone = self.__class__.__new__(self.__class__)
-        memo[id(self)] = clone
-        for name, value in self.__dict__.items():
-            # A torch.Generator cannot be copied; the clone's goes on from where this one stands.
-            clone.__dict__[name] = value if name == "sampler" else copy.deepcopy(value, memo)
-        sampler = sampling.Sampler(0)
-        sampler.set_state(self.sampler.get_state())
-        clone.__dict__["sampler"] = sampler
-        return clone
+        It shares a table's numbering of prefixes with this agent, so that a number means the same prefix in both. Any
+        other copy (`copy.deepcopy`, `pickle`) shares nothing.
+        """
+        shared = {id(module): module for module in self.modules() if isinstance(module, PrefixIndex)}
+        return copy.deepcopy(self, dict(shared)).requires_grad_(False)
 
     def config(self) -> dict[str, Any]:
         """All that `Agent.from_config` needs to build this agent again, but its weights; JSON-able."""

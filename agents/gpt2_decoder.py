@@ -8,9 +8,10 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from transformers import GPT2Model
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-from .lean_decoder import LeanDecoder
+from .lean_decoder import LeanDecoder, are_plain
 
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 """Activations of the configuration, and torch's name for their approximation."""
@@ -19,7 +20,7 @@ SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
 def supports(body: Any) -> bool:
-    """Whether a model is a GPT-2 in the form written here: no adapters, no cross-attention, no unusual scaling."""
+    """Whether a model is a GPT-2 in the form written here: no adapters, no hooks, no unusual scaling."""
     if type(body) is not GPT2Model:
         return False
     config, blocks = body.config, cast(Any, body.h)
@@ -28,12 +29,18 @@ def supports(body: Any) -> bool:
         and config.scale_attn_weights
         and not config.scale_attn_by_inverse_layer_idx
         and not config.add_cross_attention
-        and all(
-            type(layer) is Conv1D
-            for block in blocks
-            for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
-        )
+        and are_plain((body.wte, body.wpe), torch.nn.Embedding)
+        and are_plain((body.ln_f,), torch.nn.LayerNorm)
+        and are_plain(blocks, GPT2Block)
+        and are_plain([block.attn for block in blocks], GPT2Attention)
+        and are_plain([block.mlp for block in blocks], GPT2MLP)
+        and are_plain([norm for block in blocks for norm in (block.ln_1, block.ln_2)], torch.nn.LayerNorm)
+        and are_plain([layer for block in blocks for layer in _layers(block)], Conv1D)
     )
+
+
+def _layers(block: Any) -> tuple[Any, ...]:
+    return block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj
 
 
 def forward(body: Any, tokens: torch.Tensor) -> torch.Tensor:

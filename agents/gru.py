@@ -49,7 +49,7 @@ class GRUDecoder(Decoder):
 
     def __init__(self, trunk: GRUTrunk, num_rows: int):
         self._trunk = trunk
-        weight = trunk.embedding.weight
+        weight = next(trunk.gru.parameters())
         self._state = weight.new_zeros(trunk.gru.num_layers, num_rows, trunk.feature_size)
 
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,13 @@ MAX_SCORES = 1 << 24
 
 FEW = 4
 """Fewer rows than this go through other matrix kernels, whose last bits differ; they are always read packed."""
+
+
+def are_plain(modules: Iterable[torch.nn.Module], kind: type[torch.nn.Module]) -> bool:
+    """Whether modules are of this very class and have no hooks: code that reads their weights then does as they do."""
+    return all(
+        type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks for module in modules
+    )
 
 
 class LeanDecoder(Decoder):
@@ -113,9 +122,20 @@ class LeanDecoder(Decoder):
             new = old.new_zeros(*old.shape[:3], capacity, self._head_dim)
             new[:, :, :, : self._capacity] = old
             self._cache[layer] = new
-        # Keys and values as (n·K, T, d), the form that attention reads in a step of all rows; the same memory.
-        self._flat = [(cache[0].flatten(0, 1), cache[1].flatten(0, 1)) for cache in self._cache]
         self._capacity = capacity
+        self._flatten()
+
+    def _flatten(self) -> None:
+        """See keys and values as (n·K, T, d), the form that attention reads in a step of all rows; the same memory."""
+        self._flat = [(cache[0].flatten(0, 1), cache[1].flatten(0, 1)) for cache in self._cache]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Views are made anew in a copy: copied one by one they would no longer be views.
+        return {name: value for name, value in vars(self).items() if name != "_flat"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._flatten()
 
     def _step(self, rows: np.ndarray | None, ids: np.ndarray, positions: np.ndarray) -> torch.Tensor:
         """One new token a row: ids (m,) at positions (m,). Returns features (m, D)."""

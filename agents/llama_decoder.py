@@ -7,24 +7,42 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from transformers import LlamaModel
+from transformers.models.llama.modeling_llama import (
+    LlamaAttention,
+    LlamaDecoderLayer,
+    LlamaMLP,
+    LlamaRMSNorm,
+    LlamaRotaryEmbedding,
+)
 
-from .lean_decoder import LeanDecoder
+from .lean_decoder import LeanDecoder, are_plain
 
 
 def supports(body: Any) -> bool:
-    """Whether a model is a Llama in the form written here: default rotary embedding, SiLU, no adapters."""
+    """Whether a model is a Llama in the form written here: default rotary embedding, SiLU, no adapters, no hooks."""
     if type(body) is not LlamaModel:
         return False
     blocks = cast(Any, body.layers)
     return (
         body.config.hidden_act == "silu"
         and getattr(body.rotary_emb, "rope_type", None) == "default"
-        and all(
-            type(layer) is torch.nn.Linear
-            for block in blocks
-            for layer in (*_attention_layers(block), block.mlp.gate_proj, block.mlp.up_proj, block.mlp.down_proj)
-        )
+        and are_plain((body.embed_tokens,), torch.nn.Embedding)
+        and are_plain((body.rotary_emb,), LlamaRotaryEmbedding)
+        and are_plain((body.norm,), LlamaRMSNorm)
+        and are_plain(blocks, LlamaDecoderLayer)
+        and are_plain([block.self_attn for block in blocks], LlamaAttention)
+        and are_plain([block.mlp for block in blocks], LlamaMLP)
+        and are_plain([norm for block in blocks for norm in _norms(block)], LlamaRMSNorm)
+        and are_plain([layer for block in blocks for layer in _layers(block)], torch.nn.Linear)
     )
+
+
+def _norms(block: Any) -> tuple[Any, ...]:
+    return block.input_layernorm, block.post_attention_layernorm
+
+
+def _layers(block: Any) -> tuple[Any, ...]:
+    return *_attention_layers(block), block.mlp.gate_proj, block.mlp.up_proj, block.mlp.down_proj
 
 
 def _attention_layers(block: Any) -> tuple[Any, ...]:
@@ -48,7 +66,8 @@ def rotations(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     frequencies = body.rotary_emb.inv_freq
     angles = torch.arange(length, device=frequencies.device)[:, None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos(), angles.sin()
+    dtype = body.embed_tokens.weight.dtype
+    return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def forward(body: Any, tokens: torch.Tensor) -> torch.Tensor:

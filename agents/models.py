@@ -56,8 +56,6 @@ class TransformerTrunk(Trunk):
         max_length: longest sequence.
         pretrained: whether `another` copies the weights instead of drawing new ones.
 
-    Attributes:
-        family: `"gpt2"` or `"llama"` where the model runs through this package's own code, else None.
     """
 
     def __init__(self, body: PreTrainedModel, max_length: int, pretrained: bool):
@@ -67,27 +65,37 @@ class TransformerTrunk(Trunk):
         self.feature_size = int(body.config.get_text_config().hidden_size)
         self._pretrained = pretrained
         remove_dropout(body)
+        self._cacheable: tuple[list[type], bool] | None = None
+
+    @property
+    def family(self) -> str | None:
+        """`"gpt2"` or `"llama"` where the model, as it is now, runs through this package's own code, else None.
+
+        Asked anew each time: an adapter that is put around a layer later must not be passed by.
+        """
         lean = {"gpt2": gpt2_decoder.supports, "llama": llama_decoder.supports}
-        self.family = next((name for name, supports in lean.items() if supports(body)), None)
-        self._cacheable: bool | None = None
+        return next((name for name, supports in lean.items() if supports(self.body)), None)
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, L, D)."""
-        if self.family == "gpt2":
+        family = self.family
+        if family == "gpt2":
             return gpt2_decoder.forward(self.body, tokens)
-        if self.family == "llama":
+        if family == "llama":
             return llama_decoder.forward(self.body, tokens)
         return self.body(input_ids=tokens, use_cache=False).last_hidden_state
 
     def make_decoder(self, num_rows: int) -> Decoder:
         """The fastest decoder that this model has."""
-        if self.family == "gpt2":
+        family = self.family
+        if family == "gpt2":
             return gpt2_decoder.GPT2Decoder(self.body, num_rows, self.max_length)
-        if self.family == "llama":
+        if family == "llama":
             return llama_decoder.LlamaDecoder(self.body, num_rows, self.max_length)
-        if self._cacheable is None:
-            self._cacheable = generic_decoder.is_exact(self)
-        return generic_decoder.CacheDecoder(self, num_rows) if self._cacheable else ReencodeDecoder(self)
+        kinds = [type(module) for module in self.body.modules()]
+        if self._cacheable is None or self._cacheable[0] != kinds:
+            self._cacheable = kinds, generic_decoder.is_exact(self)
+        return generic_decoder.CacheDecoder(self, num_rows) if self._cacheable[1] else ReencodeDecoder(self)
 
     def another(self) -> TransformerTrunk:
         """A second trunk: a copy of pretrained weights, or the same shape with initial weights of its own."""

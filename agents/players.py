@@ -55,6 +55,8 @@ class Player(ABC):
         Returns:
             The action, np.int64 for a single observation and int64 (n,) for a batch, and None: there is no state.
         """
+        if state is not None:
+            raise TokenGymError(f"state is a {type(state).__name__}: a {type(self).__name__} keeps no state, give None")
         tokens = np.asarray(observation["tokens"]).astype(np.int32, copy=False)
         lengths = np.asarray(observation["length"]).astype(np.int64).reshape(-1)
         masks = None if action_masks is None else np.atleast_2d(np.asarray(action_masks, dtype=bool))

@@ -112,6 +112,13 @@ class Sampler:
             raise TokenGymError("the policy's logits are not finite: training has diverged; lower the learning rate")
         return actions.squeeze(-1), chosen
 
+    def __getstate__(self) -> torch.Tensor:
+        return self.get_state()
+
+    def __setstate__(self, state: torch.Tensor) -> None:
+        self.generator = torch.Generator()
+        self.set_state(state)
+
     def get_state(self) -> torch.Tensor:
         """The generator's state, a uint8 tensor: all that is needed to go on with the same draws."""
         return self.generator.get_state()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..envs.errors import TokenGymError, positive_int
 from .trunk import Decoder, Trunk
+from .weights import WeightsRecord
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -45,7 +48,8 @@ class Session:
 
     Nothing but plain observations crosses this interface: `step` compares them with what each row has cached. A row
     that grew is read on from where it was, a row that started over is read from the first token that differs, and
-    cached keys never outlive the weights: a change of any parameter empties the cache.
+    cached keys never outlive the weights: whatever changes a parameter, a buffer or a module empties the cache. Looking
+    for that takes a moment in each step; where nothing can change for many steps, take them in `fixed_weights`.
 
     Args:
         agent: whose weights are used.
@@ -58,23 +62,53 @@ class Session:
         self._agent = agent
         self.num_rows = num_rows
         self.heads = heads
-        self._trunks = agent.trunks_of(heads)
-        self._parameters = [p for trunk in self._trunks for p in trunk.parameters()]
         self._every_row = np.arange(num_rows)
+        self._fixed = False
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: all rows are read from their beginning at the next step."""
+        self._trunks = self._agent.trunks_of(self.heads)
         self._decoders: list[Decoder] = [trunk.make_decoder(self.num_rows) for trunk in self._trunks]
         self._features: list[torch.Tensor | None] = [None] * len(self._trunks)
         # -1 is no token, so a comparison stops by itself where the cached tokens end.
         self._tokens = np.full((self.num_rows, self._agent.max_length), -1, dtype=np.int32)
         self._lengths = np.zeros(self.num_rows, dtype=np.int64)
-        self._version = self._weights_version()
+        self._version = self._trunk_version()
+        self._weights = WeightsRecord(self._trunks)
 
-    def _weights_version(self) -> int:
-        """A number that changes when a parameter is written in place, as optimisers and `load_state_dict` do."""
-        return sum([p._version for p in self._parameters]) + sum([trunk.version() for trunk in self._trunks])
+    @property
+    def agent(self) -> Agent:
+        """Whose weights are used."""
+        return self._agent
+
+    @contextmanager
+    def fixed_weights(self) -> Iterator[None]:
+        """Take the caller's word that no weight changes within the block, after having looked once."""
+        self._refresh()
+        before, self._fixed = self._fixed, True
+        try:
+            yield
+        finally:
+            self._fixed = before
+
+    def _refresh(self) -> None:
+        """Forget everything if what it was computed from has changed."""
+        trunks = self._agent.trunks_of(self.heads)
+        if self._version != self._trunk_version() or not self._weights.still_holds(trunks):
+            self.reset()
+
+    def _trunk_version(self) -> int:
+        return sum([trunk.version() for trunk in self._trunks])
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._refresh()
+        return {name: value for name, value in vars(self).items() if name not in ("_weights", "_fixed")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._fixed = False
+        self._weights = WeightsRecord(self._trunks)
 
     @torch.no_grad()
     def step(self, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray | None = None) -> StepOutput:
@@ -91,8 +125,8 @@ class Session:
         Raises:
             TokenGymError: on a length of 0 or beyond the agent's context, or a token outside the vocabulary.
         """
-        if self._version != self._weights_version():
-            self.reset()
+        if not self._fixed:
+            self._refresh()
         lengths = np.asarray(lengths, dtype=np.int64).reshape(-1)
         index = self._every_row if rows is None else np.asarray(rows, dtype=np.int64)
         if tokens.ndim != 2 or len(tokens) != len(index) or len(lengths) != len(index):
@@ -188,7 +222,8 @@ class Session:
     def _empty_features(trunk: Trunk) -> torch.Tensor:
         if trunk.feature_size == 0:
             return torch.zeros(0, dtype=torch.int64, device=trunk.device)
-        return torch.zeros(0, trunk.feature_size, device=trunk.device)
+        dtype = next(trunk.parameters()).dtype
+        return torch.zeros(0, trunk.feature_size, device=trunk.device, dtype=dtype)
 
     def _check_lengths(self, lengths: np.ndarray, longest: int, columns: int) -> None:
         if int(lengths.min()) < 1:

@@ -17,7 +17,7 @@ class PrefixIndex(nn.Module):
 
     The prefixes form a trie: the prefix `p + (token,)` has the key `(number(p) + 1) * V + token`, and a single token
     is its own key. The keys fill a buffer in the order of their numbers, so a saved table knows its prefixes exactly,
-    without hashing. Copies of an agent share their index: a number means the same prefix in the online network, in
+    without hashing. An agent's frozen clones share its index: a number means the same prefix in the online network, in
     its target and in the reference.
 
     Args:
@@ -34,9 +34,6 @@ class PrefixIndex(nn.Module):
         self.register_buffer("keys", torch.full((capacity,), -1, dtype=torch.int64))
         self._sort()
         self.register_load_state_dict_post_hook(_sort_after_loading)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> PrefixIndex:
-        return self
 
     def __len__(self) -> int:
         return self._count

@@ -101,22 +101,23 @@ class Collector:
         act = behaviour or (lambda output, masks: self.sampler.sample(agent.acting_logits(output), masks))
         recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards)
         waiting: list[int] = []
-        while True:
-            self._refill(recording, waiting, num_tokens, num_episodes)
-            rows = np.flatnonzero(recording.slot >= 0)
-            if not len(rows):
-                break
-            if len(rows) == self.num_rows:
-                chosen, output = None, self._session.step(self.engine.tokens, self.engine.lengths)
-            else:
-                chosen = rows
-                output = self._session.step(self.engine.tokens[rows], self.engine.lengths[rows], rows)
-            masks = self.engine.action_mask(rows) if self.action_masks else None
-            allowed = None if masks is None else torch.as_tensor(masks, device=agent.device)
-            actions, log_probs = act(output, allowed)
-            said = actions.cpu().numpy()
-            recording.before(rows, said, log_probs, masks)
-            recording.after(rows, self.engine.step(chosen, said))
+        with self._session.fixed_weights():
+            while True:
+                self._refill(recording, waiting, num_tokens, num_episodes)
+                rows = np.flatnonzero(recording.slot >= 0)
+                if not len(rows):
+                    break
+                if len(rows) == self.num_rows:
+                    chosen, output = None, self._session.step(self.engine.tokens, self.engine.lengths)
+                else:
+                    chosen = rows
+                    output = self._session.step(self.engine.tokens[rows], self.engine.lengths[rows], rows)
+                masks = self.engine.action_mask(rows) if self.action_masks else None
+                allowed = None if masks is None else torch.as_tensor(masks, device=agent.device)
+                actions, log_probs = act(output, allowed)
+                said = actions.cpu().numpy()
+                recording.before(rows, said, log_probs, masks)
+                recording.after(rows, self.engine.step(chosen, said))
         self.expected_length = recording.tokens_finished / recording.episodes_finished
         return recording.episodes()
 

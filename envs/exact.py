@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -99,7 +99,7 @@ class Solution:
         probabilities = getattr(self, f"{kind}_probabilities", None)
         if probabilities is None:
             raise TokenGymError(f"kind={kind!r}: expected 'random', 'optimal', or with beta given 'kl_optimal'.")
-        return lambda tokens, lengths: self._lookup.gather(probabilities, tokens, lengths)
+        return partial(self._lookup.gather, probabilities)
 
     def follower(self, num_rows: int) -> Follower:
         """Return what follows `num_rows` episodes through the information states, in either context.

@@ -46,7 +46,7 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
             f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: {entry.install_command}"
         )
     maker = entry.load()
-    check_arguments(f"environment {short!r}", maker, (), arguments)
+    check_arguments(f"environment {short!r}", maker, (), {**entry.kwargs, **arguments})
     try:
         task = maker(**{**entry.kwargs, **resolve(arguments, f"environment {short!r}")})
     except TokenGymError:

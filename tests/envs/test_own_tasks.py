@@ -12,7 +12,20 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import tokengym
-from tokengym.envs import FAMILIES, TASKS, Engine, TokenGymError, TokenTask, TurnResult, Vocabulary, make_task
+from tokengym.envs import (
+    FAMILIES,
+    TASKS,
+    Engine,
+    FiniteTask,
+    Initial,
+    TokenEnv,
+    TokenGymError,
+    TokenTask,
+    Transition,
+    TurnResult,
+    Vocabulary,
+    make_task,
+)
 from tokengym.envs.exact import solve
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "concepts" / "your-own-task.md"
@@ -235,3 +248,34 @@ def test_what_is_wrong_in_a_registered_module_or_class_is_told(tmp_path, monkeyp
     tokengym.register_task("Mine", lambda: 3)
     with pytest.raises(TokenGymError, match="made 3, which is no Task"):
         make_task("Mine")
+
+
+class Walk(FiniteTask):
+    """As many steps as it is told: an argument without a default."""
+
+    vocabulary = Vocabulary.of(["stay", "go"])
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def initial(self):
+        return [Initial(1.0, 0)]
+
+    def transitions(self, state, action):
+        return [Transition(1.0, None if state + 1 == self.steps else state + 1, float(action))]
+
+
+def test_what_was_registered_with_a_required_argument_is_made_everywhere():
+    from tokengym.algorithms import PPO
+
+    tokengym.register_task("Walk", Walk, kwargs={"steps": 3})
+    assert make_task("Walk").max_episode_tokens == 3
+    assert make_task("Walk", steps=5).max_episode_tokens == 5
+    env = gymnasium.make("tokengym/Walk-v0")
+    assert env.spec is not None
+    for made in (env.unwrapped, gymnasium.make(EnvSpec.from_json(env.spec.to_json())).unwrapped):
+        assert isinstance(made, TokenEnv) and made.task.max_episode_tokens == 3
+    ppo = PPO("Walk", "table")
+    assert ppo.task.max_episode_tokens == 3 and ppo.env_spec["kwargs"] == {}
+    with pytest.raises(TokenGymError, match="unknown argument of environment 'Walk': 'step'"):
+        make_task("Walk", step=3)
