@@ -134,6 +134,7 @@ def _study(options: CompareOptions | ReportOptions) -> tuple[Study, Path]:
 def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, console: Console) -> int:
     # Matplotlib takes a second to import, which bad input should not cost.
     from . import tables
+    from .differences import difference_table
     from .report import write_report
     from .results import collect
 
@@ -143,6 +144,9 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
         files = write_report(results, out, command=_command(options))
     console.print(tables.to_rich(tables.upright(tables.score_table(results))))
     console.print(tables.to_rich(tables.aggregate_table(results)))
+    differences = difference_table(results)
+    if differences is not None:
+        console.print(tables.to_rich(differences))
     for run in results.failures():
         console.print(
             f"[bold red]failed[/] {escape(run.spec.name)}: {escape(run.error)}", highlight=False, soft_wrap=True

@@ -14,6 +14,7 @@ import jinja2
 
 from ..envs.visible import visible
 from . import tables
+from .differences import difference_table
 from .plots import colours, save_plots
 from .results import RunResult, StudyResults, summary
 from .statistics import described
@@ -86,7 +87,9 @@ def write_report(results: StudyResults, out: str | Path, *, command: str) -> Rep
     files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots)
     made_by = {"command": command, "commit": commit(), "version": installed_version()}
     files.html.write_text(_html(results, plots, narrow, made_by), encoding="utf-8")
-    shown = (tables.upright(tables.score_table(results)), tables.aggregate_table(results))
+    shown = [tables.upright(tables.score_table(results)), tables.aggregate_table(results)]
+    against = difference_table(results)
+    shown += [] if against is None else [against]
     footer = f"Regenerate with `{command}` at commit `{made_by['commit']}`, tokengym {made_by['version']}.\n"
     text = f"# {results.study.name}\n\n" + "\n".join(tables.to_markdown(table) for table in shown) + "\n" + footer
     files.table.write_text(text, encoding="utf-8")
@@ -139,6 +142,7 @@ def _html(results: StudyResults, plots: dict[str, Path], narrow: dict[str, Path]
         },
         score_table=tables.upright(tables.score_table(results)),
         aggregate_table=tables.aggregate_table(results),
+        difference_table=difference_table(results),
         reference_table=tables.reference_table(results),
         configuration_table=tables.configuration_table(results),
         run_table=tables.run_table(results),

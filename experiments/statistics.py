@@ -271,6 +271,39 @@ def probability_of_improvement(
     return Interval(estimate / len(tasks), float(low), float(high), "bootstrap", name)
 
 
+def mean_difference(
+    first: Scores, second: Scores, *, resamples: int = MIN_RESAMPLES, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return how much higher the first algorithm scores on average, every task counting the same.
+
+    The runs of the two are independent: each is resampled on its own, within each task.
+
+    Args:
+        first: Scores of the algorithm that may be better, one array of runs for each task.
+        second: Scores of the other algorithm on the same tasks in the same order.
+        resamples: Number of bootstrap resamples, at least 2000.
+        confidence: Probability mass of the interval.
+        seed: Seed of the generator that this call owns.
+
+    Raises:
+        TokenGymError: If the two have different numbers of tasks; otherwise as `stratified_bootstrap`.
+    """
+    if len(first) != len(second):
+        raise TokenGymError(
+            f"a difference compares algorithms on the same tasks, got {len(first)} and {len(second)} tasks"
+        )
+    tasks = list(zip(_checked(first), _checked(second), strict=True))
+    generator = _generator(resamples, confidence, seed)
+    estimate = float(np.mean([x.mean() - y.mean() for x, y in tasks]))
+    if not (enough_for_interval(first) and enough_for_interval(second)):
+        return Interval(estimate, spread="none", statistic="difference of means")
+    resampled = np.zeros(resamples)
+    for x, y in tasks:
+        resampled += _resample(x, resamples, generator).mean(axis=1) - _resample(y, resamples, generator).mean(axis=1)
+    low, high = _percentiles(resampled / len(tasks), confidence)
+    return Interval(estimate, float(low), float(high), "bootstrap", "difference of means")
+
+
 def bootstrap_curve(
     curves: np.ndarray,
     *,
