@@ -15,6 +15,7 @@ from ..envs.vocabulary import Vocabulary
 from . import sampling
 from .heads import CRITIC_HEADS
 from .session import Session, StepOutput
+from .specs import LEARNING_RATES
 from .table import PrefixIndex
 from .trunk import Trunk
 
@@ -308,6 +309,11 @@ class Agent(nn.Module):
         """
         shared = {id(module): module for module in self.modules() if isinstance(module, PrefixIndex)}
         return copy.deepcopy(self, dict(shared)).requires_grad_(False)
+
+    @property
+    def learning_rate(self) -> float:
+        """Adam's step size that suits this kind of model, for configurations that name none."""
+        return LEARNING_RATES[self._settings["spec"]["kind"]]
 
     def config(self) -> dict[str, Any]:
         """All that `Agent.from_config` needs to build this agent again, but its weights; JSON-able."""

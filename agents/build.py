@@ -34,7 +34,7 @@ def build_agent(
     """Build an agent.
 
     Args:
-        spec: `"gpt2-tiny"`, `"llama-tiny"`, `"gru-tiny"`, `"table"`; a dict such as
+        spec: `"mlp-tiny"`, `"gpt2-tiny"`, `"llama-tiny"`, `"gru-tiny"`, `"table"`; a dict such as
             `{"kind": "gpt2", "hidden_size": 64, "num_layers": 2, "num_heads": 4}`; a checkpoint folder; or a
             transformers causal LM instance (used as it is, not copied).
         vocabulary: the ids that it reads (V) and says (A).

@@ -29,10 +29,12 @@ from ..envs.vocabulary import Vocabulary
 from . import generic_decoder, gpt2_decoder, llama_decoder
 from .gru import GRUTrunk
 from .heads import OwnHead
+from .mlp import MLPTrunk
 from .specs import (
     NAMES,
     GRUSizes,
     Layers,
+    MLPSizes,
     TableSizes,
     TransformerSizes,
     check_memory,
@@ -193,6 +195,8 @@ def _from_dict(spec: Mapping[str, Any], vocabulary: Vocabulary, max_length: int)
     config = to_dict(kind, sizes)
     if isinstance(sizes, TableSizes):
         return TableTrunk(sizes.capacity, vocabulary.size, max_length), None, config
+    if isinstance(sizes, MLPSizes):
+        return MLPTrunk(num_tokens=vocabulary.size, max_length=max_length, **asdict(sizes)), None, config
     if isinstance(sizes, GRUSizes):
         return GRUTrunk(num_tokens=vocabulary.size, max_length=max_length, **asdict(sizes)), None, config
     assert isinstance(sizes, TransformerSizes)

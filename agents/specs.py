@@ -53,6 +53,26 @@ class TransformerSizes(Sizes):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MLPSizes(Sizes):
+    """Sizes of a feed-forward network over places."""
+
+    hidden_size: Width = 256
+    """Width of the hidden layers, the features among them."""
+    num_layers: Layers = 1
+    """Hidden layers. Each further one wants more tokens."""
+    embedding_size: Width = 32
+    """Width of a token's embedding."""
+    initial_std: Spread = 1.0
+    """Standard deviation of what a token adds at first. Larger changes it more slowly."""
+
+    def parameters(self, num_tokens: int, num_actions: int, max_length: int) -> int:
+        """Return about how many numbers are learnt: see `Sizes`."""
+        layers = self.hidden_size * self.hidden_size * (self.num_layers - 1)
+        places = self.embedding_size * (num_tokens + max_length * self.hidden_size)
+        return places + layers + self.hidden_size * num_actions
+
+
+@dataclass(frozen=True, kw_only=True)
 class GRUSizes(Sizes):
     """Sizes of a recurrent network."""
 
@@ -81,6 +101,7 @@ class TableSizes(Sizes):
 
 
 KINDS: dict[str, type[Sizes]] = {
+    "mlp": MLPSizes,
     "gpt2": TransformerSizes,
     "llama": TransformerSizes,
     "gru": GRUSizes,
@@ -88,8 +109,24 @@ KINDS: dict[str, type[Sizes]] = {
 }
 """The sizes of each kind of model from scratch; a spec's dict overrides the defaults key by key."""
 
-NAMES: dict[str, str] = {"gpt2-tiny": "gpt2", "llama-tiny": "llama", "gru-tiny": "gru", "table": "table"}
+NAMES: dict[str, str] = {
+    "mlp-tiny": "mlp",
+    "gpt2-tiny": "gpt2",
+    "llama-tiny": "llama",
+    "gru-tiny": "gru",
+    "table": "table",
+}
 """Named specs and the kind whose defaults they are."""
+
+LEARNING_RATES: dict[str, float] = {
+    "mlp": 2e-3,
+    "gpt2": 1e-3,
+    "llama": 1e-3,
+    "gru": 3e-3,
+    "table": 2e-2,
+    "transformers": 1e-5,
+}
+"""Adam's step size that suits each kind of model at its default size; "transformers" are checkpoints and instances."""
 
 
 def check_agent_spec(spec: Any, also: Iterable[str] = ()) -> None:

@@ -68,7 +68,7 @@ class Algorithm(ABC, Generic[ConfigT]):
     def __init__(
         self,
         env: Any,
-        agent: Any = "gpt2-tiny",
+        agent: Any = "mlp-tiny",
         config: ConfigT | None = None,
         *,
         seed: int = 0,
@@ -154,9 +154,14 @@ class Algorithm(ABC, Generic[ConfigT]):
         return min(self.num_timesteps / self.total_timesteps, 1.0) if self.total_timesteps else 0.0
 
     @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate at the start: the config's, or what suits the agent's kind of model."""
+        return self.agent.learning_rate if self.config.learning_rate is None else self.config.learning_rate
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate at the present `progress`."""
-        rate = self.config.learning_rate
+        rate = self.peak_learning_rate
         return linear(rate, rate * self.config.final_learning_rate_fraction, self.progress)
 
     @property
@@ -249,7 +254,7 @@ class Algorithm(ABC, Generic[ConfigT]):
         kind = torch.optim.AdamW if self.config.weight_decay else torch.optim.Adam
         return kind(
             parameters,
-            lr=self.config.learning_rate,
+            lr=self.peak_learning_rate,
             eps=self.config.adam_eps,
             weight_decay=self.config.weight_decay,
             fused=True,

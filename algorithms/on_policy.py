@@ -100,7 +100,7 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
         final_values = evaluation.final.values.detach().float().cpu().numpy()
         advantages, returns = gae(flat, rewards, values.cpu().numpy(), final_values, config.gamma, config.gae_lambda)
         metrics["value/explained_variance"] = explained_variance(values.cpu().numpy(), returns)
-        if config.whiten_advantages:
+        if not config.kl_coef if config.whiten_advantages is None else config.whiten_advantages:
             advantages = whiten(advantages)
 
         lengths = torch.as_tensor(episodes.episode_lengths, device=self.device)

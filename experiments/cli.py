@@ -163,7 +163,7 @@ class TrainOptions:
     env: Annotated[str, tyro.conf.Positional, _named("ENV")]
     """Environment id or name."""
     agent: Annotated[str | None, _named("AGENT")] = None
-    """gpt2-tiny (the default of most), llama-tiny, gru-tiny, table, a checkpoint folder, or a mapping in YAML."""
+    """mlp-tiny (the default of most), gpt2-tiny, llama-tiny, gru-tiny, table, a checkpoint folder, or YAML."""
     total_tokens: Count = 20_000
     """Agent tokens to train for."""
     seed: Seed = 0

@@ -58,7 +58,7 @@ class EnvironmentSpec:
     """Registered id; by default ``tokengym/<name>-v0``."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the task."""
-    agent: Any = "gpt2-tiny"
+    agent: Any = "mlp-tiny"
     """Agent specification, as `agents.build_agent` takes it."""
     total_tokens: int = 0
     """Agent tokens of each run; 0 stands for the study's budget."""

@@ -31,16 +31,16 @@ class OffPolicyConfig(AlgorithmConfig):
 
     max_grad_norm: Norm = 10.0
     """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 1 to 10."""
-    rollout_tokens: Tokens = 128
+    rollout_tokens: Tokens = 64
     """Agent tokens collected between updates. Fewer learn from fresher data and cost more time a token."""
 
     replay_capacity: Interval = 2000
     """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
     batch_episodes: Rows = 32
     """Episodes drawn for an update. More give steadier and costlier updates; 16 to 128."""
-    updates_per_collection: Repeats = 2
+    updates_per_collection: Repeats = 4
     """Updates after each collection. More learn more from each token, until they overfit to it; 1 to 8."""
-    learning_starts: Delay = 1000
+    learning_starts: Delay = 500
     """Agent tokens collected before the first update."""
     prioritised: Prioritisation = "none"
     """Draw uniformly ("none"), or by the errors of whole episodes ("episode") or of single tokens ("token")."""
@@ -54,7 +54,7 @@ class OffPolicyConfig(AlgorithmConfig):
     the second-best token."""
     final_epsilon: Share = 0.05
     """Share of exploring tokens from `epsilon_fraction` of the budget on."""
-    epsilon_fraction: Share = 0.5
+    epsilon_fraction: Share = 0.3
     """Share of the budget over which `epsilon` falls linearly to `final_epsilon`; 0.1 to 0.6."""
     exploration: Literal["uniform", "boltzmann"] = "uniform"
     """What exploring tokens are drawn from: all legal tokens alike, or the softmax of the values."""
@@ -104,8 +104,6 @@ class SACConfig(OffPolicyConfig):
     otherwise by data that still hold the right one, so it explores for longer than DQN; 0.3 to 0.8."""
     replay_capacity: Interval = 5000
     """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
-    updates_per_collection: Repeats = 4
-    """Updates after each collection. The actor follows the critics, so it wants more of them than DQN; 2 to 8."""
     returns: Literal["n_step", "trace"] = "n_step"
     """Targets: n-step returns, corrected in expectation, or Retrace ("trace")."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .base import AlgorithmConfig, NotNegative, Positive, Rate, Repeats, Rows, Share, Tokens
+from .base import AlgorithmConfig, NotNegative, Positive, Repeats, Rows, Share, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,9 @@ class OnPolicyConfig(AlgorithmConfig):
     """Weight of the entropy bonus at the start. Larger explores longer; 0 to 0.05."""
     final_entropy_fraction: NotNegative = 0.0
     """The entropy bonus falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
-    whiten_advantages: bool = False
+    whiten_advantages: bool | None = None
     """Scale advantages to mean 0 and variance 1 over the agent's tokens. Steadies the size of steps, and amplifies
-    noise where all advantages are near 0, as at a KL-regularised optimum."""
+    noise where all advantages are near 0, as at a KL-regularised optimum. None does so where there is no KL."""
     whiten_rewards: bool = False
     """Scale what is learnt from to variance 1 over the tokens of a collection, keeping its mean (Ziegler et al.)."""
     loss_aggregation: Literal["token", "sequence", "constant"] = "token"
@@ -40,8 +40,9 @@ class PPOConfig(OnPolicyConfig):
 
     epochs: Repeats = 4
     """Passes over each collection. More learns more from each token and drifts further from what said it; 1 to 10."""
-    minibatches: Rows = 2
-    """Steps of the optimiser a pass, each on a random share of the sequences; 1 to 8."""
+    minibatches: Rows = 8
+    """Steps of the optimiser a pass, each on a random share of the sequences. More learn more from each token, until
+    a share is too small to point anywhere; 1 to 16."""
     clip: Positive = 0.2
     """ε: a token's probability ratio earns nothing beyond 1 ± ε. Smaller is more careful; 0.1 to 0.3."""
     value_clip: Positive | None = None
@@ -55,7 +56,10 @@ class PPOConfig(OnPolicyConfig):
 class A2CConfig(OnPolicyConfig):
     """Configuration of A2C: smaller collections and a larger step than PPO's, since each is used once."""
 
-    learning_rate: Rate = 2e-3
-    """Step size of Adam at the start. Models trained from scratch want 5e-4 to 3e-3, pretrained ones 1e-6 to 1e-5."""
-    rollout_tokens: Tokens = 128
+    final_learning_rate_fraction: Share = 1.0
+    """The learning rate falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
+    entropy_coef: NotNegative = 0.1
+    """Weight of the entropy bonus at the start. With a smaller one a policy whose steps no clip holds back grows
+    sure too early; 0.01 to 0.1."""
+    rollout_tokens: Tokens = 48
     """Agent tokens a collection aims at, and so a step of the optimiser; larger is steadier and slower."""

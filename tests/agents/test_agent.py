@@ -11,7 +11,7 @@ from tokengym.agents import Agent, build_agent
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.vocabulary import Vocabulary
 
-SPECS = ["gpt2-tiny", "llama-tiny", "gru-tiny", "table"]
+SPECS = ["gpt2-tiny", "llama-tiny", "gru-tiny", "mlp-tiny", "table"]
 PLAIN = Vocabulary(tuple("abcdefgh"), num_actions=8, bos=0, pad=1, eos=2)
 
 

@@ -5,6 +5,7 @@ from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, ra
 
 from tokengym.agents import generic_decoder, gpt2_decoder, llama_decoder
 from tokengym.agents.gru import GRUDecoder
+from tokengym.agents.mlp import MLPDecoder
 from tokengym.agents.models import TransformerTrunk
 from tokengym.agents.session import common_prefix
 from tokengym.agents.trunk import ReencodeDecoder
@@ -16,6 +17,7 @@ MODELS = {
     "llama": (lambda: "llama-tiny", llama_decoder.LlamaDecoder),
     "neox": (tiny_neox, generic_decoder.CacheDecoder),
     "gru": (lambda: "gru-tiny", GRUDecoder),
+    "mlp": (lambda: "mlp-tiny", MLPDecoder),
     "table": (lambda: "table", ReencodeDecoder),
 }
 
