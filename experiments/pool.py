@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..envs.errors import TokenGymError
+from . import jobs as study_jobs
 from . import worker as worker_process
 
 _POLL_SECONDS = 0.5
@@ -28,7 +29,7 @@ _MOST_STARTS = 3
 CAN_FORK = hasattr(os, "fork") and sys.platform != "darwin"  # a Mac's own libraries break in a forked process
 """Whether every job gets a forked process; else a worker is replaced after each."""
 
-JOBS = f"{__package__}.jobs"
+JOBS = study_jobs
 """Module that prepares and performs jobs."""
 
 UNGUARDED = (
@@ -164,7 +165,7 @@ class _Worker:
         self.log = log
         self.connection: Connection
         self.connection, child = context.Pipe()
-        arguments = (child, str(log), folder, JOBS, algorithms, CAN_FORK)
+        arguments = (child, str(log), folder, JOBS.prepare, JOBS.perform, algorithms, CAN_FORK)
         # No daemon, which could not start processes of its own; it ends with us by itself.
         self.process = context.Process(target=worker_process.main, args=arguments)
         with _one_thread():

@@ -21,7 +21,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from multiprocessing import Pipe, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -33,14 +32,23 @@ _POLL_SECONDS = 1.0
 _LONGEST = 4000
 
 
-def main(connection: Connection, log: str, folder: str, jobs: str, algorithms: Sequence[str], fork: bool) -> None:
+def main(
+    connection: Connection,
+    log: str,
+    folder: str,
+    prepare: Callable[[Sequence[str]], None],
+    perform: Callable[..., Any],
+    algorithms: Sequence[str],
+    fork: bool,
+) -> None:
     """Do jobs until None arrives or the parent is gone.
 
     Args:
         connection: The worker's end of the pipe.
         log: File that takes what the process prints.
         folder: Working folder, to which the relative paths of a study belong.
-        jobs: Name of the module that prepares and performs jobs.
+        prepare: Imports what the jobs need.
+        perform: Does one job.
         algorithms: Names that it prepares for.
         fork: Whether every job gets a child of its own.
     """
@@ -54,8 +62,7 @@ def main(connection: Connection, log: str, folder: str, jobs: str, algorithms: S
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the child is ended, too
     elif sentinel is not None:
         threading.Thread(target=_leave_with, args=(sentinel,), daemon=True).start()
-    module = import_module(jobs)
-    module.prepare(algorithms)
+    prepare(algorithms)
     gc.collect()
     gc.freeze()  # a child's collector then leaves the memory that it shares alone
     connection.send(("ready",))
@@ -70,9 +77,9 @@ def main(connection: Connection, log: str, folder: str, jobs: str, algorithms: S
         if job is None:
             return
         if not fork:
-            _perform(module.perform, job, connection.send)
+            _perform(perform, job, connection.send)
             connection.send(("ended", 0))
-        elif not _perform_in_child(module.perform, job, connection, sentinel):
+        elif not _perform_in_child(perform, job, connection, sentinel):
             return
 
 

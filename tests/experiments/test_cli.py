@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import fake_jobs
 import pytest
 
 from tokengym.algorithms.callbacks import SaveEvery
@@ -72,7 +73,7 @@ def test_a_study_leaves_a_report_and_the_same_bits_whatever_the_number_of_worker
 
 
 def test_a_failed_run_is_shown_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pool, "JOBS", "fake_jobs")
+    monkeypatch.setattr(pool, "JOBS", fake_jobs)
     path = tmp_path / "s.yaml"
     path.write_text(
         "total_tokens: 10\nseeds: [0]\nenvironments: {Copy: {}}\nalgorithms: {ppo: {}, raises: {algorithm: ppo}}\n"
@@ -85,7 +86,7 @@ def test_a_failed_run_is_shown_and_the_exit_code_says_so(tmp_path, monkeypatch, 
 
 
 def test_a_report_of_an_unfinished_study_names_what_is_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pool, "JOBS", "fake_jobs")
+    monkeypatch.setattr(pool, "JOBS", fake_jobs)
     path = tmp_path / "s.yaml"
     path.write_text("total_tokens: 10\nseeds: [0]\nenvironments: {Copy: {}}\nalgorithms: {ppo: {}}\n")
     assert main(["compare", str(path), "--out", str(tmp_path / "o")]) == 0

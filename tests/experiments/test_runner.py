@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fake_jobs
+import leaky_jobs
 import pytest
 from synthetic import make_study, write_run
 
@@ -18,7 +20,7 @@ from tokengym.experiments.study_file import study_from_mapping, study_to_mapping
 
 @pytest.fixture(autouse=True)
 def without_torch(monkeypatch):
-    monkeypatch.setattr(pool, "JOBS", "fake_jobs")
+    monkeypatch.setattr(pool, "JOBS", fake_jobs)
 
 
 def study_of(*algorithms, seeds=2, **changes):
@@ -78,7 +80,7 @@ def test_a_run_that_fails_in_any_way_is_recorded_and_the_others_go_on(tmp_path, 
 
 @pytest.mark.parametrize("forked", [True, False])
 def test_what_a_run_changes_of_its_process_is_gone_in_the_next(tmp_path, monkeypatch, forked):
-    monkeypatch.setattr(pool, "JOBS", "leaky_jobs")
+    monkeypatch.setattr(pool, "JOBS", leaky_jobs)
     monkeypatch.setattr(pool, "CAN_FORK", forked and pool.CAN_FORK)
     monkeypatch.chdir(tmp_path)
     # A relative folder, too: it is the same one although a run went elsewhere.
