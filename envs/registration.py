@@ -15,7 +15,7 @@ from .env import TokenEnv
 from .errors import TokenGymError, finite_number, unknown_name
 from .specification import record, resolve
 from .task import Task
-from .transforms import apply_transforms, check_arguments
+from .transforms import TRANSFORMS, apply_transforms, check_arguments, check_transforms, types_fit
 from .vector_env import TokenVectorEnv
 
 NAMESPACE = "tokengym"
@@ -41,12 +41,7 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
             optional dependency that is not installed, with the command that installs it.
     """
     short, entry = _find(name)
-    if entry.missing:
-        raise TokenGymError(
-            f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: {entry.install_command}"
-        )
-    maker = entry.load()
-    check_arguments(f"environment {short!r}", maker, (), {**entry.kwargs, **arguments})
+    maker = _maker(short, entry, arguments)
     try:
         task = maker(**{**entry.kwargs, **resolve(arguments, f"environment {short!r}")})
     except TokenGymError:
@@ -65,6 +60,29 @@ def make_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **argu
         "kwargs": record(arguments | given, getattr(maker, "entry_point_arguments", ())),
     }
     return task
+
+
+def check_task(name: str, *, transforms: Sequence[Mapping[str, Any]] = (), **arguments: Any) -> None:
+    """Checks what `make_task` is given as far as can be told in a moment: a task that is right is not made.
+
+    Names are looked at, and the types of plain values that the suite's tasks and transforms take. No module but the
+    suite's is imported.
+
+    Raises:
+        TokenGymError: As `make_task`.
+    """
+    check_transforms(transforms)
+    makers = [(TRANSFORMS[transform["name"]], transform) for transform in transforms]
+    module, short = _parts(name)
+    if module not in (None, NAMESPACE) and (short not in TASKS or TASKS[short].registered_by != module):
+        return  # to be imported by whoever makes it
+    short, entry = _find(name)
+    if entry.registered_by is None:
+        makers.append((_maker(short, entry, arguments), arguments))
+        if not all(types_fit(maker, values) for maker, values in makers):
+            make_task(name, transforms=transforms, **arguments)  # which refuses it in its own words
+    elif callable(entry.task):
+        _maker(short, entry, arguments)
 
 
 def register_task(
@@ -133,10 +151,26 @@ def register_task(
     _register(name, entry)
 
 
+def _parts(name: str) -> tuple[str | None, str]:
+    """Returns the module in front of an environment's name, or None, and the short name."""
+    match = re.fullmatch(rf"(?:([\w.]+):)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
+    return match.groups() if match else (None, str(name))  # pyright: ignore[reportReturnType]
+
+
+def _maker(short: str, entry: Entry, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+    """Returns what makes an environment's task, after checking that it takes the arguments."""
+    if entry.missing:
+        raise TokenGymError(
+            f"environment {short!r} needs {', '.join(entry.missing)}, which is not installed: {entry.install_command}"
+        )
+    maker = entry.load()
+    check_arguments(f"environment {short!r}", maker, (), {**entry.kwargs, **arguments})
+    return maker
+
+
 def _find(name: str) -> tuple[str, Entry]:
     """Returns the short name and the entry of an environment, after importing the module in front of the name."""
-    match = re.fullmatch(rf"(?:([\w.]+):)?(?:{NAMESPACE}/)?(.+?)(?:-v0)?", str(name))
-    module, short = match.groups() if match else (None, str(name))
+    module, short = _parts(name)
     if module not in (None, NAMESPACE) and (short not in TASKS or TASKS[short].registered_by != module):
         import_module(module, "environment", name)
         if short not in TASKS:

@@ -46,7 +46,7 @@ def report(options: ReportOptions, console: Console) -> int:
     Raises:
         TokenGymError: If the study or a run folder is wrong, or there is no run at all.
     """
-    study, out = _study(options)
+    study, out = _study(options, check=False)  # perhaps run elsewhere, with what is not here
     if not (out / "runs").is_dir():
         raise TokenGymError(f"{out} holds no runs; run `tokengym compare {options.study}` first, or name the --out")
     return _write(study, out, options, console)
@@ -126,8 +126,8 @@ class StudyProgress:
         self.console.print(f"{place} {escape(event.spec.name)}  {text}", highlight=False, soft_wrap=True)
 
 
-def _study(options: CompareOptions | ReportOptions) -> tuple[Study, Path]:
-    study = load_study(options.study).with_changes(seeds=options.seeds, total_tokens=options.budget)
+def _study(options: CompareOptions | ReportOptions, check: bool = True) -> tuple[Study, Path]:
+    study = load_study(options.study, check=check).with_changes(seeds=options.seeds, total_tokens=options.budget)
     return study, options.out or Path("results") / study.name
 
 

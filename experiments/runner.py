@@ -21,6 +21,7 @@ from .lock import sole_use
 from .pool import UNGUARDED_EXIT_CODE, Outcome, Pool
 from .runs import run_folder
 from .study import RunSpec, Study, reference_key
+from .study_check import check_study
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def run_study(
         workers: Processes; by default one for each core, and never more than there are runs.
         replace_changed: As in `plan`.
         on_event: Called for everything that happens to a run.
-        on_plan: Called once with the runs that will be run.
+        on_plan: Called once with the runs that will be run, when all that they need was found to be right.
 
     Raises:
         TokenGymError: Before the first run, if the study asks for something impossible or a run folder is corrupt.
@@ -92,15 +93,22 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     with sole_use(out, "running the study"):
         todo = plan(study, out, replace_changed=replace_changed)
-        on_plan(todo)
         if not todo:
+            on_plan(todo)
             return 0
+        check_study(study)
         names = {spec.algorithm for spec in todo}
         progress = _Progress(out, on_event)
         with _terminate_as_interrupt(), Pool(_size(workers, todo), out / "logs", study.stall_timeout, names) as pool:
-            todo, found = progress.solve(pool, progress.check(pool, todo))
+            broken = progress.check(pool, todo)
+            on_plan(todo)
+            todo, found = progress.solve(pool, progress.without(todo, broken))
             progress.run(pool, todo, found)
         return progress.failures
+
+
+_Broken = dict[tuple[str, str], tuple[str, str]]
+"""The environment and label of cells that cannot be run, with the error and its traceback."""
 
 
 class _Progress:
@@ -110,8 +118,8 @@ class _Progress:
         self.out, self.on_event = out, on_event
         self.failures = 0
 
-    def check(self, pool: Pool, todo: list[RunSpec]) -> list[RunSpec]:
-        """Let the workers build every algorithm once; return the runs whose algorithm could be built.
+    def check(self, pool: Pool, todo: list[RunSpec]) -> _Broken:
+        """Let the workers build every algorithm once; return the cells whose algorithm could not be built, and why.
 
         An algorithm that hangs or takes its process down fails its own runs. One that raises by a fault, not by bad
         input, is left to its runs, which say where.
@@ -120,7 +128,7 @@ class _Progress:
             TokenGymError: For bad input, so that a study stops before its first run.
         """
         cells = {(spec.environment, spec.label): spec for spec in todo}
-        broken: dict[tuple[str, str], tuple[str, str]] = {}
+        broken: _Broken = {}
         for outcome in pool.work({"kind": "check", "spec": spec.to_dict()} for spec in cells.values()):
             spec = RunSpec.from_dict(outcome.job["spec"])
             if outcome.kind == "started":
@@ -130,7 +138,7 @@ class _Progress:
             elif outcome.kind == "lost":
                 error = f"{outcome.values[0]}, while its algorithm was built"
                 broken[spec.environment, spec.label] = error, outcome.values[1]
-        return self._without(todo, broken)
+        return broken
 
     def solve(self, pool: Pool, todo: list[RunSpec]) -> tuple[list[RunSpec], dict[str, Any]]:
         """Solve every environment once for all its runs; return the runs that it worked for, and what was found."""
@@ -153,7 +161,7 @@ class _Progress:
             for spec in todo
             if reference_key(spec) in broken
         }
-        return self._without(todo, failed), found
+        return self.without(todo, failed), found
 
     def run(self, pool: Pool, todo: list[RunSpec], found: dict[str, Any]) -> None:
         """Make the runs."""
@@ -182,7 +190,7 @@ class _Progress:
             else:
                 self._failed(spec, _error(outcome), outcome.values[1], seconds)
 
-    def _without(self, todo: list[RunSpec], broken: dict[tuple[str, str], tuple[str, str]]) -> list[RunSpec]:
+    def without(self, todo: list[RunSpec], broken: _Broken) -> list[RunSpec]:
         """Record the runs of broken cells as failed, and return the others."""
         for spec in todo:
             if (spec.environment, spec.label) in broken:

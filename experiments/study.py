@@ -83,6 +83,11 @@ class EnvironmentSpec:
         _make_plain(self, f"environment {self.name!r}", "kwargs", "agent")
 
     @property
+    def task_id(self) -> str:
+        """Registered id."""
+        return self.id or f"tokengym/{self.name}-v0"
+
+    @property
     def score_by(self) -> Literal["greedy", "sampled"]:
         """Which final evaluation gives the score."""
         return self.score or ("greedy" if self.beta is None else "sampled")
@@ -110,6 +115,14 @@ class AlgorithmSpec:
     def __post_init__(self) -> None:
         _safe("algorithm", self.name)
         _make_plain(self, f"algorithm {self.name!r}", "config", "overrides", "agent")
+        for name in self.environments or ():
+            if self.environments.count(name) > 1:  # type: ignore[union-attr]
+                raise TokenGymError(f"algorithm {self.name!r} names the environment {name!r} twice; name it once")
+
+    @property
+    def registered_name(self) -> str:
+        """Name under which the algorithm is registered."""
+        return self.algorithm or self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,10 +264,10 @@ class Study:
         return [
             RunSpec(
                 environment=environment.name,
-                env_id=environment.id or f"tokengym/{environment.name}-v0",
+                env_id=environment.task_id,
                 env_kwargs=environment.kwargs,
                 label=algorithm.name,
-                algorithm=algorithm.algorithm or algorithm.name,
+                algorithm=algorithm.registered_name,
                 config={**algorithm.config, **algorithm.overrides.get(environment.name, {})},
                 agent=environment.agent if algorithm.agent is None else algorithm.agent,
                 seed=seed,

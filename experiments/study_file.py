@@ -22,11 +22,17 @@ from typing import Any
 from ..envs.errors import TokenGymError
 from .mappings import SpecT, as_integers, as_mapping, build, is_int
 from .study import MOST_SEEDS, AlgorithmSpec, EnvironmentSpec, EvaluationSpec, Study
+from .study_check import check_study
 from .yaml_text import read_yaml
 
 
-def load_study(path: str | Path) -> Study:
+def load_study(path: str | Path, *, check: bool = True) -> Study:
     """Read a study from a YAML file.
+
+    Args:
+        path: The file.
+        check: Whether to look at what it names, too, as `check_study` does; a study that was run elsewhere may name
+            what is not here.
 
     Raises:
         TokenGymError: If the file is missing or is no YAML mapping, or a key or value is wrong; names the nearest keys.
@@ -45,13 +51,18 @@ def load_study(path: str | Path) -> Study:
     if data is None:
         raise TokenGymError(f"{noun} is empty; it must name environments and algorithms")
     try:
-        return study_from_mapping(data, default_name=path.stem)
+        return study_from_mapping(data, default_name=path.stem, check=check)
     except TokenGymError as error:
         raise TokenGymError(f"{path}: {error}") from error
 
 
-def study_from_mapping(data: Any, default_name: str = "study") -> Study:
+def study_from_mapping(data: Any, default_name: str = "study", *, check: bool = True) -> Study:
     """Build a study from the mapping that its YAML file holds.
+
+    Args:
+        data: The mapping.
+        default_name: Name of a study that has none.
+        check: As in `load_study`.
 
     Raises:
         TokenGymError: If a key is unknown or a value has the wrong type or range.
@@ -75,7 +86,10 @@ def study_from_mapping(data: Any, default_name: str = "study") -> Study:
         }
         algorithms.append(_named(AlgorithmSpec, "algorithm", name, entry))
     values["algorithms"] = tuple(algorithms)
-    return build(Study, "study", values)
+    study = build(Study, "study", values)
+    if check:
+        check_study(study)
+    return study
 
 
 def _seeds(value: Any) -> tuple[int, ...]:

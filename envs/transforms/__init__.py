@@ -11,7 +11,7 @@ from .limit import TimeLimit
 from .redistribution import FiniteRedistribution, Redistribution, redistribute
 from .rewards import FiniteRewardNoise, FiniteRewardScale, RewardNoise, RewardScale, reward_noise, reward_scale
 from .shaping import FinitePotentialShaping, PotentialShaping, potential_shaping
-from .table import TRANSFORMS, apply_transforms, check_arguments
+from .table import TRANSFORMS, apply_transforms, check_arguments, check_transforms, types_fit
 from .words import AllowedWords, FiniteAllowedWords, allowed_words
 
 __all__ = [
@@ -37,10 +37,12 @@ __all__ = [
     "allowed_words",
     "apply_transforms",
     "check_arguments",
+    "check_transforms",
     "clock",
     "potential_shaping",
     "redistribute",
     "reward_delay",
     "reward_noise",
     "reward_scale",
+    "types_fit",
 ]

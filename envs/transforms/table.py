@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import TokenGymError, unknown_name
+from ..fields import check_value
 from ..task import Task
 from .clock import clock
 from .delay import reward_delay
@@ -40,6 +42,15 @@ def apply_transforms(task: Task, transforms: Sequence[Mapping[str, Any]]) -> Tas
     Raises:
         TokenGymError: For an unknown name, with the nearest ones, or arguments that the transform does not take.
     """
+    check_transforms(transforms)
+    for transform in transforms:
+        arguments = {key: value for key, value in transform.items() if key != "name"}
+        task = TRANSFORMS[transform["name"]](task, **arguments)
+    return task
+
+
+def check_transforms(transforms: Any) -> None:
+    """Raises `TokenGymError` for transforms of unknown names, or with arguments that they do not take."""
     if not isinstance(transforms, Sequence) or isinstance(transforms, str):
         raise TokenGymError(f"transforms={transforms!r}: give a list of mappings, each with a name and its arguments")
     for transform in transforms:
@@ -49,9 +60,7 @@ def apply_transforms(task: Task, transforms: Sequence[Mapping[str, Any]]) -> Tas
         name = transform["name"]
         if not isinstance(name, str) or name not in TRANSFORMS:
             raise unknown_name("transform", name, TRANSFORMS)
-        check_arguments(f"transform {name!r}", TRANSFORMS[name], (task,), arguments)
-        task = TRANSFORMS[name](task, **arguments)
-    return task
+        check_arguments(f"transform {name!r}", TRANSFORMS[name], (None,), arguments)
 
 
 def check_arguments(what: str, maker: Callable[..., Any], given: tuple[Any, ...], arguments: Mapping[str, Any]) -> None:
@@ -66,3 +75,41 @@ def check_arguments(what: str, maker: Callable[..., Any], given: tuple[Any, ...]
         signature.bind(*given, **arguments)
     except TypeError as error:
         raise TokenGymError(f"{what}: {error}; its arguments are {signature}") from None
+
+
+def types_fit(maker: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Returns False if an argument is not what `maker` declares.
+
+    Asked only where the annotation has plain types, whose meaning is certain: texts, numbers, true and false, None, and
+    lists of them.
+    """
+    hints = _hints(maker)
+    try:
+        for name, value in arguments.items():
+            if name in hints and _is_plain(hints[name]) and not _names_object(value):
+                check_value(name, hints[name], value)
+    except TokenGymError:
+        return False
+    return True
+
+
+def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the annotations of what `maker` takes; none where they cannot be told."""
+    try:
+        return get_type_hints(maker.__init__ if isinstance(maker, type) else maker, include_extras=True)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker imports; no function
+        return {}
+
+
+def _is_plain(annotation: Any) -> bool:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is_plain(inner[0])
+    if origin in (Union, types.UnionType, list, tuple, Sequence):
+        return all(_is_plain(one) for one in inner if one is not Ellipsis)
+    return origin is Literal or annotation in (int, float, str, bool, type(None))
+
+
+def _names_object(value: Any) -> bool:
+    """Whether a value stands for what it names, as a specification writes down what JSON cannot hold."""
+    return isinstance(value, Mapping) and any(key == "entry_point" or str(key).startswith("$") for key in value)

@@ -22,7 +22,7 @@ from tokengym.experiments.study import RunSpec
 
 
 def prepare(algorithms):
-    if "with-torch" in algorithms:
+    if "sb3-ppo" in algorithms:
         import torch  # noqa: F401
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tokengym.algorithms import ALGORITHMS
 from tokengym.experiments.runs import RunFolder
 from tokengym.experiments.study import RunSpec, Study
 from tokengym.experiments.study_file import study_from_mapping
@@ -27,7 +28,12 @@ def make_study(*, environments=("Copy", "KLTree", "Lattice", "CartPole"), algori
             "seeds": seeds,
             "environments": entries,
             "algorithms": {
-                name: {"reference": name.startswith("sb3-"), "config": {"learning_rate": 0.001}} for name in algorithms
+                name: {
+                    "algorithm": name if name in ALGORITHMS else "ppo",
+                    "reference": name.startswith("sb3-"),
+                    "config": {"learning_rate": 0.001},
+                }
+                for name in algorithms
             },
         }
     )

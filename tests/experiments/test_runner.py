@@ -15,6 +15,7 @@ from tokengym.envs.errors import TokenGymError
 from tokengym.experiments import pool
 from tokengym.experiments.results import collect
 from tokengym.experiments.runner import plan, run_folder, run_study
+from tokengym.experiments.study import AlgorithmSpec, EnvironmentSpec, Study
 from tokengym.experiments.study_file import study_from_mapping, study_to_mapping
 
 
@@ -84,7 +85,7 @@ def test_what_a_run_changes_of_its_process_is_gone_in_the_next(tmp_path, monkeyp
     monkeypatch.setattr(pool, "CAN_FORK", forked and pool.CAN_FORK)
     monkeypatch.chdir(tmp_path)
     # A relative folder, too: it is the same one although a run went elsewhere.
-    label = "with-torch" if forked else "without"
+    label = "sb3-ppo" if forked else "ppo"
     assert run_study(study_of(label, seeds=2), "out", workers=1) == 0
     first, second = [path.read_text() for path in sorted(Path("out/runs/Copy", label).glob("state-*.json"))]
     assert first == second
@@ -110,7 +111,7 @@ def test_what_hangs_or_dies_when_it_is_built_fails_its_own_runs_and_the_others_g
 @pytest.mark.parametrize("how", ["raises", "hangs", "crashes"])
 def test_an_environment_that_cannot_be_solved_fails_its_own_runs_and_the_others_go_on(tmp_path, how):
     mapping = study_to_mapping(make_study(environments=("Copy",), algorithms=("ppo",), seeds=1))
-    mapping["environments"][f"solve{how}"] = {}
+    mapping["environments"][f"solve{how}"] = {"id": "tokengym/Copy-v0", "kwargs": {"k": 2}}
     study = study_from_mapping({**mapping, "stall_timeout": 1.0})
     assert run_study(study, tmp_path, workers=1) == 1
     results = collect(study, tmp_path)
@@ -155,10 +156,22 @@ def test_a_failed_run_is_tried_again(tmp_path):
     assert collect(study, tmp_path).failures() == []
 
 
-def test_bad_input_stops_the_study_before_its_first_run(tmp_path):
+def test_bad_input_stops_the_study_before_its_first_run_and_before_runs_to_do_are_told(tmp_path):
+    told = []
     with pytest.raises(TokenGymError, match="unknown algorithm 'refused'"):
-        run_study(study_of("ppo", "refused"), tmp_path, workers=1)
-    assert not (tmp_path / "runs").exists()
+        run_study(study_of("ppo", "refused"), tmp_path, workers=1, on_plan=told.append)
+    assert not (tmp_path / "runs").exists() and told == []
+
+
+def test_a_study_made_in_python_is_checked_before_its_first_run(tmp_path):
+    study = Study(
+        name="mine",
+        total_tokens=9,
+        environments=(EnvironmentSpec(name="Copy"),),
+        algorithms=(AlgorithmSpec(name="ppo", config={"epochs": 1.5}),),
+    )
+    with pytest.raises(TokenGymError, match=r"algorithm .ppo.: epochs is 1\.5; expected a whole number"):
+        run_study(study, tmp_path, workers=1)
 
 
 def test_a_corrupt_folder_stops_the_study_and_is_left_as_it_is(tmp_path):

@@ -6,12 +6,15 @@ import pytest
 
 from tokengym.algorithms.registry import ALGORITHMS
 from tokengym.envs.errors import TokenGymError
-from tokengym.envs.registration import list_ids
+from tokengym.envs.registration import check_task, list_ids
 from tokengym.experiments.study import RunSpec
 from tokengym.experiments.study_file import load_study, study_from_mapping, study_to_mapping
 from tokengym.experiments.yaml_text import read_yaml, write_yaml
 
 STUDIES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*.yaml"))
+
+
+PPO = {"ppo": {}}
 
 
 def small(**changes):
@@ -86,7 +89,7 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
     path.write_text(
         "total_tokens: 10\nenvironments: {Copy: }\nalgorithms: {ppo: {config: {a: 1e-3, b: -2E+4, c: 1.5e3}}}\n"
     )
-    assert load_study(path).algorithms[0].config == {"a": 0.001, "b": -20000.0, "c": 1500.0}
+    assert load_study(path, check=False).algorithms[0].config == {"a": 0.001, "b": -20000.0, "c": 1500.0}
 
 
 @pytest.mark.parametrize(
@@ -130,6 +133,89 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
 def test_a_wrong_study_is_refused_with_the_value_and_what_was_expected(changes, message):
     with pytest.raises(TokenGymError, match=message):
         study_from_mapping(small(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithms": {"nope": {}}}, "algorithm 'nope': unknown algorithm 'nope'"),
+        (
+            {"algorithms": {"mine": {"algorithm": "dqm"}}},
+            "algorithm 'mine': unknown algorithm 'dqm': did you mean 'dqn'",
+        ),
+        (
+            {"algorithms": {"ppo": {"config": {"epochs": 1.5}}}},
+            "algorithm 'ppo': epochs is 1.5; expected a whole number",
+        ),
+        ({"algorithms": {"ppo": {"config": {"lr": 1}}}}, "algorithm 'ppo': unknown PPOConfig field 'lr'"),
+        (
+            {"algorithms": {"ppo": {"config": {"whiten_advantages": "false"}}}},
+            "is 'false'; expected None or True or False",
+        ),
+        ({"algorithms": {"ppo": {"config": {"rollout_tokens": 1e308}}}}, "rollout_tokens is 1e.308"),
+        (
+            {"algorithms": {"ppo": {"overrides": {"Copy": {"epochs": 0}}}}},
+            "algorithm 'ppo' on environment 'Copy': epochs is 0; expected a whole number",
+        ),
+        (
+            {"algorithms": {"ppo": {}, "dqn": {"environments": ["Copy"], "overrides": {"Lattice": {"x": 1}}}}},
+            "algorithm 'dqn' on environment 'Lattice': unknown DQNConfig field 'x'",
+        ),
+        ({"environments": {"Nowhere": {}}}, "environment 'Nowhere': unknown environment 'tokengym/Nowhere-v0'"),
+        ({"environments": {"Copi": {"id": "Copi"}}}, "unknown environment 'Copi': did you mean .*'Copy'"),
+        (
+            {"environments": {"Copy": {"kwargs": {"num_token": 3}}}},
+            "unknown argument .*'num_token': did you mean 'num_t",
+        ),
+        ({"environments": {"Copy": {"kwargs": {"num_tokens": "x"}}}}, "environment 'Copy': num_tokens='x' is not"),
+        ({"environments": {"Copy": {"kwargs": {"num_tokens": True}}}}, "environment 'Copy': num_tokens=True is not"),
+        (
+            {"environments": {"DelayChain": {"kwargs": {"delays": [1, "x"]}}}},
+            r"environment 'DelayChain': delays\[1\]='x' is not a whole number",
+        ),
+        ({"environments": {"Copy": {"kwargs": {"transforms": [{"name": "time_limt"}]}}}}, "'time_limit'"),
+        (
+            {"environments": {"Copy": {"kwargs": {"transforms": [{"name": "time_limit", "max_tokens": "9"}]}}}},
+            "environment 'Copy': time_limit: max_tokens='9' is not",
+        ),
+        ({"environments": {"Copy": {"agent": "gpt9"}}}, "environment 'Copy': unknown agent 'gpt9'"),
+        ({"environments": {"Copy": {"agent": 3}}}, "environment 'Copy': agent is 3; expected .*gpt2-tiny"),
+        ({"environments": {"Copy": {"agent": {"kind": "gpt2", "num_layers": -1}}}}, "num_layers is -1"),
+        ({"algorithms": {"ppo": {"agent": {"kind": "x"}}}}, "algorithm 'ppo': unknown kind of agent 'x'"),
+        ({"algorithms": {"ppo": {"agent": "mlp"}}}, "algorithm 'ppo': unknown agent 'mlp'"),
+        (
+            {"environments": {"Copy": {"agent": "mlp"}}, "algorithms": {"sb3-ppo": {}, "ppo": {}}},
+            "algorithm 'ppo' on environment 'Copy': unknown agent 'mlp'",
+        ),
+        ({"algorithms": {"ppo": {}, "dqn": {"environments": ["Copy", "Copy"]}}}, "names the environment 'Copy' twice"),
+    ],
+)
+def test_what_a_study_names_is_checked_when_it_is_read(changes, message):
+    algorithms = {"algorithms": {"ppo": {}}} if "environments" in changes else {}
+    with pytest.raises(TokenGymError, match=message):
+        study_from_mapping({**small(**algorithms), **changes})
+
+
+@pytest.mark.parametrize("name", list_ids())
+def test_every_environment_is_right_as_it_is_and_refuses_an_argument_that_it_does_not_take(name):
+    check_task(name)
+    with pytest.raises(TokenGymError, match="unknown argument"):
+        check_task(name, no_such_argument=1)
+
+
+def test_a_module_of_the_user_is_left_to_the_jobs_that_a_time_limit_holds(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    study = study_from_mapping(small(environments={"Slow": {"id": "slow_to_import:tokengym/Slow-v0"}}, algorithms=PPO))
+    assert study.runs()[0].env_id == "slow_to_import:tokengym/Slow-v0"
+
+
+def test_a_study_that_was_run_elsewhere_is_read_without_what_it_names(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("total_tokens: 9\nenvironments: {Copy: {agent: models/mine}}\nalgorithms: {ppo: }\n")
+    with pytest.raises(TokenGymError, match=r"s\.yaml: environment 'Copy': unknown agent 'models/mine'"):
+        load_study(path)
+    assert load_study(path, check=False).environments[0].agent == "models/mine"
 
 
 def test_a_file_that_is_missing_or_no_yaml_is_named(tmp_path):
