@@ -28,8 +28,8 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
   [bold]tokengym list[/]                       environments and algorithms
   [bold]tokengym train[/] ALGORITHM ENV        train one agent
   [bold]tokengym evaluate[/] CHECKPOINT        exact or sampled value of a trained agent
-  [bold]tokengym compare[/] STUDY.yaml         run a study, or what is missing of it, and write its report
-  [bold]tokengym report[/] STUDY.yaml          write the report again, without running anything
+  [bold]tokengym compare[/] STUDY              run a study, or what is missing of it, and write its report
+  [bold]tokengym report[/] STUDY               write the report again, without running anything
   [bold]tokengym play[/] ENV                   play an environment yourself
   [bold]tokengym watch[/] ENV --agent WHO      watch random, expert, optimal or a trained agent play
 
@@ -88,8 +88,10 @@ class EvaluateOptions:
 class CompareOptions:
     """Run a study, or what is missing of it, and write its report."""
 
-    study: Annotated[Path, tyro.conf.Positional, _named("STUDY.yaml")]
-    """The study's YAML file."""
+    study: Annotated[Path | None, tyro.conf.Positional, _named("STUDY")] = None
+    """The study's YAML file, or the name of a study that comes with the package."""
+    list: bool = False
+    """List the studies that come with the package, and run none."""
     out: Annotated[Path | None, _named("FOLDER")] = None
     """Folder of the results; by default results/<study>."""
     workers: Annotated[Annotated[int, Range(least=1, most=4096)] | None, _named("INT")] = None
@@ -100,20 +102,24 @@ class CompareOptions:
     """Agent tokens of every run, instead of the study's."""
     replace_changed: bool = False
     """Run again what was finished under another configuration, instead of stopping."""
+    json: bool = False
+    """Print the results as one line of JSON, and everything else to standard error."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """Write the report of a study again from its run folders, without running anything."""
 
-    study: Annotated[Path, tyro.conf.Positional, _named("STUDY.yaml")]
-    """The study's YAML file."""
+    study: Annotated[Path, tyro.conf.Positional, _named("STUDY")]
+    """The study's YAML file, or the name of a study that comes with the package."""
     out: Annotated[Path | None, _named("FOLDER")] = None
     """Folder of the results; by default results/<study>."""
     seeds: Annotated[tuple[Seed, ...] | None, _named("SEED …")] = None
     """Training seeds, instead of the study's."""
     budget: Annotated[Count | None, _named("TOKENS")] = None
     """Agent tokens of every run, instead of the study's."""
+    json: bool = False
+    """Print the results as one line of JSON, and everything else to standard error."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from ..envs.errors import TokenGymError
-from .guarded import guarded
+from .guarded import Terminal, guarded
+from .packaged import descriptions, find_study
 from .runner import Event, run_study
+from .runs import plain
 from .study import RunSpec, Study
 from .study_file import load_study
 
@@ -27,7 +31,10 @@ def compare(options: CompareOptions, console: Console) -> int:
     Raises:
         TokenGymError: If the study or a run folder is wrong; nothing was run then.
     """
+    if options.list:
+        return _list(options, console)
     study, out = _study(options)
+    console = Terminal(stderr=True) if options.json else console
     with StudyProgress(study, console) as progress:
         run_study(
             study,
@@ -47,6 +54,7 @@ def report(options: ReportOptions, console: Console) -> int:
         TokenGymError: If the study or a run folder is wrong, or there is no run at all.
     """
     study, out = _study(options, check=False)  # perhaps run elsewhere, with what is not here
+    console = Terminal(stderr=True) if options.json else console
     if not (out / "runs").is_dir():
         raise TokenGymError(f"{out} holds no runs; run `tokengym compare {options.study}` first, or name the --out")
     return _write(study, out, options, console)
@@ -126,8 +134,25 @@ class StudyProgress:
         self.console.print(f"{place} {escape(event.spec.name)}  {text}", highlight=False, soft_wrap=True)
 
 
+def _list(options: CompareOptions, console: Console) -> int:
+    found = descriptions()
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, sentence in found.items():
+        table.add_row(f"[bold]{escape(name)}[/]", escape(sentence))
+    guarded(console).print(table)
+    console.print("`tokengym compare NAME` runs one, into results/NAME", highlight=False)
+    return 0
+
+
 def _study(options: CompareOptions | ReportOptions, check: bool = True) -> tuple[Study, Path]:
-    study = load_study(options.study, check=check).with_changes(seeds=options.seeds, total_tokens=options.budget)
+    if options.study is None:
+        raise TokenGymError("name a study: a YAML file, or one of those that `tokengym compare --list` shows")
+    study = load_study(find_study(options.study), check=check).with_changes(
+        seeds=options.seeds, total_tokens=options.budget
+    )
     return study, options.out or Path("results") / study.name
 
 
@@ -136,7 +161,7 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
     from . import tables
     from .differences import difference_table
     from .report import write_report
-    from .results import collect
+    from .results import collect, summary
 
     results = collect(study, out)
     guarded(console)
@@ -158,6 +183,10 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
         f"pictures {escape(str(out / 'plots'))}",
         soft_wrap=True,
     )
+    if options.json:
+        written = {"report": files.html, "table": files.table, "summary": files.summary, **files.plots}
+        places = {name: str(path.absolute()) for name, path in written.items()}
+        print(json.dumps(plain({"folder": str(out.absolute()), "files": places, **summary(results)}), allow_nan=False))
     return 1 if results.failures() or results.missing() else 0
 
 
