@@ -22,6 +22,7 @@ from rich.markup import escape
 from ..envs.errors import TokenGymError, unknown_name
 from ..envs.fields import Range, check_value
 from .guarded import Terminal
+from .streams import make_readable
 
 _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one action is one token
 
@@ -199,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())  # where a module of the user's own is looked for: my_tasks:tokengym/Lamp-v0
+    make_readable()
     console = Terminal()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         console.print(_USAGE)

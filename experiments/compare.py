@@ -198,4 +198,5 @@ def _command(options: CompareOptions | ReportOptions) -> str:
         words += ["--seeds", *map(str, options.seeds)]
     if options.budget is not None:
         words += ["--budget", str(options.budget)]
-    return shlex.join(words)
+    # What a terminal without Unicode hands over as no character stays readable in the report.
+    return shlex.join(words).encode("utf-8", "backslashreplace").decode("utf-8")

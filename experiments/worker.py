@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..envs.errors import TokenGymError
+from .streams import make_readable
 
 _POLL_SECONDS = 1.0
 _LONGEST = 4000
@@ -179,6 +180,7 @@ def _print_to(log: str) -> None:
     _flush_output()
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    make_readable()  # what a reward prints may not fail for want of Unicode
     faulthandler.enable()
 
 
