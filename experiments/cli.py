@@ -21,6 +21,7 @@ from rich.markup import escape
 
 from ..envs.errors import TokenGymError, unknown_name
 from ..envs.fields import Range, check_value
+from .full_disk import REMEDY, is_disk_full
 from .guarded import Terminal
 from .streams import make_readable
 
@@ -224,9 +225,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
             return 0
-        message = escape(f"{error.strerror or error}: {error.filename or ''}")
+        message = escape(": ".join(filter(None, [error.strerror or str(error), str(error.filename or "")])))
+        remedy = REMEDY if is_disk_full(error) else "choose another folder or file, or make this one writable"
         Terminal(stderr=True).print(
-            f"[bold red]error:[/] {message}; choose another folder or file, or make this one writable",
+            f"[bold red]error:[/] {message}; {remedy}",
             highlight=False,
             soft_wrap=True,
         )

@@ -46,8 +46,9 @@ class Outcome:
 
     job: dict[str, Any]
     """The job."""
-    kind: Literal["started", "alive", "result", "refused", "failed", "lost"]
-    """Refused is bad input; failed is all else that was raised; lost took its process down or had to be ended."""
+    kind: Literal["started", "alive", "result", "refused", "full", "failed", "lost"]
+    """Refused is bad input; full is a full disk; failed is all else that was raised; lost took its process
+    down or had to be ended."""
     values: tuple[Any, ...] = ()
     """What it told or returned; error and traceback where it failed."""
     seconds: float = 0.0
@@ -208,7 +209,7 @@ class _Worker:
                 self.heard = time.monotonic()
                 if message[0] == "ready":
                     self.ready = True
-                elif message[0] in ("result", "refused", "failed"):
+                elif message[0] in ("result", "refused", "full", "failed"):
                     self.answer = message
                 yield message
         except (EOFError, OSError):

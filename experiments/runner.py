@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import current_process
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..envs.errors import TokenGymError
+from .full_disk import REMEDY
 from .lock import sole_use
 from .pool import UNGUARDED_EXIT_CODE, Outcome, Pool
 from .runs import run_folder
@@ -129,7 +130,7 @@ class _Progress:
         """
         cells = {(spec.environment, spec.label): spec for spec in todo}
         broken: _Broken = {}
-        for outcome in pool.work({"kind": "check", "spec": spec.to_dict()} for spec in cells.values()):
+        for outcome in _work(pool, ({"kind": "check", "spec": spec.to_dict()} for spec in cells.values())):
             spec = RunSpec.from_dict(outcome.job["spec"])
             if outcome.kind == "started":
                 self.on_event(Event("checking", spec))
@@ -145,7 +146,7 @@ class _Progress:
         tasks = {reference_key(spec): spec for spec in todo}
         found: dict[str, Any] = {}
         broken: dict[str, tuple[str, str]] = {}
-        for outcome in pool.work({"kind": "solve", "spec": spec.to_dict()} for spec in tasks.values()):
+        for outcome in _work(pool, ({"kind": "solve", "spec": spec.to_dict()} for spec in tasks.values())):
             spec = RunSpec.from_dict(outcome.job["spec"])
             if outcome.kind == "started":
                 self.on_event(Event("solving", spec))
@@ -174,7 +175,7 @@ class _Progress:
             }
             for spec in todo
         )
-        for outcome in pool.work(jobs):
+        for outcome in _work(pool, jobs):
             spec, seconds = RunSpec.from_dict(outcome.job["spec"]), outcome.seconds
             folder = run_folder(self.out, spec)
             if outcome.kind == "started":
@@ -203,6 +204,15 @@ class _Progress:
         self.failures += 1
         run_folder(self.out, spec).fail(error, traceback)
         self.on_event(Event("failed", spec, error=error, seconds=seconds))
+
+
+def _work(pool: Pool, jobs: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
+    """Let the pool do jobs; a full disk, which is no run's fault and would fail all others, ends it."""
+    for outcome in pool.work(jobs):
+        if outcome.kind == "full":
+            name = RunSpec.from_dict(outcome.job["spec"]).name
+            raise TokenGymError(f"the disk is full: {name} could not be written ({outcome.values[0]}); {REMEDY}")
+        yield outcome
 
 
 def _error(outcome: Outcome) -> str:

@@ -7,7 +7,8 @@ hundredths of a second where importing torch takes seconds. Where the system can
 itself, and the study replaces it afterwards.
 
 Answers are plain tuples: ``("ready",)`` once, and for each job what it tells, ``("result", value)``,
-``("refused", error, traceback)`` or ``("failed", error, traceback)``, and last ``("ended", exit code)``. What is
+``("refused", error, traceback)``, ``("full", error, traceback)`` where the disk is full, or
+``("failed", error, traceback)``, and last ``("ended", exit code)``. What is
 printed goes to a log.
 """
 
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ..envs.errors import TokenGymError
+from .full_disk import is_disk_full
 from .streams import make_readable
 
 _POLL_SECONDS = 1.0
@@ -143,10 +145,13 @@ def _hand_on(reading: Connection, connection: Connection) -> bool:
 def _perform(perform: Callable[..., Any], job: Any, tell: Callable[[tuple[Any, ...]], None]) -> None:
     try:
         answer: tuple[Any, ...] = ("result", perform(job, tell))
-    except TokenGymError as error:
-        answer = ("refused", _short(str(error)), _short(traceback.format_exc()))
     except BaseException as error:  # a reward that leaves the program fails its own run
-        answer = ("failed", _short(f"{type(error).__name__}: {error}"), _short(traceback.format_exc()))
+        if is_disk_full(error):
+            answer = ("full", _short(str(error)), _short(traceback.format_exc()))
+        elif isinstance(error, TokenGymError):
+            answer = ("refused", _short(str(error)), _short(traceback.format_exc()))
+        else:
+            answer = ("failed", _short(f"{type(error).__name__}: {error}"), _short(traceback.format_exc()))
     tell(answer)
 
 

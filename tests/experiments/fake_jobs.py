@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -41,6 +42,8 @@ def perform(job, tell):
 def misbehave(how):
     if how == "raises":
         raise ValueError("loss is NaN")
+    if how == "full" and not Path("room").exists():
+        raise RuntimeError("not saved") from OSError(errno.ENOSPC, "No space left on device")
     if how == "exits":
         sys.exit(0)
     if how == "crashes":
