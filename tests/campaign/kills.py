@@ -78,7 +78,9 @@ def attempt(
             aimed at, too.
     """
     started = time.monotonic()
-    aim = {"root": str(out), "at": at, "log": None if record is None else str(record)}
+    count = out.with_name(f".count-{out.name}")
+    count.unlink(missing_ok=True)
+    aim = {"root": str(out), "count": str(count), "at": at, "log": None if record is None else str(record)}
     aimed = at is not None or record is not None
     pid = (
         _forked(arguments, log, aim if aimed else None)
@@ -240,6 +242,6 @@ def chains(short: bool) -> list[tuple[Chain, bool]]:
         for name in ("ppo", "sac"):
             budget = ["--total-tokens", "400", "--save-every", "80", "--episodes", "10", "--rollout-tokens", "40"]
             found.append((Chain(f"train {name}, GPT-2", ["train", name, "Copy", *budget, "--agent", gpt2], 10), True))
-    kills = 2 if short else 24
+    kills = 4 if short else 24
     found.append((Chain("compare", ["compare", str(HERE / "study.yaml"), "--workers", "1"], kills), False))
     return found
