@@ -51,9 +51,10 @@ def check_row(task: Task, state: State, saved: Any) -> None:
 def check_keys(what: str, given: Any, keys: set[str], optional: Collection[str] = ()) -> None:
     """Raises `TokenGymError` unless `given` is a dictionary with these keys and no other but optional ones."""
     if not isinstance(given, dict):
-        raise TokenGymError(f"{what} is a dictionary, got a {type(given).__name__}")
+        raise TokenGymError(f"{what} is a dictionary, got a {type(given).__name__}; give what get_state returned")
     if keys - set(given):
-        raise TokenGymError(f"this is not {what}: it lacks {', '.join(sorted(keys - set(given)))}")
+        lacking = ", ".join(sorted(keys - set(given)))
+        raise TokenGymError(f"this is not {what}: it lacks {lacking}; give what get_state returned")
     more = set(given) - keys - set(optional)
     if more:
         raise TokenGymError(f"this is not {what}: it has {', '.join(sorted(map(repr, more)))} too many")

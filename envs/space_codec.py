@@ -197,8 +197,9 @@ def _ends(space: spaces.Space[Any], what: str, place: str) -> Iterator[tuple[Any
         yield from [(0, 1)] * math.prod(space.shape)
     elif isinstance(space, spaces.Text):
         raise TokenGymError(
-            f"the {what} space {space}{place} is of strings, which this environment does not take: TextGym does, "
-            "make_task('TextGym', env=…)"
+            f"the {what} space {space}{place} cannot be written in tokens, as it is of strings: TextGym takes an "
+            "environment that reads and shows nothing else, make_task('TextGym', env=…); or turn the space into "
+            f"Discrete, Box and the like with gymnasium.wrappers.Transform{what.capitalize()}"
         )
     else:
         raise TokenGymError(
