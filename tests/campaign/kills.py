@@ -170,7 +170,7 @@ def difference(expected: dict[str, str], found: dict[str, str]) -> str:
     return "; ".join(parts)
 
 
-def run_chain(chain: Chain, folder: Path, random: np.random.Generator, *, in_process: bool, say=print) -> None:
+def run_chain(chain: Chain, folder: Path, random: np.random.Generator, *, in_process: bool) -> None:
     """Disturb a command ``chain.kills`` times, let it end, and compare it with the undisturbed one."""
     folder.mkdir(parents=True)
     whole, out, record = folder / "whole", folder / "chain", folder / "changes"
@@ -208,7 +208,6 @@ def run_chain(chain: Chain, folder: Path, random: np.random.Generator, *, in_pro
         chain.verdict = f"stuck at the end with {last.code}: {last.printed[-400:]}"
         return
     chain.verdict = difference(contents(whole), contents(out)) or "identical"
-    say(f"  {chain.name}: {chain.verdict}, kills {chain.delivered}")
 
 
 def moments(changes: list[str], random: np.random.Generator) -> list[int]:
