@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make compare   run experiments/studies/first.yaml and write its report (under 8 minutes)"
+	@echo "make compare   run experiments/studies/first.yaml and write its report (about 5 minutes)"
 	@echo "make test      lint, types and tests (under 10 minutes)"
 	@echo "make bench     speed ratios against the peers, into results/"
 	@echo "make campaign  kill runs at every moment and feed everything nonsense; the long form of two tests"
