@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +15,8 @@ COPIED_BYTES = 1 << 26
 
 _CHUNK = 1 << 24
 _ODD = -7046029254386353131
+_HELD = attrgetter("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+_KNOWN = ("torch.", "transformers.", "tokengym.")
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -31,48 +33,62 @@ class WeightsRecord:
     """
 
     def __init__(self, modules: Iterable[nn.Module]):
+        self._modules = list(_walk(modules := list(modules)))
+        self._root_ids = list(map(id, modules))
+        self._foreign = [module for module in self._modules if not type(module).__module__.startswith(_KNOWN)]
         # Whatever is remembered by its identity is kept alive, or something new might take its place in memory.
-        self._parts, self._settings = _parts(modules)
-        self._ids = [id(part) for part in self._parts]
-        self._tensors = [part.detach() for part in self._parts if isinstance(part, torch.Tensor)]
-        self._places = _places(self._tensors)
-        self._copied = sum(tensor.nbytes for tensor in self._tensors) <= COPIED_BYTES
-        self._views = [_view(tensor) for tensor in self._tensors]
-        self._contents = self._read()
+        self._kept = [part for module in self._modules for held in _HELD(module) for part in held.values()]
+        self._ids, self._settings = self._identities(), self._read_settings()
+        self._tensors = [part for part in self._kept if isinstance(part, torch.Tensor)]
+        self._places = self._read_places()
+        # The memory itself, kept alive by tensors of its own: setting `.data` gives a tensor another one.
+        self._memory = [tensor.detach() for tensor in self._tensors]
+        self._views = [view for view in map(_view, self._memory) if view is not None]
+        self._elsewhere = [tensor for tensor in self._memory if _view(tensor) is None]
+        copied = sum(tensor.nbytes for tensor in self._memory) <= COPIED_BYTES
+        self._copies = [bytearray(view) for view in self._views] if copied else None
+        self._sums = self._read_sums()
 
     def still_holds(self, modules: Iterable[nn.Module]) -> bool:
         """Whether nothing has changed since; `modules` are those that stand where the recorded ones stood."""
-        parts, settings = _parts(modules)
-        if [id(part) for part in parts] != self._ids or settings != self._settings:
-            return False
-        tensors = [part for part in parts if isinstance(part, torch.Tensor)]
-        return _places(tensors) == self._places and self._read() == self._contents
+        # In this order: what was recorded is asked only while it is still in its place, the memory only while in use.
+        return (
+            list(map(id, modules)) == self._root_ids
+            and self._identities() == self._ids
+            and self._read_settings() == self._settings
+            and self._read_places() == self._places
+            # A bytearray compares itself with other memory as it lies, without a copy.
+            and (self._copies is None or all(map(bytearray.__eq__, self._copies, self._views)))
+            and self._read_sums() == self._sums
+        )
 
-    def _read(self) -> list[Any]:
-        read: Any = np.ndarray.tobytes if self._copied else zlib.crc32
-        contents: list[Any] = [None if view is None else read(view) for view in self._views]
-        if None in contents:
-            elsewhere = [tensor for tensor, view in zip(self._tensors, self._views, strict=True) if view is None]
-            contents.append(torch.stack([_checksum(tensor).to(elsewhere[0].device) for tensor in elsewhere]).tolist())
-        return contents
+    def _identities(self) -> list[int]:
+        """Who the modules, parameters, buffers and hooks are: as long as they are the same, so are the modules."""
+        return [
+            id(part) for module in self._modules for held in _HELD(module) if held for part in (module, *held.values())
+        ]
+
+    def _read_settings(self) -> list[Any]:
+        """The plain attributes of other libraries' modules."""
+        return [_plain(value) for module in self._foreign for value in vars(module).values()]
+
+    def _read_places(self) -> list[Any]:
+        return [(tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) for tensor in self._tensors]
+
+    def _read_sums(self) -> list[int]:
+        """Checksums of what has no copy."""
+        sums = [zlib.crc32(view) for view in self._views] if self._copies is None else []
+        if self._elsewhere:
+            device = self._elsewhere[0].device
+            sums.extend(torch.stack([_checksum(tensor).to(device) for tensor in self._elsewhere]).tolist())
+        return sums
 
 
-def _parts(modules: Iterable[nn.Module]) -> tuple[list[Any], list[Any]]:
-    """The modules under some modules, their parameters, buffers and hooks; and the settings of other libraries'."""
-    parts: list[Any] = []
-    settings: list[Any] = []
-    waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
-        parts.append(module)
-        parts.extend(module._parameters.values())
-        parts.extend(module._buffers.values())
-        if module._forward_hooks or module._forward_pre_hooks:
-            parts.extend((*module._forward_hooks.values(), *module._forward_pre_hooks.values()))
-        if not type(module).__module__.startswith(("torch.", "transformers.", "tokengym.")):
-            settings.extend(_plain(value) for value in vars(module).values())
-        waiting.extend(child for child in module._modules.values() if child is not None)
-    return parts, settings
+def _walk(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """The modules and all under them."""
+    for module in modules:
+        yield module
+        yield from _walk(child for child in module._modules.values() if child is not None)
 
 
 def _plain(value: Any) -> Any:
@@ -86,15 +102,11 @@ def _plain(value: Any) -> Any:
     return None
 
 
-def _places(tensors: Iterable[torch.Tensor]) -> list[Any]:
-    return [(tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) for tensor in tensors]
-
-
-def _view(tensor: torch.Tensor) -> np.ndarray | None:
+def _view(tensor: torch.Tensor) -> memoryview | None:
     """The tensor's own memory as bytes, or None where NumPy cannot see it as it lies."""
     if tensor.device.type != "cpu" or not tensor.is_contiguous() or tensor.numel() == 0:
         return None
-    return tensor.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
 
 
 def _checksum(tensor: torch.Tensor) -> torch.Tensor:

@@ -37,15 +37,16 @@ def language_model(width: int, layers: int, heads: int, positions: int) -> GPT2L
 
 
 def decode(agent: Agent, sampler: Sampler, prompts: np.ndarray, new: int) -> np.ndarray:
-    """Sample `new` tokens a row through a session, log-probabilities included; returns the tokens."""
+    """Sample `new` tokens a row through a session, as rollouts do, log-probabilities included; returns the tokens."""
     rows, length = prompts.shape
     tokens = np.zeros((rows, length + new), dtype=np.int32)
     tokens[:, :length] = prompts
     session, lengths = agent.session(rows), np.full(rows, length)
-    for column in range(length, length + new):
-        actions, _ = sampler.sample(session.step(tokens, lengths).logits)
-        tokens[:, column] = actions.numpy()
-        lengths += 1
+    with session.fixed_weights():
+        for column in range(length, length + new):
+            actions, _ = sampler.sample(session.step(tokens, lengths).logits)
+            tokens[:, column] = actions.numpy()
+            lengths += 1
     return tokens
 
 

@@ -8,7 +8,8 @@ cached session. Greedy and sampled play are separate evaluations. Nothing here t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
@@ -227,35 +228,35 @@ def _evaluate_by_playing(
     player: Any, task: Task, episodes: int, seed: int, deterministic: bool, beta: float | None, action_masks: bool
 ) -> Evaluation:
     rows = min(_ROWS, episodes)
-    engine, choose = Engine(task, rows), chooser(player, rows, seed, deterministic)
-    starts = derive_start(seed, np.arange(episodes))
+    engine, starts = Engine(task, rows), derive_start(seed, np.arange(episodes))
     returns, lengths, entropies, divergences = np.zeros((4, episodes))
     episode = np.arange(rows)  # which episode each row plays
     engine.reset(None, starts[:rows])
     waiting, live, known = rows, np.arange(rows), True
-    while len(live):
-        masks = engine.action_mask(live) if action_masks else None
-        actions, entropy = choose(live, engine.tokens[live], engine.lengths[live], masks)
-        result = engine.step(live, actions)
-        playing = episode[live]
-        returns[playing] += result.rewards
-        lengths[playing] += 1
-        if entropy is None:
-            known = False
-        else:
-            legal = task.vocabulary.num_actions if masks is None else masks.sum(axis=1)
-            entropies[playing] += entropy
-            divergences[playing] += np.log(legal) - entropy
-        over = result.terminated | result.truncated
-        if over.any():
-            # A queue of starts worked off by the rows as they come free: every start is played, long ones too.
-            free = live[over]
-            again = free[: max(0, min(len(free), episodes - waiting))]
-            if len(again):
-                episode[again] = np.arange(waiting, waiting + len(again))
-                engine.reset(again, starts[episode[again]])
-                waiting += len(again)
-            live = np.sort(np.concatenate([live[~over], again]))
+    with chooser(player, rows, seed, deterministic) as choose:
+        while len(live):
+            masks = engine.action_mask(live) if action_masks else None
+            actions, entropy = choose(live, engine.tokens[live], engine.lengths[live], masks)
+            result = engine.step(live, actions)
+            playing = episode[live]
+            returns[playing] += result.rewards
+            lengths[playing] += 1
+            if entropy is None:
+                known = False
+            else:
+                legal = task.vocabulary.num_actions if masks is None else masks.sum(axis=1)
+                entropies[playing] += entropy
+                divergences[playing] += np.log(legal) - entropy
+            over = result.terminated | result.truncated
+            if over.any():
+                # A queue of starts worked off by the rows as they come free: every start is played, long ones too.
+                free = live[over]
+                again = free[: max(0, min(len(free), episodes - waiting))]
+                if len(again):
+                    episode[again] = np.arange(waiting, waiting + len(again))
+                    engine.reset(again, starts[episode[again]])
+                    waiting += len(again)
+                live = np.sort(np.concatenate([live[~over], again]))
     value, kl = float(returns.mean()), float(divergences.mean()) if known else None
     if beta is not None:
         if kl is None:
@@ -284,21 +285,28 @@ def acting(player: Any) -> Any:
     return agent if hasattr(agent, "probabilities") else player
 
 
-def chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Choice:
-    """Return what chooses a player's tokens: by cached session, by probabilities or by `predict`, as it can."""
+@contextmanager
+def chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Iterator[Choice]:
+    """Give what chooses a player's tokens: by cached session, by probabilities or by `predict`, as it can.
+
+    The player must not learn within the block.
+    """
     if hasattr(player, "session") and hasattr(player, "acting_logits"):
-        return _session_chooser(player, num_rows, seed, deterministic)
-    if hasattr(player, "probabilities"):
-        return _probability_chooser(player, seed, deterministic)
-    return _predict_chooser(player, seed, deterministic)
+        session = player.session(num_rows)
+        with session.fixed_weights():
+            yield _session_chooser(player, session, seed, deterministic)
+    elif hasattr(player, "probabilities"):
+        yield _probability_chooser(player, seed, deterministic)
+    else:
+        yield _predict_chooser(player, seed, deterministic)
 
 
-def _session_chooser(agent: Any, num_rows: int, seed: int, deterministic: bool) -> Choice:
+def _session_chooser(agent: Any, session: Any, seed: int, deterministic: bool) -> Choice:
     import torch
 
     from ..agents.sampling import Sampler, entropy, log_softmax
 
-    session, sampler = agent.session(num_rows), Sampler(derive_start(seed, 0) >> 1)
+    sampler = Sampler(derive_start(seed, 0) >> 1)
 
     def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
         logits = agent.acting_logits(session.step(tokens, lengths, rows))

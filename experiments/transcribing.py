@@ -42,32 +42,32 @@ def transcripts(
     """Play the first few evaluation starts and return them as text; very long episodes are cut after `max_tokens`."""
     if count <= 0:
         return []
-    engine, choose = Engine(task, count), chooser(acting(player), count, seed, deterministic)
-    starts = derive_start(seed, np.arange(count))
+    engine, starts = Engine(task, count), derive_start(seed, np.arange(count))
     engine.reset(None, starts)
     segments: list[list[tuple[str, list[int]]]] = [
         [("task", engine.tokens[row, 1 : engine.lengths[row]].tolist())] for row in range(count)
     ]
     rewards, live = np.zeros(count), np.arange(count)
-    for _ in range(max_tokens):
-        if not len(live):
-            break
-        masks = engine.action_mask(live) if action_masks else None
-        actions, _ = choose(live, engine.tokens[live], engine.lengths[live], masks)
-        before = engine.lengths[live].copy()
-        result = engine.step(live, actions)
-        rewards[live] += result.rewards
-        for index, row in enumerate(live.tolist()):
-            said = segments[row]
-            if said[-1][0] != "agent":
-                said.append(("agent", []))
-            said[-1][1].append(int(actions[index]))
-            shown = before[index] + 1 if task.context == "episode" else 1
-            if task.context == "episode" or (result.turn_ended[index] and not result.terminated[index]):
-                reply = engine.tokens[row, shown : engine.lengths[row]].tolist()
-                if reply:
-                    said.append(("task", reply))
-        live = live[~(result.terminated | result.truncated)]
+    with chooser(acting(player), count, seed, deterministic) as choose:
+        for _ in range(max_tokens):
+            if not len(live):
+                break
+            masks = engine.action_mask(live) if action_masks else None
+            actions, _ = choose(live, engine.tokens[live], engine.lengths[live], masks)
+            before = engine.lengths[live].copy()
+            result = engine.step(live, actions)
+            rewards[live] += result.rewards
+            for index, row in enumerate(live.tolist()):
+                said = segments[row]
+                if said[-1][0] != "agent":
+                    said.append(("agent", []))
+                said[-1][1].append(int(actions[index]))
+                shown = before[index] + 1 if task.context == "episode" else 1
+                if task.context == "episode" or (result.turn_ended[index] and not result.terminated[index]):
+                    reply = engine.tokens[row, shown : engine.lengths[row]].tolist()
+                    if reply:
+                        said.append(("task", reply))
+            live = live[~(result.terminated | result.truncated)]
     cut = set(live.tolist())
     return [
         Transcript(

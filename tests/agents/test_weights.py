@@ -215,6 +215,7 @@ def test_one_bit_of_one_number_is_a_change(monkeypatch, limit):
         tensor[place] = kept
         assert record.still_holds([layer])
     assert not record.still_holds([nn.Linear(7, 5)])
+    assert not record.still_holds([layer, layer]) and not record.still_holds([])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool])

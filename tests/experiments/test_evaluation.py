@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tokengym.agents.build import build_agent
+from tokengym.agents.weights import WeightsRecord
 from tokengym.envs.errors import TokenGymError
 from tokengym.envs.exact import solve
 from tokengym.envs.registration import make_task
@@ -204,3 +205,13 @@ def test_one_episode_says_nothing_about_its_error_and_few_have_students_interval
     assert (one.standard_error, one.standard_deviation, one.half_width) == (None, None, None)
     five = evaluate_agent(Uniform(task), task, deterministic=False, exact_limit=0, episodes=5)
     assert five.half_width == pytest.approx(2.776445 * five.standard_error)  # the 97.5% quantile with 4 degrees
+
+
+def test_playing_looks_at_the_weights_once_as_they_cannot_change_meanwhile(monkeypatch):
+    looks, look = [], WeightsRecord.still_holds
+    monkeypatch.setattr(WeightsRecord, "still_holds", lambda record, modules: looks.append(1) or look(record, modules))
+    task = make_task("Copy")
+    agent = build_agent("gru-tiny", task.vocabulary, task.max_length, heads=("policy",), seed=0)
+    evaluate_agent(agent, task, episodes=4, exact_limit=0)
+    transcripts(agent, task, 2)
+    assert len(looks) == 2
