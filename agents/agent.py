@@ -75,6 +75,15 @@ class Agent(nn.Module):
         self.sampler = sampling.Sampler(seed)
         self._settings = settings
 
+    def __repr__(self) -> str:
+        """Return the kind of model, its sizes, the heads and the number of parameters."""
+        spec = {name: value for name, value in self._settings["spec"].items() if not isinstance(value, dict)}
+        sizes = [spec.pop("kind"), *(f"{name}={value!r}" for name, value in spec.items() if value is not None)]
+        own = [] if self.critic_trunk is None else ["a critic of its own"]
+        count = sum(parameter.numel() for parameter in self.parameters())
+        said = [*sizes, f"heads={'+'.join(self.heads)}", f"max_length={self.max_length}", *own]
+        return f"Agent({', '.join(said)}; {count:,} parameters)"
+
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""

@@ -38,6 +38,13 @@ class Player(ABC):
         self.vocabulary = vocabulary
         self._generator = np.random.default_rng(whole_number("seed", seed))
 
+    def __repr__(self) -> str:
+        """Return the kind of player and what it plays."""
+        return f"{type(self).__name__}({self._plays()})"
+
+    def _plays(self) -> str:
+        return repr(self.vocabulary)
+
     @abstractmethod
     def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of the next token, float64 (m, A), for tokens (m, L), lengths (m,) and masks (m, A) or None."""
@@ -88,6 +95,10 @@ class OptimalPlayer(Player):
     def __init__(self, task: FiniteTask, masked: bool = False):
         super().__init__(task.vocabulary)
         self._policy = solve(task, masked=flag("masked", masked)).policy("optimal")
+        self._task = f"{task!r}, masked=True" if masked else repr(task)
+
+    def _plays(self) -> str:
+        return self._task
 
     def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """See `Player.probabilities`; one-hot. Masks change nothing: ask for a masked player instead."""
@@ -105,6 +116,9 @@ class ExpertPlayer(Player):
         unwrapped = getattr(env, "unwrapped", env)
         self._engine = getattr(unwrapped, "engine", unwrapped)
         super().__init__(self._engine.task.vocabulary)
+
+    def _plays(self) -> str:
+        return repr(self._engine)
 
     def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """See `Player.probabilities`; one-hot.

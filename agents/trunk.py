@@ -20,6 +20,14 @@ class Trunk(nn.Module, ABC):
     feature_size: int
     max_length: int
 
+    def __repr__(self) -> str:
+        """Return the kind, the sizes and the number of parameters; `trunk.body` shows its modules."""
+        body = getattr(self, "body", None)
+        own = [] if body is None else [type(body).__name__]
+        count = sum(parameter.numel() for parameter in self.parameters())
+        said = [*own, f"feature_size={self.feature_size}", f"max_length={self.max_length}"]
+        return f"{type(self).__name__}({', '.join(said)}; {count:,} parameters)"
+
     @property
     def device(self) -> torch.device:
         """Where the weights live."""

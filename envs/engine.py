@@ -60,6 +60,10 @@ class Engine:
         self._state = task.make_state(num_rows)
         self._random = CounterRandom(num_rows)
 
+    def __repr__(self) -> str:
+        """Returns the task and the number of rows."""
+        return f"Engine({self.task!r}, num_rows={self.num_rows})"
+
     @property
     def tokens(self) -> npt.NDArray[np.int32]:
         """The observations, shape (n, L), padded on the right with `pad`: a live buffer, never to be written."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
+from .describing import face_text
 from .engine import Engine, StepResult
 from .engine_arguments import as_array
 from .errors import TokenGymError, flag, whole_number
@@ -88,6 +89,10 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         self._reward: float | None = None
         self.turn_ended = False
         self._frames = Frames(self.engine)
+
+    def __repr__(self) -> str:
+        """Returns the task and what else the environment was asked for."""
+        return face_text(self)
 
     @property
     def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]

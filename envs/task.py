@@ -11,11 +11,12 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from .describing import Made
 from .errors import TokenGymError, positive_int
 from .outcomes import Outcome, Reply, Rows, State, TurnResult
 from .picture import Picture
@@ -73,6 +74,16 @@ class Task(ABC):
     mirrors: str = ""
     spec: dict[str, Any] | None = None
     entry_point_arguments: ClassVar[tuple[str, ...]] = ()
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        """Notes what the task is made with, in words, for its `repr`."""
+        self = super().__new__(cls)
+        self._made = Made.of(arguments, named)
+        return self
+
+    def __repr__(self) -> str:
+        """Returns the class and the arguments that differ from its defaults."""
+        return self._made.text(type(self))
 
     @property
     def unwrapped(self) -> Task:

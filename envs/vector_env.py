@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from .describing import face_text
 from .engine import Engine, StepResult
 from .env import Observation, check_render_mode, check_seed, make_spaces, pad_rewards, settle_randomness
 from .errors import TokenGymError, flag, positive_int
@@ -72,6 +73,10 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         self._elapsed = np.zeros(num_envs, np.int64)
         self._rewards = np.zeros(num_envs)
         self._begun = np.ones(num_envs, np.bool_)  # rows that show an episode's first observation
+
+    def __repr__(self) -> str:
+        """Returns the task and what else the environment was asked for."""
+        return face_text(self, num_envs=self.num_envs, max_episode_steps=self.max_episode_steps)
 
     @property
     def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]

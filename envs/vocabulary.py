@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from .describing import brief
 from .errors import TokenGymError, unknown_name
 
+_MOST_SHOWN = 6
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Vocabulary:
     """An ordered set of named tokens.
 
@@ -54,6 +60,16 @@ class Vocabulary:
                 f"eos={self.eos} cannot be said by the agent: give an id in 0 … {self.num_actions - 1}, or None"
             )
 
+    def __repr__(self) -> str:
+        """Returns the number of tokens, the first of them, and the special ones."""
+        first = " ".join(self.tokens[:_MOST_SHOWN]) + (" …" if self.size > _MOST_SHOWN else "")
+        specials = ", ".join(
+            f"{name}={self.tokens[token]!r}"
+            for name, token in (("bos", self.bos), ("pad", self.pad), ("eos", self.eos))
+            if token is not None
+        )
+        return f"Vocabulary({self.size} tokens, {self.num_actions} sayable: {first}; {specials})"
+
     @property
     def size(self) -> int:
         """The number of tokens (V)."""
@@ -74,6 +90,48 @@ class Vocabulary:
     def render(self, ids: Iterable[int]) -> str:
         """Returns the names of the ids, joined by the separator; padding and `bos` are left out."""
         return self.separator.join(self.names(token for token in ids if token not in (self.pad, self.bos)))
+
+    def decode(self, ids: Any, *, specials: bool = False) -> str | list[str]:
+        """Returns what ids stand for, as text: their names, joined by the separator.
+
+        For a tokenizer's vocabulary these are its pieces as they stand in it; a text task's `render_tokens` decodes.
+
+        Args:
+            ids: One id; a list, an array or a tensor of ids; several of these, or an array of two axes; or an
+                observation, of one row or of many, which is read up to its length.
+            specials: Whether `bos`, `pad` and `eos` are shown, too.
+
+        Returns:
+            The text, or a list of texts for more than one row.
+
+        Raises:
+            TokenGymError: For an id outside of the vocabulary, or what is no whole number.
+        """
+        if isinstance(ids, Mapping):
+            return self._decode_observation(ids, specials)
+        if isinstance(ids, (list, tuple)) and any(np.ndim(_array(row)) for row in ids):
+            return [self._text(_array(row), specials) for row in ids]
+        array = _array(ids)
+        if array.ndim == 2:
+            return [self._text(row, specials) for row in array]
+        return self._text(array, specials)
+
+    def _decode_observation(self, observation: Mapping[str, Any], specials: bool) -> str | list[str]:
+        if not {"tokens", "length"} <= set(observation):
+            raise TokenGymError(f"an observation has 'tokens' and 'length', got {', '.join(map(repr, observation))}")
+        tokens, lengths = _array(observation["tokens"]), _array(observation["length"]).reshape(-1)
+        rows = np.atleast_2d(tokens)
+        if rows.ndim != 2 or len(rows) != len(lengths):
+            raise TokenGymError(f"tokens of shape {tokens.shape} do not fit {len(lengths)} lengths")
+        texts = [self._text(row[:length], specials) for row, length in zip(rows, lengths, strict=True)]
+        return texts[0] if tokens.ndim == 1 else texts
+
+    def _text(self, ids: npt.NDArray[Any], specials: bool) -> str:
+        if ids.ndim > 1 or (ids.size and ids.dtype.kind not in "iu"):
+            raise TokenGymError(f"token ids are whole numbers, one after another, got {brief(ids.tolist())}")
+        hidden = () if specials else (self.bos, self.pad, self.eos)
+        names = zip(ids.reshape(-1).tolist(), self.names(ids.reshape(-1).tolist()), strict=True)
+        return self.separator.join(name for token, name in names if token not in hidden)
 
     def names(self, ids: Iterable[int]) -> list[str]:
         """Returns the name of every id; raises `TokenGymError` for an id outside of the vocabulary."""
@@ -132,6 +190,14 @@ class Vocabulary:
             eos=eos,
             separator="",
         )
+
+
+def _array(ids: Any) -> npt.NDArray[Any]:
+    """Returns ids as an array; those of a tensor, which may be on another device, too."""
+    try:
+        return np.asarray(ids.detach().cpu() if hasattr(ids, "detach") else ids)
+    except (ValueError, TypeError):
+        raise TokenGymError(f"token ids are whole numbers, one after another, got {brief(ids)}") from None
 
 
 def _first_id(tokenizer: Any, *attributes: str) -> int | None:

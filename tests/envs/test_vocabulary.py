@@ -1,5 +1,6 @@
 """The vocabulary: names and ids both ways, and what it refuses."""
 
+import numpy as np
 import pytest
 
 from tokengym.envs import TokenGymError, Vocabulary
@@ -83,3 +84,55 @@ def test_sizes_are_positive_whole_numbers(value):
     with pytest.raises(TokenGymError, match="size="):
         positive_int("size", value)
     assert positive_int("size", 4) == 4
+
+
+VOCABULARY = Vocabulary.of(["yes", "no", "stop"], ["maybe"], eos="stop")
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        (1, "no"),
+        (np.int64(3), "maybe"),
+        ([], ""),
+        ([4, 0, 3, 2, 5], "yes maybe"),
+        ((0, 1), "yes no"),
+        (np.array([1, 0], np.int32), "no yes"),
+        (np.array([[1, 5], [0, 1]]), ["no", "yes no"]),
+        ([[1], [0, 1], []], ["no", "yes no", ""]),
+        ({"tokens": np.array([4, 1, 0, 0]), "length": np.array([2])}, "no"),
+        ({"tokens": np.array([[4, 1, 0], [4, 1, 0]]), "length": np.array([[2], [3]])}, ["no", "no yes"]),
+    ],
+)
+def test_ids_of_any_shape_are_decoded(ids, text):
+    assert VOCABULARY.decode(ids) == text
+
+
+def test_specials_are_decoded_where_they_are_asked_for():
+    assert VOCABULARY.decode([4, 0, 2, 5], specials=True) == "<bos> yes stop <pad>"
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (6, "token 6 is outside of the vocabulary: ids are 0 … 5"),
+        ([0, -1], "token -1 is outside"),
+        ([0.5], "token ids are whole numbers"),
+        (True, "token ids are whole numbers"),
+        ("yes", "token ids are whole numbers"),
+        (None, "token ids are whole numbers"),
+        ([[0], [[1]]], "token ids are whole numbers"),
+        ({"tokens": [0]}, "an observation has 'tokens' and 'length'"),
+        ({"tokens": [[0], [1]], "length": [1]}, "do not fit 1 lengths"),
+    ],
+)
+def test_what_is_no_id_is_not_decoded(ids, message):
+    with pytest.raises(TokenGymError, match=message):
+        VOCABULARY.decode(ids)
+
+
+def test_a_vocabulary_shows_its_size_its_first_names_and_its_specials():
+    assert repr(VOCABULARY) == (
+        "Vocabulary(6 tokens, 3 sayable: yes no stop maybe <bos> <pad>; bos='<bos>', pad='<pad>', eos='stop')"
+    )
+    assert len(repr(Vocabulary.of([f"word{number}" for number in range(50_000)]))) < 150
