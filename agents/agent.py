@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..envs.arguments import Count, checked
 from ..envs.errors import TokenGymError
 from ..envs.vocabulary import Vocabulary
 from . import sampling
 from .heads import CRITIC_HEADS
-from .session import Session, StepOutput
+from .observations import rows_of
+from .session import Rows, Session, StepOutput
 from .specs import LEARNING_RATES
 from .table import PrefixIndex
 from .trunk import Trunk
@@ -204,7 +206,8 @@ class Agent(nn.Module):
                 f"token {wrong} is outside the vocabulary; expected ids from 0 to {self.vocabulary.size - 1}"
             )
 
-    def session(self, num_rows: int, heads: tuple[str, ...] | None = None) -> Session:
+    @checked
+    def session(self, num_rows: Rows, heads: tuple[str, ...] | None = None) -> Session:
         """A session of incremental decoding.
 
         Args:
@@ -241,9 +244,10 @@ class Agent(nn.Module):
             return "policy"
         return f"Boltzmann over Q, temperature {self.temperature:g}"
 
+    @checked
     @torch.no_grad()
     def probabilities(
-        self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None, batch_size: int = 4096
+        self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None, batch_size: Count = 4096
     ) -> np.ndarray:
         """What the agent would say next, for whole sequences, without a cache.
 
@@ -272,10 +276,11 @@ class Agent(nn.Module):
             result[part] = sampling.log_softmax(self.acting_logits(out).double(), allowed).exp().cpu().numpy()
         return result
 
+    @checked
     def predict(
         self,
-        observation: dict[str, np.ndarray],
-        state: Session | None = None,
+        observation: Any,
+        state: Any = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
         action_masks: np.ndarray | None = None,
@@ -294,21 +299,16 @@ class Agent(nn.Module):
         Returns:
             The action, np.int64 for a single observation and int64 (n,) for a batch, and the session.
         """
-        tokens = np.asarray(observation["tokens"]).astype(np.int32, copy=False)
-        single = tokens.ndim == 1
-        tokens = np.atleast_2d(tokens)
-        lengths = np.asarray(observation["length"]).astype(np.int64).reshape(-1)
+        seen = rows_of(observation, action_masks, self.vocabulary.num_actions)
         if state is not None and (not isinstance(state, Session) or state.agent is not self):
             whose = "a session of another agent" if isinstance(state, Session) else f"a {type(state).__name__}"
             raise TokenGymError(f"state is {whose}: give what this agent's predict returned before, or None")
-        if state is None or state.num_rows != len(tokens):
-            state = self.session(len(tokens))
-        logits = self.acting_logits(state.step(tokens, lengths))
-        masks = None
-        if action_masks is not None:
-            masks = torch.from_numpy(np.atleast_2d(np.asarray(action_masks, dtype=bool))).to(logits.device)
+        if state is None or state.num_rows != len(seen.tokens):
+            state = self.session(len(seen.tokens))
+        logits = self.acting_logits(state.step(seen.tokens, seen.lengths))
+        masks = None if seen.masks is None else torch.from_numpy(seen.masks).to(logits.device)
         actions = self.sampler.sample(logits, masks, deterministic)[0].cpu().numpy()
-        return (actions[0] if single else actions), state
+        return (actions[0] if seen.single else actions), state
 
     def clone_frozen(self) -> Agent:
         """A copy whose parameters need no gradient: a reference policy or a target network.

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..envs.errors import TokenGymError, finite_number, flag, positive_int, whole_number
-from ..envs.fields import check_value, shown
+from ..envs.arguments import Count, Positive, Seed, checked
 from ..envs.vocabulary import Vocabulary
 from .agent import Agent
+from .devices import usable_device
 from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
 from .models import build_trunk
 from .seeding import seeded_initialisation
@@ -20,16 +20,17 @@ from .table import TableTrunk
 from .trunk import Trunk
 
 
+@checked
 def build_agent(
     spec: Any,
     vocabulary: Vocabulary,
-    max_length: int,
+    max_length: Count,
     heads: tuple[str, ...] = ("policy",),
-    seed: int = 0,
+    seed: Seed = 0,
     separate_critic: bool = False,
     device: str | torch.device = "cpu",
-    temperature: float = 1.0,
-    head_dim: int | None = None,
+    temperature: Positive = 1.0,
+    head_dim: Width | None = None,
 ) -> Agent:
     """Build an agent.
 
@@ -53,14 +54,7 @@ def build_agent(
             than the model's positions, a vocabulary larger than the checkpoint's embeddings.
     """
     heads = check_heads(heads)
-    if not isinstance(vocabulary, Vocabulary):
-        raise TokenGymError(f"vocabulary is {shown(vocabulary)}; expected a Vocabulary, such as a task has")
-    max_length = positive_int("max_length", max_length)
-    seed = whole_number("seed", seed)
-    separate_critic = flag("separate_critic", separate_critic)
-    if not finite_number("temperature", temperature) > 0:
-        raise TokenGymError(f"temperature {temperature} must be positive; use deterministic=True for greedy actions")
-    head_dim = check_value("head_dim", Width | None, head_dim)
+    device = usable_device(device)
     critic = separate_critic and any(head in CRITIC_HEADS for head in heads)
     with seeded_initialisation(seed):
         trunk, own_head, spec_config = build_trunk(spec, vocabulary, max_length)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.errors import TokenGymError, flag, whole_number
+from ..envs.arguments import Seed, checked
+from ..envs.errors import TokenGymError
 from ..envs.exact import solve
-from ..envs.fields import shown
 from ..envs.finite import FiniteTask
 from ..envs.visible import visible
 from ..envs.vocabulary import Vocabulary
+from .observations import rows_of
 
 
 def draw_actions(probabilities: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -32,11 +33,10 @@ class Player(ABC):
         seed: starts the generator that stochastic choices draw from.
     """
 
-    def __init__(self, vocabulary: Vocabulary, seed: int = 0):
-        if not isinstance(vocabulary, Vocabulary):
-            raise TokenGymError(f"vocabulary is {shown(vocabulary)}; expected a Vocabulary, such as a task has")
+    @checked
+    def __init__(self, vocabulary: Vocabulary, seed: Seed = 0):
         self.vocabulary = vocabulary
-        self._generator = np.random.default_rng(whole_number("seed", seed))
+        self._generator = np.random.default_rng(seed)
 
     def __repr__(self) -> str:
         """Return the kind of player and what it plays."""
@@ -49,9 +49,10 @@ class Player(ABC):
     def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """Probabilities of the next token, float64 (m, A), for tokens (m, L), lengths (m,) and masks (m, A) or None."""
 
+    @checked
     def predict(
         self,
-        observation: dict[str, np.ndarray],
+        observation: Any,
         state: Any = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
@@ -64,15 +65,13 @@ class Player(ABC):
         """
         if state is not None:
             raise TokenGymError(f"state is a {type(state).__name__}: a {type(self).__name__} keeps no state, give None")
-        tokens = np.asarray(observation["tokens"]).astype(np.int32, copy=False)
-        lengths = np.asarray(observation["length"]).astype(np.int64).reshape(-1)
-        masks = None if action_masks is None else np.atleast_2d(np.asarray(action_masks, dtype=bool))
-        probabilities = self.probabilities(np.atleast_2d(tokens), lengths, masks)
+        seen = rows_of(observation, action_masks, self.vocabulary.num_actions)
+        probabilities = self.probabilities(seen.tokens, seen.lengths, seen.masks)
         if deterministic:
             actions = probabilities.argmax(axis=1)
         else:
             actions = draw_actions(probabilities, self._generator)
-        return (actions[0] if tokens.ndim == 1 else actions), None
+        return (actions[0] if seen.single else actions), None
 
 
 class RandomPlayer(Player):
@@ -92,9 +91,10 @@ class OptimalPlayer(Player):
         masked: whether it keeps to the legal tokens.
     """
 
+    @checked
     def __init__(self, task: FiniteTask, masked: bool = False):
         super().__init__(task.vocabulary)
-        self._policy = solve(task, masked=flag("masked", masked)).policy("optimal")
+        self._policy = solve(task, masked=masked).policy("optimal")
         self._task = f"{task!r}, masked=True" if masked else repr(task)
 
     def _plays(self) -> str:
@@ -150,6 +150,7 @@ class HumanPlayer(Player):
         show: prints a line.
     """
 
+    @checked
     def __init__(
         self,
         vocabulary: Vocabulary,

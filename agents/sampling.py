@@ -10,7 +10,8 @@ import math
 
 import torch
 
-from ..envs.errors import TokenGymError, whole_number
+from ..envs.arguments import Seed, checked
+from ..envs.errors import TokenGymError
 
 
 def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
@@ -68,9 +69,10 @@ class Sampler:
         seed: starts the generator.
     """
 
-    def __init__(self, seed: int):
+    @checked
+    def __init__(self, seed: Seed):
         self.generator = torch.Generator()
-        self.generator.manual_seed(whole_number("seed", seed))
+        self.generator.manual_seed(seed)
 
     @torch.no_grad()
     def sample(

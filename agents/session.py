@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 
-from ..envs.errors import TokenGymError, positive_int
+from ..envs.arguments import checked
+from ..envs.errors import TokenGymError
+from ..envs.fields import Range
 from .trunk import Decoder, Trunk
 from .weights import WeightsRecord
 
 if TYPE_CHECKING:
     from .agent import Agent
+
+
+Rows = Annotated[int, Range(least=1, most=2**20)]
+"""How many sequences are read side by side; each takes memory."""
 
 
 @dataclass
@@ -57,8 +63,8 @@ class Session:
         heads: the heads that `step` computes.
     """
 
-    def __init__(self, agent: Agent, num_rows: int, heads: tuple[str, ...]):
-        num_rows = positive_int("num_rows", num_rows, most=2**20)
+    @checked
+    def __init__(self, agent: Agent, num_rows: Rows, heads: tuple[str, ...]):
         self._agent = agent
         self.num_rows = num_rows
         self.heads = heads

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..envs.arguments import Share, checked
 from .episodes import FlatTokens
 
 NEGLIGIBLE = 1e-7
 """A standard deviation below this share of the largest value is the rounding of float32: the values do not vary."""
 
 
+@checked
 def gae(
     flat: FlatTokens,
     rewards: np.ndarray,
     values: np.ndarray,
     final_values: np.ndarray,
-    gamma: float,
-    lam: float,
+    gamma: Share,
+    lam: Share,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Generalised advantage estimation (Schulman et al. 2016, equation 16) over the agent's tokens.
 
@@ -44,8 +46,9 @@ def gae(
     return advantages.astype(np.float32), (advantages + values).astype(np.float32)
 
 
+@checked
 def returns_to_go(
-    flat: FlatTokens, gamma: float, rewards: np.ndarray | None = None, final_values: np.ndarray | None = None
+    flat: FlatTokens, gamma: Share, rewards: np.ndarray | None = None, final_values: np.ndarray | None = None
 ) -> np.ndarray:
     """Discounted sum of the rewards from each token to the end of its episode, float64 (N,).
 
@@ -62,7 +65,8 @@ def returns_to_go(
     return discounted_sums(flat, rewards, gamma)
 
 
-def discounted_sums(flat: FlatTokens, terms: np.ndarray, factor: float) -> np.ndarray:
+@checked
+def discounted_sums(flat: FlatTokens, terms: np.ndarray, factor: Share) -> np.ndarray:
     """Return S_t = terms_t + factor·S_{t+1} along each episode, float64 (N,).
 
     All episodes run backwards side by side, padded to the longest: T vector steps in place of N scalar ones.
@@ -77,6 +81,7 @@ def discounted_sums(flat: FlatTokens, terms: np.ndarray, factor: float) -> np.nd
     return sums[flat.step, flat.episode]
 
 
+@checked
 def whiten(values: np.ndarray, keep_mean: bool = False) -> np.ndarray:
     """Scale to a standard deviation of 1, and shift to a mean of 0 unless ``keep_mean``.
 

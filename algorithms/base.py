@@ -14,15 +14,17 @@ from typing_extensions import Self
 
 from ..agents.agent import Agent
 from ..agents.build import build_agent
+from ..agents.devices import usable_device
 from ..agents.sampling import Sampler
 from ..agents.session import StepOutput
+from ..envs.arguments import Seed, Total, checked
 from ..envs.entry_points import AllowImports
 from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .advantages import returns_to_go
-from .callbacks import Callback, CallbackStates, as_callback, load_callback_states
+from .callbacks import Callback, Callbacks, CallbackStates, as_callback, load_callback_states
 from .configs.base import AlgorithmConfig
-from .doors import check_agent, check_seed, check_task, check_total, resolve_task
+from .doors import check_agent, check_task, chosen_config, resolve_task
 from .episodes import Episodes, episode_metrics
 from .finite import DivergedError, first_nonfinite
 from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
@@ -65,22 +67,22 @@ class Algorithm(ABC, Generic[ConfigT]):
 
     config: ConfigT
 
+    @checked
     def __init__(
         self,
         env: Any,
         agent: Any = "mlp-tiny",
         config: ConfigT | None = None,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         device: str | torch.device = "cpu",
         reference: Agent | None = None,
         **overrides: Any,
     ) -> None:
-        check_seed(seed)
+        self.config = cast(ConfigT, chosen_config(self, config, overrides))
+        self.device = usable_device(device)
         self.task, self.env_spec = resolve_task(env)
-        self.config = cast(ConfigT, self.Config() if config is None else config).replace(**overrides)
         self.seed = seed
-        self.device = torch.device(device)
         check_task(self.name, self.requires, self.task, self.config)
         self.agent = self.make_agent(agent)
         check_agent(self.name, self.heads, self.agent, self.task)
@@ -262,10 +264,11 @@ class Algorithm(ABC, Generic[ConfigT]):
 
     # Learning --------------------------------------------------------------------------------------------------------
 
+    @checked
     def learn(
         self,
-        total_timesteps: int,
-        callback: Callback | list[Callback] | None = None,
+        total_timesteps: Total,
+        callback: Callbacks = None,
         progress_bar: bool = False,
         log_dir: str | Path | None = None,
     ) -> Algorithm:
@@ -284,10 +287,9 @@ class Algorithm(ABC, Generic[ConfigT]):
             TokenGymError: a bad total, or a callback of Stable-Baselines3.
             DivergedError: a loss or gradient is not finite.
         """
-        check_total(total_timesteps)
         callbacks = self.callbacks = as_callback(callback)
         load_callback_states(callbacks, self.waiting_states)
-        self.total_timesteps = int(total_timesteps)
+        self.total_timesteps = total_timesteps
         with RunLogger(log_dir, self, progress_bar) as logger:
             callbacks.on_start(self)
             while self.num_timesteps < self.total_timesteps:
@@ -306,6 +308,7 @@ class Algorithm(ABC, Generic[ConfigT]):
             callbacks.on_end(self)
         return self
 
+    @checked
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
@@ -314,6 +317,7 @@ class Algorithm(ABC, Generic[ConfigT]):
 
     # Saving ----------------------------------------------------------------------------------------------------------
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write everything that going on needs to a sealed checkpoint folder; see `algorithms.checkpoint`.
 
@@ -325,6 +329,7 @@ class Algorithm(ABC, Generic[ConfigT]):
         checkpoint.write(path, *saving.state_of(self))
 
     @classmethod
+    @checked
     def load(
         cls,
         path: str | Path,

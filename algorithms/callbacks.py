@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..envs.errors import TokenGymError, finite_number, positive_int
+from ..envs.arguments import Count, Positive, checked
+from ..envs.errors import TokenGymError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +53,7 @@ class Callback:
 class CallbackList(Callback):
     """Several callbacks, called by their `rank`, then in order; one that returns False stops learning."""
 
+    @checked
     def __init__(self, callbacks: Iterable[Callback]) -> None:
         single = [one for callback in callbacks for one in _single(as_callback(callback))]
         self.callbacks = sorted(single, key=lambda callback: callback.rank)
@@ -79,7 +81,8 @@ class CallbackList(Callback):
 class StopAfter(Callback):
     """Stop at the first boundary at or after ``timesteps`` agent tokens, whatever the total that schedules run over."""
 
-    def __init__(self, timesteps: int) -> None:
+    @checked
+    def __init__(self, timesteps: Count) -> None:
         self.timesteps = timesteps
 
     def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> bool:
@@ -101,12 +104,13 @@ class SaveEvery(Callback):
 
     rank = 2
 
-    def __init__(self, folder: str | Path, timesteps: int, keep: int | None = 2, seconds: float | None = None) -> None:
+    @checked
+    def __init__(
+        self, folder: str | Path, timesteps: Count, keep: Count | None = 2, seconds: Positive | None = None
+    ) -> None:
         self.folder = Path(folder)
-        self.timesteps = positive_int("timesteps", timesteps)
-        self.keep = None if keep is None else positive_int("keep", keep)
-        if seconds is not None and not finite_number("seconds", seconds) > 0:
-            raise TokenGymError(f"seconds={seconds}: give a number above 0, or None")
+        self.timesteps = timesteps
+        self.keep = keep
         self.seconds = math.inf if seconds is None else seconds
         self.saved_at = 0
         self._since = 0.0
@@ -143,6 +147,8 @@ class SaveEvery(Callback):
             checkpoint.prune(self.folder, self.keep)
 
 
+Callbacks = Annotated[Any, "Callback | Iterable[Callback] | None"]
+"""What `as_callback` takes, which says what to write in place of a callback of another library."""
 CallbackStates = dict[str, tuple[dict[str, Any], dict[str, Any]]]
 """What `Callback.state` returned, by the callback's name; see `named_callbacks`."""
 
@@ -176,7 +182,7 @@ def _single(callback: Callback) -> list[Callback]:
     return [callback]
 
 
-def as_callback(callback: Callback | Iterable[Callback] | None) -> Callback:
+def as_callback(callback: Any) -> Callback:
     """Return one `Callback` for None, one, or several.
 
     Raises:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..envs.arguments import Count, checked
 from ..envs.errors import TokenGymError
 from .loggers import free_name
 
@@ -47,6 +48,7 @@ class CheckpointNotWrittenError(TokenGymError):
     """A checkpoint could not be written, as on a full disk; what was there before is whole."""
 
 
+@checked
 def steps(folder: str | Path) -> list[Path]:
     """Return the folders that are named as `step_name` names checkpoints, whole or broken, the newest first."""
     found = [(int(match[1]), child) for child, match in _matches(folder, _STEP) if child.is_dir()]
@@ -102,6 +104,7 @@ def write(path: str | Path, tensors: dict[str, Tensor | np.ndarray], data: dict[
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@checked
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the checkpoint at ``path``, or the newest whole one in a folder of checkpoints or of a run.
 
@@ -137,6 +140,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     raise TokenGymError(f"None of the {len(inside)} checkpoints in {path} is whole; train anew or restore a copy.")
 
 
+@checked
 def has_checkpoint(folder: str | Path) -> bool:
     """Return whether there is anything in a folder of checkpoints that `read` would try."""
     return bool(steps(folder)) or any(match[3] for _, match in _matches(folder, _LEFT_OVER))
@@ -150,7 +154,8 @@ def make_way(path: Path) -> None:
         warnings.warn(f"{path} was there and is no checkpoint; it is now {aside}.", RuntimeWarning, stacklevel=2)
 
 
-def prune(folder: str | Path, keep: int) -> None:
+@checked
+def prune(folder: str | Path, keep: Count) -> None:
     """Remove the oldest whole checkpoints of ``folder`` beyond the ``keep`` newest; nothing else counts, or goes."""
     whole = [child for child in steps(folder) if _looks_whole(child)]
     for child in whole[keep:]:
@@ -161,6 +166,7 @@ def prune(folder: str | Path, keep: int) -> None:
         shutil.rmtree(going)
 
 
+@checked
 def sweep(folder: str | Path, alone: bool = False) -> None:
     """Remove what writers that were killed left in a folder of checkpoints, and put back what they had moved away.
 

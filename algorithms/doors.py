@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-import numpy as np
 
 from ..agents.agent import Agent
 from ..envs.errors import TokenGymError
+from ..envs.fields import shown
 from ..envs.registration import make_task
 from ..envs.task import Task
 from ..envs.transforms import apply_transforms
-from .configs.base import AlgorithmConfig
+from .configs.base import AlgorithmConfig, Config
 
 Requirement = tuple[Callable[[Task], bool], str, str]
 
@@ -107,17 +106,27 @@ def check_task(name: str, requires: tuple[str, ...], task: Task, config: Algorit
             raise TokenGymError(f"{name} requires {what}, which {task.name!r} does not have; {remedy}.")
 
 
-def check_total(total_timesteps: Any) -> None:
-    """Raise a `TokenGymError` unless ``total_timesteps`` is a whole number above 0; 1e5 is one."""
-    is_number = isinstance(total_timesteps, (int, float, np.number)) and not isinstance(total_timesteps, bool)
-    if not is_number or not 0 < total_timesteps < math.inf or int(total_timesteps) != total_timesteps:
-        raise TokenGymError(f"total_timesteps is {total_timesteps!r}; expected a whole number above 0.")
+def chosen_config(algorithm: Any, config: Any, overrides: dict[str, Any]) -> Config:
+    """Return the configuration of an algorithm: the given one or its defaults, with some fields changed.
 
+    Args:
+        algorithm: has a `Config`.
+        config: of that class, or None.
+        overrides: fields by name.
 
-def check_seed(seed: Any) -> None:
-    """Raise a `TokenGymError` unless ``seed`` is a whole number of at least 0."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise TokenGymError(f"seed is {seed!r}; expected a whole number of at least 0.")
+    Raises:
+        TokenGymError: a configuration of another class, or something else; an unknown field, or a wrong value.
+    """
+    kind = algorithm.Config
+    if config is None:
+        return kind().replace(**overrides)
+    if not isinstance(config, kind):
+        name = type(algorithm).__name__
+        raise TokenGymError(
+            f"config is {shown(config)}; expected a {kind.__name__} or None. Its fields may be given by name, too: "
+            f"{name}(env, learning_rate=…), or {name}(env, **fields) for those of a dict."
+        )
+    return config.replace(**overrides)
 
 
 def check_agent(name: str, heads: tuple[str, ...], agent: Agent, task: Task) -> None:

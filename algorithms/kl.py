@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -10,14 +10,15 @@ from torch import Tensor
 
 from ..agents.agent import Agent
 from ..agents.sampling import log_softmax
-from ..envs.errors import TokenGymError
+from ..envs.arguments import Count, NotNegative, Positive, checked
 from .batch import Batch
 from .exponentials import exp_excess
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, Tensor)
 
 
-def kl_estimate(log_ratio: ArrayOrTensor, estimator: str) -> ArrayOrTensor:
+@checked
+def kl_estimate(log_ratio: ArrayOrTensor, estimator: Literal["k1", "k2", "k3"]) -> ArrayOrTensor:
     """Estimate KL(π ‖ π_ref) a token from samples of π (Schulman 2020, "Approximating KL divergence").
 
     With r = log π − log π_ref at the sampled token: k1 = r (unbiased), k2 = r²/2 (biased), k3 = e^(−r) − 1 + r
@@ -40,12 +41,10 @@ def kl_estimate(log_ratio: ArrayOrTensor, estimator: str) -> ArrayOrTensor:
         return log_ratio
     if estimator == "k2":
         return log_ratio**2 / 2
-    if estimator == "k3":
-        # r far below 0 means a token that the policy has all but given up: its exp would overflow float32 at 89.
-        if isinstance(log_ratio, Tensor):
-            return exp_excess(-log_ratio)
-        return exp_excess(torch.as_tensor(-log_ratio)).numpy().astype(log_ratio.dtype)
-    raise TokenGymError(f"kl_estimator is {estimator!r}; expected 'k1', 'k2' or 'k3'.")
+    # r far below 0 means a token that the policy has all but given up: its exp would overflow float32 at 89.
+    if isinstance(log_ratio, Tensor):
+        return exp_excess(-log_ratio)
+    return exp_excess(torch.as_tensor(-log_ratio)).numpy().astype(log_ratio.dtype)
 
 
 class KLController:
@@ -54,7 +53,8 @@ class KLController:
     After n episodes with mean KL k: β ← β·(1 + clip(k/target − 1, −0.2, 0.2)·n/horizon), at least halved.
     """
 
-    def __init__(self, coef: float, target: float | None = None, horizon: int = 10_000) -> None:
+    @checked
+    def __init__(self, coef: NotNegative, target: Positive | None = None, horizon: Count = 10_000) -> None:
         self.coef = coef
         self.target = target
         self.horizon = horizon
@@ -78,7 +78,8 @@ class Reference(Protocol):
 class UniformReference:
     """The uniform policy over the tokens that may be said."""
 
-    def __init__(self, num_actions: int) -> None:
+    @checked
+    def __init__(self, num_actions: Count) -> None:
         self.num_actions = num_actions
 
     def log_probabilities(self, batch: Batch) -> Tensor:
@@ -89,6 +90,7 @@ class UniformReference:
 class AgentReference:
     """A frozen agent; one teacher-forced pass a batch, without gradients."""
 
+    @checked
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
 

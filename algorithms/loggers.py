@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..envs.arguments import checked
 from ..envs.errors import TokenGymError
+from ..envs.fields import Range
 from ..envs.visible import visible
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ class JsonLines:
         timesteps: where the run stands.
     """
 
-    def __init__(self, path: str | Path, timesteps: int = 0) -> None:
+    @checked
+    def __init__(self, path: str | Path, timesteps: Annotated[int, Range(least=0)] = 0) -> None:
         self.path = Path(path)
         if self.path.exists():
             self._rewind(timesteps)
@@ -87,6 +90,7 @@ class JsonLines:
             os.truncate(self.path, sum(map(len, lines[:kept])))
 
 
+@checked
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """Read a file that `JsonLines` wrote; a last line that was cut short is left out."""
     lines = Path(path).read_bytes().splitlines(keepends=True)
@@ -164,6 +168,7 @@ class RunLogger:
         progress_bar: show a bar on the terminal.
     """
 
+    @checked
     def __init__(self, log_dir: str | Path | None, algorithm: Algorithm, progress_bar: bool = False) -> None:
         self._metrics: JsonLines | None = None
         self._timings: JsonLines | None = None

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.errors import TokenGymError, finite_number, positive_int
+from ..envs.arguments import Count, NotNegative, checked
+from ..envs.errors import TokenGymError
 from .callbacks import Callback
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class SaveBest(Callback):
 
     rank = 1
 
+    @checked
     def __init__(self, folder: str | Path, metric: str = "evaluation/return", *, largest: bool = True) -> None:
         self.folder = Path(folder)
         self.metric = metric
@@ -70,23 +72,22 @@ class StopWhen(Callback):
         reason: Why it stopped; empty while it has not.
     """
 
+    @checked
     def __init__(
         self,
         metric: str = "evaluation/return",
         *,
         reaches: float | None = None,
-        patience: int | None = None,
-        min_delta: float = 0.0,
+        patience: Count | None = None,
+        min_delta: NotNegative = 0.0,
         largest: bool = True,
     ) -> None:
         if reaches is None and patience is None:
             raise TokenGymError(f"StopWhen({metric!r}) would never stop: give reaches=…, patience=…, or both")
         self.metric = metric
-        self.reaches = None if reaches is None else finite_number("reaches", reaches)
-        self.patience = None if patience is None else positive_int("patience", patience)
-        self.min_delta = finite_number("min_delta", min_delta)
-        if self.min_delta < 0:
-            raise TokenGymError(f"min_delta={min_delta} is negative: give 0 or more")
+        self.reaches = reaches
+        self.patience = patience
+        self.min_delta = min_delta
         self.largest = largest
         self.best: float | None = None
         self.waited = 0

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..envs.arguments import checked
 from ..envs.entry_points import AllowImports
 from ..envs.errors import TokenGymError, unknown_name
 from . import configs
@@ -76,6 +77,7 @@ ALGORITHMS = AlgorithmRegistry(
 """Every algorithm by name. Looking a name up imports its module; listing the names imports nothing."""
 
 
+@checked
 def check_config(algorithm: str, values: Mapping[str, Any]) -> configs.Config:
     """Return the configuration of ``algorithm`` with the fields in ``values`` changed; imports no torch.
 
@@ -89,8 +91,9 @@ def check_config(algorithm: str, values: Mapping[str, Any]) -> configs.Config:
     return ALGORITHMS.config(algorithm)().replace(**values)
 
 
+@checked
 def load_algorithm(
-    path: str | Path, env: Any = None, device: str = "cpu", *, allow_imports: AllowImports = False, **arguments: Any
+    path: str | Path, env: Any = None, device: Any = "cpu", *, allow_imports: AllowImports = False, **arguments: Any
 ) -> Algorithm:
     """Read an algorithm of any kind back from a checkpoint; see `Algorithm.load`."""
     from . import checkpoint

@@ -7,11 +7,13 @@ A transition-level buffer stores the prefix of every token again; here an episod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ..envs.arguments import Count, NotNegative, Seed, Share, checked
 from ..envs.errors import TokenGymError
+from ..envs.fields import Range
 from .configs.off_policy import Prioritisation
 from .episodes import Episodes
 from .ring import Ring, ranges
@@ -58,23 +60,16 @@ class EpisodeReplay:
         TokenGymError: at a capacity below 1, an unknown kind of prioritisation, or a negative ``alpha``.
     """
 
+    @checked
     def __init__(
         self,
-        capacity: int,
-        pad: int,
-        num_actions: int | None = None,
+        capacity: Count,
+        pad: Annotated[int, Range(least=0, most=2**31 - 1)],
+        num_actions: Annotated[int, Range(least=1, most=2**31 - 1)] | None = None,
         prioritised: Prioritisation = "none",
-        alpha: float = 0.6,
-        seed: int = 0,
+        alpha: NotNegative = 0.6,
+        seed: Seed = 0,
     ):
-        if capacity < 1:
-            raise TokenGymError(f"the capacity of the replay is {capacity}; expected at least 1 episode")
-        if prioritised not in get_args(Prioritisation):
-            raise TokenGymError(
-                f"prioritised is {prioritised!r}; expected one of {', '.join(get_args(Prioritisation))}"
-            )
-        if alpha < 0:
-            raise TokenGymError(f"the exponent of the priorities is {alpha}; expected 0 or more")
         self.capacity = capacity
         self.pad = pad
         self.num_actions = num_actions
@@ -231,7 +226,8 @@ class EpisodeReplay:
             pad=self.pad,
         )
 
-    def sample(self, count: int, beta: float = 1.0) -> ReplaySample:
+    @checked
+    def sample(self, count: Annotated[int, Range(least=1, most=10_000_000)], beta: Share = 1.0) -> ReplaySample:
         """Draw ``count`` episodes, with replacement.
 
         Args:
@@ -243,8 +239,6 @@ class EpisodeReplay:
         """
         if len(self) == 0:
             raise TokenGymError("a draw from an empty replay; expected episodes: collect some first")
-        if count < 1:
-            raise TokenGymError(f"{count} episodes to draw; expected at least 1")
         if self.prioritised == "none":
             positions = self._episodes.begin + self.generator.integers(len(self), size=count)
             episodes = self.get(positions)

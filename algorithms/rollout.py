@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..agents.agent import Agent
 from ..agents.sampling import Sampler
-from ..agents.session import Session, StepOutput
+from ..agents.session import Rows, Session, StepOutput
+from ..envs.arguments import Count, Seed, checked
 from ..envs.engine import Engine
 from ..envs.errors import TokenGymError
 from ..envs.random import derive_start
@@ -43,14 +44,15 @@ class Collector:
         sampler: draws the tokens.
     """
 
+    @checked
     def __init__(
         self,
         task: Task,
         *,
-        num_rows: int,
-        seed: int,
+        num_rows: Rows,
+        seed: Seed,
         sampler: Sampler,
-        group_size: int = 1,
+        group_size: Count = 1,
         action_masks: bool = False,
         token_rewards: bool = True,
     ) -> None:
@@ -67,13 +69,14 @@ class Collector:
         self.groups_started = 0
         self.expected_length: float | None = None
 
+    @checked
     def collect(
         self,
         agent: Agent,
         behaviour: Behaviour | None = None,
         *,
-        num_tokens: int | None = None,
-        num_episodes: int | None = None,
+        num_tokens: Count | None = None,
+        num_episodes: Count | None = None,
     ) -> Episodes:
         """Play whole episodes until a budget of tokens or of episodes is met.
 
@@ -90,10 +93,8 @@ class Collector:
         Raises:
             TokenGymError: not exactly one budget, or one that is not positive.
         """
-        if (num_tokens is None) == (num_episodes is None) or (num_tokens or num_episodes or 0) < 1:
-            raise TokenGymError(
-                f"num_tokens is {num_tokens} and num_episodes is {num_episodes}; expected one of them, above 0."
-            )
+        if (num_tokens is None) == (num_episodes is None):
+            raise TokenGymError(f"num_tokens is {num_tokens} and num_episodes is {num_episodes}; expected one of them.")
         if num_episodes is not None and num_episodes % self.group_size:
             raise TokenGymError(f"num_episodes is {num_episodes}; expected a multiple of group_size {self.group_size}.")
         if self._session is None or self._session_agent is not agent:

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -15,14 +15,16 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from ..agents.build import build_agent
-from ..agents.specs import check_agent_spec
+from ..agents.devices import usable_device
+from ..agents.specs import check_agent_spec, machine_memory
 from ..agents.trunk import Trunk
+from ..envs.arguments import Seed, Total, checked
 from ..envs.entry_points import AllowImports
 from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .callbacks import Callback, as_callback
 from .configs.sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
-from .doors import check_seed, check_total, resolve_task
+from .doors import chosen_config, resolve_task
 from .loggers import RunLogger
 from .sb3_agent import SB3Agent
 from .sb3_env import SB3VecEnv
@@ -110,21 +112,21 @@ class SB3Algorithm:
     report_every: ClassVar[int] = 1
     """Tokens between two calls of the callbacks at least; they are called only between updates."""
 
+    @checked
     def __init__(
         self,
         env: Any,
         agent: Any = "mlp",
-        config: SB3Config | None = None,
+        config: Any = None,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         device: str | torch.device = "cpu",
         **overrides: Any,
     ) -> None:
-        check_seed(seed)
+        self.config = cast(SB3Config, chosen_config(self, config, overrides))
+        self.device = usable_device(device)
         self.task, self.env_spec = resolve_task(env)
-        self.config = (self.Config() if config is None else config).replace(**overrides)
         self.seed = seed
-        self.device = torch.device(device)
         if isinstance(agent, (str, Mapping)):
             check_agent_spec(agent, also=["mlp"])
         self.agent_spec = self.saved_agent = agent
@@ -133,6 +135,7 @@ class SB3Algorithm:
         self.num_episodes = 0
         self._only_weights = False
         self._generators = LentGenerators()
+        self._check_memory()
         with self._generators:
             self.model = self.model_class(
                 "MultiInputPolicy",
@@ -151,9 +154,10 @@ class SB3Algorithm:
         """Agent tokens said so far."""
         return self.model.num_timesteps
 
+    @checked
     def learn(
         self,
-        total_timesteps: int,
+        total_timesteps: Total,
         callback: Callback | BaseCallback | Sequence[Callback | BaseCallback] | None = None,
         progress_bar: bool = False,
         log_dir: str | Path | None = None,
@@ -170,11 +174,10 @@ class SB3Algorithm:
         Raises:
             TokenGymError: a bad total or callback.
         """
-        check_total(total_timesteps)
         given: list[Any] = list(callback) if isinstance(callback, Sequence) else [callback]
         theirs = [one for one in given if isinstance(one, BaseCallback)]
         ours = as_callback([one for one in given if one is not None and not isinstance(one, BaseCallback)])
-        self.total_timesteps = int(total_timesteps)
+        self.total_timesteps = total_timesteps
         remaining = self.total_timesteps - self.num_timesteps
         run: Any = self  # callbacks and loggers ask for an Algorithm and read only what this has, too
         with RunLogger(log_dir, run, progress_bar) as logger:
@@ -196,12 +199,14 @@ class SB3Algorithm:
             ours.on_end(run)
         return self
 
+    @checked
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         """Choose actions for one observation or a batch of them; see `Player.predict`."""
         return self.agent.predict(observation, state, episode_start, deterministic)
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write the weights to a sealed checkpoint folder, for predicting and evaluating.
 
@@ -221,6 +226,7 @@ class SB3Algorithm:
         checkpoint.write(path, dict(self.model.policy.state_dict()), data)
 
     @classmethod
+    @checked
     def load(
         cls,
         path: str | Path,
@@ -249,6 +255,18 @@ class SB3Algorithm:
                 setattr(holder, name, data["counters"][name])
         algorithm._only_weights = True
         return algorithm
+
+    def _check_memory(self) -> None:
+        """Refuse a buffer that no memory holds: the library would end with a MemoryError, or be killed later on."""
+        needed = self.config.transitions * 2 * (4 * self.task.max_length + 4)
+        there = machine_memory()
+        if needed > there:
+            field = "buffer_size" if self.model_class is DQN else "n_steps"
+            raise TokenGymError(
+                f"{field} is {getattr(self.config, field):,}: {self.config.transitions:,} transitions of two "
+                f"observations of {self.task.max_length:,} tokens take {needed / 2**30:,.1f} GiB; this machine has "
+                f"{there / 2**30:,.1f} GiB: make it smaller."
+            )
 
     def _policy_arguments(self) -> dict[str, Any]:
         if self.agent_spec == "mlp":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ..agents.agent import Agent
+from ..envs.arguments import Count, Seed, checked
 from ..envs.errors import TokenGymError
 from ..envs.finite import FiniteTask
 from ..envs.task import Task
@@ -28,9 +30,10 @@ class FrozenPolicy:
             policy head, whose Qs are no probabilities.
     """
 
+    @checked
     def __init__(self, agent: Agent, greedy: bool | None = None) -> None:
         self.agent = agent
-        self.greedy = "policy" not in agent.heads if greedy is None else bool(greedy)
+        self.greedy = "policy" not in agent.heads if greedy is None else greedy
 
     def __call__(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """Return float64 (m, A) for int tokens (m, L), lengths (m,) and bool masks (m, A) of what may be said."""
@@ -40,7 +43,8 @@ class FrozenPolicy:
         return np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
 
 
-def checkpoint_policy(checkpoint: str, greedy: bool | None = None) -> FrozenPolicy:
+@checked
+def checkpoint_policy(checkpoint: str | Path, greedy: bool | None = None) -> FrozenPolicy:
     """Read the agent of a sealed checkpoint as an opponent: what `{"checkpoint": "folder"}` names to a game.
 
     Args:
@@ -92,10 +96,8 @@ class SelfPlay(Callback):
         playing: the place in `snapshots` of the present opponent.
     """
 
-    def __init__(self, every: int, pool: int = 1, greedy: bool | None = None, seed: int = 0) -> None:
-        for name, value in (("every", every), ("pool", pool)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise TokenGymError(f"{name} is {value!r}; expected a whole number of at least 1.")
+    @checked
+    def __init__(self, every: Count, pool: Count = 1, greedy: bool | None = None, seed: Seed = 0) -> None:
         self.every = every
         self.pool = pool
         self.greedy = greedy

@@ -19,7 +19,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import os
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,13 +41,17 @@ class Range:
         least: smallest value.
         above: every value is larger.
         most: largest value.
+        below: every value is smaller.
         infinite: whether infinity is one.
+        whole_floats: whether 1e5 will do for 100_000.
     """
 
     least: float | None = None
     above: float | None = None
     most: float | None = None
+    below: float | None = None
     infinite: bool = False
+    whole_floats: bool = False
 
     def holds(self, value: float) -> bool:
         """Whether ``value`` is within the bounds; NaN never is."""
@@ -59,14 +62,20 @@ class Range:
             and (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
             and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
         )
 
     def __str__(self) -> str:
-        if self.least is not None and self.most is not None:
+        if self.least is not None and self.most is not None and self.most <= 10**9:
             return f"within {_plain(self.least)} … {_plain(self.most)}"
         bounds = [
             f"{word} {_plain(bound)}"
-            for word, bound in (("of at least", self.least), ("above", self.above), ("at most", self.most))
+            for word, bound in (
+                ("of at least", self.least),
+                ("above", self.above),
+                ("at most", self.most),
+                ("below", self.below),
+            )
             if bound is not None
         ]
         return " and ".join(bounds) + (" (or infinite)" if self.infinite else "")
@@ -116,17 +125,6 @@ def from_mapping(kind: type[ClassT], noun: str, values: Any) -> ClassT:
     return kind(**values)
 
 
-def check_arguments(function: Callable[..., Any], **values: Any) -> None:
-    """Check some arguments of ``function`` against the annotations of its parameters.
-
-    Raises:
-        TokenGymError: a value of a wrong type or out of range.
-    """
-    hints = _hints(function)
-    for name, value in values.items():
-        check_value(name, hints[name], value)
-
-
 def check_value(name: str, annotation: Any, value: Any) -> Any:
     """Return ``value``, NumPy's scalars as Python's, if it is of the annotated type and in its range.
 
@@ -158,7 +156,10 @@ def described(annotation: Any) -> str:
         return f"a list, each {described(inner[0])}" if inner else "a list"
     if origin in (dict, Mapping):
         return "a mapping of keys to values"
-    return _WORDS.get(annotation) or f"a {getattr(annotation, '__name__', annotation)}"
+    if isinstance(origin, type):
+        annotation = origin
+    name = getattr(annotation, "__name__", str(annotation))
+    return _WORDS.get(annotation) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def shown(value: Any) -> str:
@@ -178,7 +179,7 @@ class _Mismatch(Exception):
 
 def _checked(annotation: Any, value: Any) -> Any:
     origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation is Any or isinstance(annotation, TypeVar):
+    if annotation is Any or isinstance(annotation, TypeVar) or _is_array(annotation):
         return value
     if origin is Annotated:
         return _in_range(annotation, inner, value)
@@ -194,8 +195,12 @@ def _checked(annotation: Any, value: Any) -> Any:
         return _sequence(annotation, inner, value)
     if origin in (dict, Mapping):
         return _mapping(annotation, inner, value)
-    if annotation is Path and isinstance(value, (str, os.PathLike)):
-        return Path(value)
+    if isinstance(origin, type):  # Callable, Iterable, type and other such: what they are of shows when it is used
+        if not isinstance(value, origin):
+            raise _Mismatch(value, annotation)
+        return value
+    if annotation is Path:
+        return _path(annotation, value)
     kinds = (int, float) if annotation is float else annotation
     if not isinstance(value, kinds) or (isinstance(value, bool) and annotation in (int, float)):
         raise _Mismatch(value, annotation)
@@ -210,6 +215,8 @@ def _in_range(annotation: Any, inner: tuple[Any, ...], value: Any) -> Any:
     bounds = [one for one in inner[1:] if isinstance(one, Range)]
     if any(one.infinite for one in bounds) and isinstance(value, (float, np.floating)) and value == math.inf:
         return float(value)
+    if any(one.whole_floats for one in bounds) and isinstance(value, (float, np.floating)) and value % 1 == 0:
+        value = int(value)
     try:
         value = _checked(inner[0], value)
     except _Mismatch as mismatch:
@@ -220,7 +227,24 @@ def _in_range(annotation: Any, inner: tuple[Any, ...], value: Any) -> Any:
     return value
 
 
+def _path(annotation: Any, value: Any) -> Path:
+    try:
+        path = Path(value)
+        if isinstance(value, bytes) or value == "" or "\0" in str(path):
+            raise TypeError
+    except TypeError:
+        raise _Mismatch(value, annotation) from None
+    return path
+
+
+def _is_array(annotation: Any) -> bool:
+    """Whether it says array or tensor: lists will do for them, and what reads them checks them."""
+    return getattr(annotation, "__name__", "") in ("ndarray", "Tensor")
+
+
 def _any_of(annotation: Any, inner: tuple[Any, ...], value: Any) -> Any:
+    if Path in inner and isinstance(value, str):
+        return _path(annotation, value)
     inside = None
     for one in inner:
         try:
@@ -231,8 +255,8 @@ def _any_of(annotation: Any, inner: tuple[Any, ...], value: Any) -> Any:
 
 
 def _sequence(annotation: Any, inner: tuple[Any, ...], value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.ndim == 1:
-        value = value.tolist()
+    if isinstance(value, np.ndarray) and value.ndim:
+        value = value.tolist() if value.ndim == 1 else list(value)
     if not isinstance(value, (tuple, list)):
         raise _Mismatch(value, annotation)
     items = []
@@ -322,5 +346,7 @@ _WORDS: dict[Any, str] = {
     str: "a text",
     type(None): "None",
     Path: "a path",
+    np.ndarray: "an array",
+    Callable: "a function",
     dict: "a mapping of keys to values",
 }

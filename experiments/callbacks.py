@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..algorithms.callbacks import Callback
 from ..algorithms.loggers import JsonLines
-from ..envs.errors import positive_int
+from ..envs.arguments import Count, Seed, checked
 from .evaluation import evaluate_agent, known_references, uses_masks
 from .statistics import normalised_score
 
@@ -38,17 +38,18 @@ class EvaluateEvery(Callback):
         latest: What the last evaluation found, by name; empty before the first.
     """
 
+    @checked
     def __init__(
         self,
-        timesteps: int,
+        timesteps: Count,
         *,
-        episodes: int = 200,
-        seed: int = 1_000_003,
+        episodes: Count = 200,
+        seed: Seed = 1_000_003,
         deterministic: bool = True,
         file: str | Path | None = None,
     ) -> None:
-        self.timesteps = positive_int("timesteps", timesteps)
-        self.episodes = positive_int("episodes", episodes)
+        self.timesteps = timesteps
+        self.episodes = episodes
         self.seed = seed
         self.deterministic = deterministic
         self.file = None if file is None else Path(file)

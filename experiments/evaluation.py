@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 
+from ..envs.arguments import NotNegative, Seed, checked
 from ..envs.engine import Engine
 from ..envs.errors import TokenGymError, TooManyNodesError
 from ..envs.exact import evaluate_policy, solve
+from ..envs.fields import Range, shown
 from ..envs.finite import FiniteTask
 from ..envs.random import derive_start
 from ..envs.registration import make_task
@@ -82,16 +84,17 @@ class References:
         return asdict(self)
 
 
+@checked
 def evaluate_agent(
     player: Any,
     task: Task | str,
     *,
-    episodes: int = 1000,
-    seed: int = 1_000_003,
+    episodes: Annotated[int, Range(least=1, most=100_000_000)] = 1000,
+    seed: Seed = 1_000_003,
     deterministic: bool = True,
-    beta: float | None = None,
+    beta: NotNegative | None = None,
     action_masks: bool = False,
-    exact_limit: int = 20_000,
+    exact_limit: Annotated[int, Range(least=0, most=10**15)] = 20_000,
 ) -> Evaluation:
     """Evaluate a player on a task.
 
@@ -110,15 +113,14 @@ def evaluate_agent(
         TokenGymError: If `episodes` is not positive, or `beta` is given for a player without probabilities.
     """
     task = make_task(task) if isinstance(task, str) else task
-    if episodes <= 0:
-        raise TokenGymError(f"episodes must be greater than 0, got {episodes}")
-    if beta is not None and not 0 <= beta < math.inf:
-        raise TokenGymError(f"beta must be a finite number of at least 0, got {beta}")
     player = acting(player)
+    if isinstance(player, type) or not (hasattr(player, "predict") or hasattr(player, "probabilities")):
+        raise TokenGymError(f"player is {shown(player)}; expected an Agent, an algorithm, or what has a predict(…)")
     evaluation = _evaluate(player, task, episodes, seed, deterministic, beta, action_masks, exact_limit)
     return replace(evaluation, play=play_of(player, deterministic))
 
 
+@checked
 def play_of(player: Any, deterministic: bool) -> str:
     """Return how a player chooses tokens, in words.
 
@@ -149,10 +151,11 @@ def _evaluate(
     return _evaluate_by_playing(player, task, episodes, seed, deterministic, beta, action_masks)
 
 
+@checked
 def references(
     task: Task,
     *,
-    beta: float | None = None,
+    beta: NotNegative | None = None,
     random_return: float | None = None,
     optimal_return: float | None = None,
 ) -> References:
@@ -185,7 +188,8 @@ def references(
     return References(random=float(random_return), optimal=float(optimal_return))
 
 
-def known_references(task: Task, *, beta: float | None = None) -> References | None:
+@checked
+def known_references(task: Task, *, beta: NotNegative | None = None) -> References | None:
     """Return what `references` does, or None for a task that neither declares its returns nor can be solved."""
     try:
         return references(task, beta=beta)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from ..envs.arguments import checked
 from ..envs.visible import visible
 from . import tables
 from .differences import difference_table
@@ -73,6 +74,7 @@ class ReportFiles:
     """Pictures by name."""
 
 
+@checked
 def write_report(results: StudyResults, out: str | Path, *, command: str) -> ReportFiles:
     """Write ``report.html``, ``table.md``, ``summary.json`` and ``plots/*.png`` below ``out``.
 

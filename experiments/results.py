@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..envs.arguments import checked
 from ..envs.errors import TokenGymError
 from .runs import RunFolder, run_folder
 from .statistics import (
@@ -76,18 +77,22 @@ class StudyResults:
         """Names of the algorithms, in order."""
         return [algorithm.name for algorithm in self.study.algorithms]
 
+    @checked
     def cell(self, environment: str, algorithm: str) -> list[RunResult]:
         """Return the runs of one algorithm on one environment, by seed; empty where the study leaves the cell out."""
         return [run for run in self.runs if run.spec.environment == environment and run.spec.label == algorithm]
 
+    @checked
     def scores(self, environment: str, algorithm: str) -> np.ndarray:
         """Return the normalised scores of the finished runs of a cell, shape (runs,)."""
         return np.array([run.score for run in self.cell(environment, algorithm) if run.score is not None], dtype=float)
 
+    @checked
     def covered(self, algorithm: str) -> bool:
         """Return whether the algorithm has a finished run on every environment, so that it can be aggregated."""
         return all(len(self.scores(environment, algorithm)) for environment in self.environments)
 
+    @checked
     def scores_by_task(self, algorithm: str) -> list[np.ndarray]:
         """Return one array of scores an environment, as the functions of `statistics` take them."""
         return [self.scores(environment, algorithm) for environment in self.environments]
@@ -114,6 +119,7 @@ class StudyResults:
                 found[run.spec.label] = play
         return found
 
+    @checked
     def references(self, environment: str) -> dict[str, Any] | None:
         """Return random and optimal return of an environment, from any of its finished runs."""
         for run in self.runs:
@@ -143,6 +149,7 @@ class Aggregate:
     """Runs that the study asks for."""
 
 
+@checked
 def collect(study: Study, out: str | Path) -> StudyResults:
     """Read every run folder of a study below ``out``.
 

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import current_process
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from ..envs.arguments import checked
 from ..envs.errors import TokenGymError
+from ..envs.fields import Range
 from .full_disk import REMEDY
 from .lock import sole_use
 from .pool import UNGUARDED_EXIT_CODE, Outcome, Pool
@@ -43,6 +45,7 @@ class Event:
     """Seconds since the run was started."""
 
 
+@checked
 def plan(study: Study, out: str | Path, *, replace_changed: bool = False) -> list[RunSpec]:
     """Return the runs that are not finished, in the study's order.
 
@@ -62,11 +65,12 @@ def plan(study: Study, out: str | Path, *, replace_changed: bool = False) -> lis
     return todo
 
 
+@checked
 def run_study(
     study: Study,
     out: str | Path,
     *,
-    workers: int | None = None,
+    workers: Annotated[int, Range(least=1, most=4096)] | None = None,
     replace_changed: bool = False,
     on_event: Callable[[Event], None] = lambda event: None,
     on_plan: Callable[[list[RunSpec]], None] = lambda todo: None,
@@ -85,8 +89,6 @@ def run_study(
         TokenGymError: Before the first run, if the study asks for something impossible or a run folder is corrupt.
         KeyboardInterrupt: After the workers were ended; finished runs stay, calling again does the rest.
     """
-    if workers is not None and workers <= 0:
-        raise TokenGymError(f"workers must be greater than 0, got {workers}")
     if getattr(current_process(), "_inheriting", False):
         # We are a worker of this very study, in the middle of importing the program that runs it.
         sys.exit(UNGUARDED_EXIT_CODE)

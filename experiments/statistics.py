@@ -14,16 +14,17 @@ failed run leaves no score; a task without any score is an error, for an average
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from ..envs.arguments import Seed, checked
 from ..envs.errors import TokenGymError
+from ..envs.fields import Range
+from .given_scores import Scores, numbers_of, tasks_of
 
-Scores = Sequence[np.ndarray]
-"""One float array of runs for each task."""
 Spread = Literal["bootstrap", "range", "none"]
 """What stands beside an estimate."""
 
@@ -31,6 +32,10 @@ MIN_RUNS = 4
 """The fewest runs of which a quarter can be cut off, and from which an interval is computed."""
 MIN_RESAMPLES = 2000
 """Fewer bootstrap resamples than this make the ends of a 95% interval visibly random."""
+Resamples = Annotated[int, Range(least=MIN_RESAMPLES, most=10_000_000)]
+"""How many bootstrap resamples; each takes memory for a run's score."""
+Confidence = Annotated[float, Range(above=0, below=1)]
+"""Probability mass of an interval, below 1."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Interval:
     statistic: str = "interquartile mean"
     """What the estimate is: an interquartile mean where something was trimmed, a mean, …"""
 
-    def text(self, digits: int = 2) -> str:
+    @checked
+    def text(self, digits: Annotated[int, Range(least=0, most=15)] = 2) -> str:
         """Return ``"0.93 [0.88, 0.97]"`` for an interval, ``"0.93 (0.88 to 0.97)"`` for a range, else ``"0.93"``."""
         if self.low is None or self.high is None:
             return _rounded(self.estimate, digits)
@@ -70,6 +76,7 @@ class Profile:
     """Upper end of the pointwise interval, shape (P,); None where there are too few runs for one."""
 
 
+@checked
 def normalised_score(value: float, random_return: float, optimal_return: float) -> float:
     """Return (J − J_random) / (J* − J_random): 0 is uniform random play, 1 is the optimum.
 
@@ -85,28 +92,32 @@ def normalised_score(value: float, random_return: float, optimal_return: float) 
     return float((value - random_return) / span)
 
 
+@checked
 def interquartile_mean(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the mean of the middle half of the scores along ``axis`` (25% trimmed mean).
 
     A quarter of n scores is rounded down, as ``scipy.stats.trim_mean`` does, so fewer than four scores are not trimmed.
     """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=axis)
+    ordered = np.sort(numbers_of("scores", scores, axis), axis=axis)
     count = ordered.shape[axis]
     cut = count // 4
     return np.take(ordered, np.arange(cut, count - cut), axis=axis).mean(axis=axis)
 
 
+@checked
 def mean(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the mean along ``axis``."""
-    return np.asarray(scores, dtype=np.float64).mean(axis=axis)
+    return numbers_of("scores", scores, axis).mean(axis=axis)
 
 
+@checked
 def optimality_gap(scores: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return 1 − mean(min(score, 1)): how far the runs are from the optimum, with nothing gained above it."""
-    return 1.0 - np.minimum(np.asarray(scores, dtype=np.float64), 1.0).mean(axis=axis)
+    return 1.0 - np.minimum(numbers_of("scores", scores, axis), 1.0).mean(axis=axis)
 
 
-def summarise(runs: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+@checked
+def summarise(runs: np.ndarray, *, confidence: Confidence = 0.95, seed: Seed = 0) -> Interval:
     """Return what the runs of one task say together.
 
     One run is a number; two or three have a mean and a range; four or more an interquartile mean with a percentile
@@ -120,7 +131,7 @@ def summarise(runs: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> I
     Raises:
         TokenGymError: If there are no runs, or a score is not finite.
     """
-    (runs,) = _checked([runs])
+    (runs,) = tasks_of([runs])
     if len(runs) >= MIN_RUNS:
         return stratified_bootstrap([runs], confidence=confidence, seed=seed)
     if len(runs) == 1:
@@ -155,13 +166,14 @@ def described(counts: Iterable[int]) -> str:
     return f"{text[:1].upper()}{text[1:]}." if parts else "No run has finished."
 
 
+@checked
 def stratified_bootstrap(
     scores: Scores,
     statistic: Callable[..., np.ndarray] = interquartile_mean,
     *,
-    resamples: int = MIN_RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
+    resamples: Resamples = MIN_RESAMPLES,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
 ) -> Interval:
     """Return a statistic of all runs of all tasks with its percentile bootstrap interval.
 
@@ -178,8 +190,8 @@ def stratified_bootstrap(
     Raises:
         TokenGymError: If a task has no scores or a score is not finite, or an argument is out of range.
     """
-    tasks = _checked(scores)
-    generator = _generator(resamples, confidence, seed)
+    tasks = tasks_of(scores)
+    generator = np.random.default_rng(seed)
     estimate = float(statistic(np.concatenate(tasks), axis=-1))
     name = getattr(statistic, "__name__", "statistic").replace("_", " ")
     if statistic is interquartile_mean and sum(map(len, tasks)) < MIN_RUNS:
@@ -191,13 +203,14 @@ def stratified_bootstrap(
     return Interval(estimate, float(low), float(high), "bootstrap", name)
 
 
+@checked
 def performance_profile(
     scores: Scores,
     thresholds: np.ndarray,
     *,
-    resamples: int = MIN_RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
+    resamples: Resamples = MIN_RESAMPLES,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
 ) -> Profile:
     """Return the share of runs that score above each threshold, every task counting the same.
 
@@ -211,9 +224,11 @@ def performance_profile(
     Raises:
         TokenGymError: As `stratified_bootstrap`.
     """
-    tasks = _checked(scores)
-    generator = _generator(resamples, confidence, seed)
-    thresholds = np.asarray(thresholds, dtype=np.float64)
+    tasks = tasks_of(scores)
+    generator = np.random.default_rng(seed)
+    thresholds = numbers_of("thresholds", thresholds)
+    if thresholds.ndim != 1:
+        raise TokenGymError(f"thresholds have shape {thresholds.shape}; expected (P,)")
     fraction = np.zeros(len(thresholds))
     resampled = np.zeros((resamples, len(thresholds)))
     for runs in tasks:
@@ -229,13 +244,14 @@ def performance_profile(
     return Profile(thresholds, fraction / len(tasks), low, high)
 
 
+@checked
 def probability_of_improvement(
     first: Scores,
     second: Scores,
     *,
-    resamples: int = MIN_RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
+    resamples: Resamples = MIN_RESAMPLES,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
 ) -> Interval:
     """Return the probability that a run of the first algorithm beats one of the second, averaged over tasks.
 
@@ -251,12 +267,13 @@ def probability_of_improvement(
     Raises:
         TokenGymError: If the two have different numbers of tasks; otherwise as `stratified_bootstrap`.
     """
-    tasks = list(zip(_checked(first), _checked(second), strict=False))
+    first, second = tasks_of(first), tasks_of(second)
     if len(first) != len(second):
         raise TokenGymError(
             f"an improvement compares algorithms on the same tasks, got {len(first)} and {len(second)} tasks"
         )
-    generator = _generator(resamples, confidence, seed)
+    tasks = list(zip(first, second, strict=True))
+    generator = np.random.default_rng(seed)
     estimate, resampled = 0.0, np.zeros(resamples)
     for x, y in tasks:
         wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)  # (n, m)
@@ -271,8 +288,14 @@ def probability_of_improvement(
     return Interval(estimate / len(tasks), float(low), float(high), "bootstrap", name)
 
 
+@checked
 def mean_difference(
-    first: Scores, second: Scores, *, resamples: int = MIN_RESAMPLES, confidence: float = 0.95, seed: int = 0
+    first: Scores,
+    second: Scores,
+    *,
+    resamples: Resamples = MIN_RESAMPLES,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
 ) -> Interval:
     """Return how much higher the first algorithm scores on average, every task counting the same.
 
@@ -288,12 +311,13 @@ def mean_difference(
     Raises:
         TokenGymError: If the two have different numbers of tasks; otherwise as `stratified_bootstrap`.
     """
+    first, second = tasks_of(first), tasks_of(second)
     if len(first) != len(second):
         raise TokenGymError(
             f"a difference compares algorithms on the same tasks, got {len(first)} and {len(second)} tasks"
         )
-    tasks = list(zip(_checked(first), _checked(second), strict=True))
-    generator = _generator(resamples, confidence, seed)
+    tasks = list(zip(first, second, strict=True))
+    generator = np.random.default_rng(seed)
     estimate = float(np.mean([x.mean() - y.mean() for x, y in tasks]))
     if not (enough_for_interval(first) and enough_for_interval(second)):
         return Interval(estimate, spread="none", statistic="difference of means")
@@ -304,12 +328,13 @@ def mean_difference(
     return Interval(estimate, float(low), float(high), "bootstrap", "difference of means")
 
 
+@checked
 def bootstrap_curve(
     curves: np.ndarray,
     *,
-    resamples: int = MIN_RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
+    resamples: Resamples = MIN_RESAMPLES,
+    confidence: Confidence = 0.95,
+    seed: Seed = 0,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return at each point of learning curves what `summarise` says of the runs there.
 
@@ -323,10 +348,10 @@ def bootstrap_curve(
         Three arrays of shape (points,): the interquartile mean with the ends of its pointwise interval; of two or three
         runs their mean, minimum and maximum; of one run the curve itself, None and None.
     """
-    curves = np.asarray(curves, dtype=np.float64)
+    curves = numbers_of("curves", curves, finite=False)  # a gap in one is a gap in what is drawn
     if curves.ndim != 2 or curves.shape[0] == 0:
         raise TokenGymError(f"learning curves have shape (runs, points) with at least one run, got {curves.shape}")
-    generator = _generator(resamples, confidence, seed)
+    generator = np.random.default_rng(seed)
     if len(curves) == 1:
         return curves[0], None, None
     if len(curves) < MIN_RUNS:
@@ -334,26 +359,6 @@ def bootstrap_curve(
     chosen = generator.integers(len(curves), size=(resamples, len(curves)))
     low, high = _percentiles(interquartile_mean(curves[chosen], axis=1), confidence)
     return interquartile_mean(curves, axis=0), low, high
-
-
-def _checked(scores: Scores) -> list[np.ndarray]:
-    tasks = [np.asarray(runs, dtype=np.float64).ravel() for runs in scores]
-    if not tasks:
-        raise TokenGymError("an aggregate needs the scores of at least one task, got none")
-    for index, runs in enumerate(tasks):
-        if len(runs) == 0:
-            raise TokenGymError(f"task {index} has no scores; leave the task out or run it again")
-        if not np.isfinite(runs).all():
-            raise TokenGymError(f"task {index} has scores that are not finite: {runs.tolist()}")
-    return tasks
-
-
-def _generator(resamples: int, confidence: float, seed: int) -> np.random.Generator:
-    if resamples < MIN_RESAMPLES:
-        raise TokenGymError(f"resamples must be at least {MIN_RESAMPLES}, got {resamples}")
-    if not 0 < confidence < 1:
-        raise TokenGymError(f"confidence must lie between 0 and 1, got {confidence}")
-    return np.random.default_rng(seed)
 
 
 def _resample(runs: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:

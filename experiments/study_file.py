@@ -19,6 +19,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from ..envs.arguments import checked
 from ..envs.errors import TokenGymError
 from .mappings import SpecT, as_integers, as_mapping, build, is_int
 from .study import MOST_SEEDS, AlgorithmSpec, EnvironmentSpec, EvaluationSpec, Study
@@ -26,6 +27,7 @@ from .study_check import check_study
 from .yaml_text import read_yaml
 
 
+@checked
 def load_study(path: str | Path, *, check: bool = True) -> Study:
     """Read a study from a YAML file.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from ..envs.arguments import Count, Seed, checked
 from ..envs.engine import Engine
+from ..envs.fields import Range
 from ..envs.random import derive_start
 from ..envs.task import Task
 from .evaluation import acting, chooser
@@ -29,15 +31,16 @@ class Transcript:
         return " ".join(f"[{words}]" if speaker == "agent" else words for speaker, words in self.segments if words)
 
 
+@checked
 def transcripts(
     player: Any,
     task: Task,
-    count: int,
+    count: Annotated[int, Range(least=0, most=65_536)],
     *,
-    seed: int = 1_000_003,
+    seed: Seed = 1_000_003,
     deterministic: bool = True,
     action_masks: bool = False,
-    max_tokens: int = 200,
+    max_tokens: Count = 200,
 ) -> list[Transcript]:
     """Play the first few evaluation starts and return them as text; very long episodes are cut after `max_tokens`."""
     if count <= 0:

@@ -28,6 +28,11 @@ class SB3Config(Config):
         del arguments["num_envs"]
         return arguments
 
+    @property
+    def transitions(self) -> int:
+        """How many transitions are held in memory, with two observations each."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class SB3OnPolicyConfig(SB3Config):
@@ -42,10 +47,15 @@ class SB3OnPolicyConfig(SB3Config):
     vf_coef: NotNegative = 0.5
     """Weight of the value loss; 0.1 to 1."""
 
+    @property
+    def transitions(self) -> int:
+        """Those of a collection; their observations are copied to be shuffled."""
+        return self.n_steps * self.num_envs
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        tokens = self.n_steps * self.num_envs
-        self.require(1 < tokens <= 10_000_000, "n_steps", "n_steps * num_envs within 2 … 10,000,000 tokens an update")
+        held = 1 < self.transitions <= 10_000_000
+        self.require(held, "n_steps", "n_steps * num_envs within 2 … 10,000,000 tokens an update")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +114,11 @@ class SB3DQNConfig(SB3Config):
     """Share of the budget over which ε falls from 1 to `exploration_final_eps`."""
     exploration_final_eps: Share = 0.05
     """Share of random tokens from then on."""
+
+    @property
+    def transitions(self) -> int:
+        """Those of the replay."""
+        return self.buffer_size
 
     def __post_init__(self) -> None:
         super().__post_init__()

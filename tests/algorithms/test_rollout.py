@@ -189,7 +189,7 @@ def test_rewards_known_at_the_end_of_a_turn_go_to_the_tokens_that_earned_them(cr
 @pytest.mark.parametrize("budget", [{}, {"num_tokens": 0}, {"num_tokens": 5, "num_episodes": 5}])
 def test_a_collection_needs_one_budget(budget):
     collector, agent = collector_of(make_task("Probe1"))
-    with pytest.raises(TokenGymError, match="expected one of them, above 0"):
+    with pytest.raises(TokenGymError, match=r"; expected (one of them|None or a whole number of at least 1)"):
         collector.collect(agent, **budget)
 
 

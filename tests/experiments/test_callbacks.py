@@ -97,5 +97,5 @@ def test_settings_that_could_never_act_stop_at_the_door():
     for options in ({"patience": 0}, {"reaches": "high"}, {"patience": 2, "min_delta": -1.0}):
         with pytest.raises(TokenGymError):
             StopWhen("said", **options)
-    with pytest.raises(TokenGymError, match="timesteps=0"):
+    with pytest.raises(TokenGymError, match="timesteps is 0"):
         EvaluateEvery(0)

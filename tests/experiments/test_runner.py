@@ -204,5 +204,5 @@ def test_two_processes_do_not_run_one_study_at_once(tmp_path):
 
 
 def test_zero_workers_are_refused(tmp_path):
-    with pytest.raises(TokenGymError, match="workers must be greater than 0, got 0"):
+    with pytest.raises(TokenGymError, match="workers is 0; expected None or a whole number within 1"):
         run_study(study_of("ppo"), tmp_path, workers=0)

@@ -178,10 +178,10 @@ def test_the_intervals_of_few_seeds_are_as_narrow_as_the_page_on_the_report_says
     ("scores", "settings", "message"),
     [
         ([], {}, "at least one task"),
-        ([np.array([])], {}, "task 0 has no scores"),
-        ([np.array([np.nan])], {}, "not finite"),
-        ([np.ones(3)], {"resamples": 100}, "at least 2000, got 100"),
-        ([np.ones(3)], {"confidence": 95}, "between 0 and 1, got 95"),
+        ([np.array([])], {}, "task 0: scores are empty"),
+        ([np.array([np.nan])], {}, "not all finite"),
+        ([np.ones(3)], {"resamples": 100}, "resamples is 100; expected a whole number within 2,000"),
+        ([np.ones(3)], {"confidence": 95}, "confidence is 95; expected a number above 0 and below 1"),
     ],
 )
 def test_bad_scores_and_settings_are_named(scores, settings, message):

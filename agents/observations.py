@@ -1,0 +1,77 @@
+"""Observations as they are given to `predict`: one or a batch of them, checked and made into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..envs.errors import TokenGymError
+from ..envs.fields import shown
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Observations of m rows."""
+
+    tokens: np.ndarray
+    """int32 (m, L), right-padded."""
+    lengths: np.ndarray
+    """int64 (m,)."""
+    masks: np.ndarray | None
+    """bool (m, A), True where allowed, or None."""
+    single: bool
+    """Whether one observation was given, and no batch."""
+
+
+def rows_of(observation: Any, action_masks: Any, num_actions: int) -> Rows:
+    """Return the rows of an observation.
+
+    Args:
+        observation: `tokens` (L,) or (m, L) and `length` (1,) or (m, 1).
+        action_masks: bool (A,) or (m, A), or None.
+        num_actions: A.
+
+    Raises:
+        TokenGymError: something else, or shapes that do not fit together.
+    """
+    if not isinstance(observation, Mapping) or not {"tokens", "length"} <= set(observation):
+        raise TokenGymError(
+            f"observation is {shown(observation)}; expected what the environment returned: a mapping with 'tokens' and "
+            "'length'."
+        )
+    tokens = _whole("tokens", observation["tokens"])
+    lengths = _whole("length", observation["length"]).astype(np.int64).reshape(-1)
+    if tokens.ndim not in (1, 2) or len(lengths) != (1 if tokens.ndim == 1 else len(tokens)):
+        raise TokenGymError(
+            f"the observation has tokens of shape {tokens.shape} and {len(lengths)} lengths; expected (L,) and (1,), "
+            "or (m, L) and (m, 1)."
+        )
+    rows = np.atleast_2d(tokens).astype(np.int32, copy=False)
+    return Rows(rows, lengths, _masks(action_masks, len(rows), num_actions), tokens.ndim == 1)
+
+
+def _whole(name: str, given: Any) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "iu":
+        raise TokenGymError(f"{name} of the observation is {shown(given)}; expected an array of whole numbers.")
+    return array
+
+
+def _masks(given: Any, rows: int, num_actions: int) -> np.ndarray | None:
+    if given is None:
+        return None
+    try:
+        masks = np.atleast_2d(np.asarray(given))
+    except ValueError:
+        masks = np.array(None)
+    if masks.dtype.kind not in "biu" or masks.shape != (rows, num_actions):
+        raise TokenGymError(
+            f"action_masks is {shown(given)} of shape {masks.shape}; expected ({rows}, {num_actions}), 1 where allowed."
+        )
+    return masks.astype(bool)
