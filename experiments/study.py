@@ -12,15 +12,20 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from ..envs.arguments import Count, Positive, Seed, checked
 from ..envs.errors import TokenGymError, unknown_name
-from .mappings import build, finite_or_none, plain_value
+from ..envs.fields import Range, check_fields, from_mapping, shown
+from .mappings import plain_value
 
 MOST_SEEDS = 10_000
 """The most seeds of a study, beyond which a slip is likelier than a wish."""
 
-_LARGEST_SEED = 2**63 - 1
+Episodes = Annotated[int, Range(least=1, most=100_000_000)]
+"""How many are played."""
+Budget = Annotated[int, Range(least=0, most=10**15)]
+"""Agent tokens of a run; 0 stands for those of the study."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -28,24 +33,21 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 class EvaluationSpec:
     """How agents are evaluated, the same for every run of a study."""
 
-    episodes: int = 1000
+    episodes: Episodes = 1000
     """Episodes of the final evaluation where the exact value is out of reach; more narrow its standard error."""
-    training_episodes: int = 200
+    training_episodes: Episodes = 200
     """Episodes of each evaluation during training where the exact value is out of reach."""
-    points: int = 10
+    points: Annotated[int, Range(least=1, most=1_000_000)] = 10
     """Evaluations during training, evenly spaced over the tokens; one more is made before the first token."""
-    seed: int = 1_000_003
+    seed: Seed = 1_000_003
     """Seed of the evaluation starts; it may not be a training seed."""
-    exact_limit: int = 20_000
+    exact_limit: Annotated[int, Range(least=0, most=10**15)] = 20_000
     """Exact evaluation is used where it needs at most so many prefixes; beyond it Monte-Carlo is."""
-    samples: int = 4
+    samples: Annotated[int, Range(least=0, most=10_000)] = 4
     """Episodes kept as text after training, shown in the report."""
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "training_episodes", "points"):
-            _positive("evaluation", name, getattr(self, name))
-        for name in ("seed", "exact_limit", "samples"):
-            _not_negative("evaluation", name, getattr(self, name))
+        check_fields(self, "evaluation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +62,9 @@ class EnvironmentSpec:
     """Keyword arguments of the task."""
     agent: Any = "mlp-tiny"
     """Agent specification, as `agents.build_agent` takes it."""
-    total_tokens: int = 0
+    total_tokens: Budget = 0
     """Agent tokens of each run; 0 stands for the study's budget."""
-    beta: float | None = None
+    beta: Positive | None = None
     """Coefficient of the KL to the uniform policy; where given, the score is the exact regularised value."""
     score: Literal["greedy", "sampled"] | None = None
     """Which final evaluation gives the score; greedy by default, sampled where `beta` is given."""
@@ -72,15 +74,9 @@ class EnvironmentSpec:
     """Optimal return, where the task neither declares it nor can be solved exactly."""
 
     def __post_init__(self) -> None:
+        _make_plain(self, f"environment {shown(self.name)}", "kwargs", "agent")
+        check_fields(self, f"environment {shown(self.name)}")
         _safe("environment", self.name)
-        _not_negative(f"environment {self.name!r}", "total_tokens", self.total_tokens)
-        if self.score not in (None, "greedy", "sampled"):
-            raise TokenGymError(f"environment {self.name!r}: score is 'greedy' or 'sampled', got {self.score!r}")
-        if self.beta is not None and not self.beta > 0:
-            raise TokenGymError(f"environment {self.name!r}: beta is a positive number or absent, got {self.beta!r}")
-        for name in ("beta", "random_return", "optimal_return"):
-            finite_or_none(f"environment {self.name!r}", name, getattr(self, name))
-        _make_plain(self, f"environment {self.name!r}", "kwargs", "agent")
 
     @property
     def task_id(self) -> str:
@@ -113,8 +109,9 @@ class AlgorithmSpec:
     """True for an outside implementation, drawn with dashed lines."""
 
     def __post_init__(self) -> None:
+        _make_plain(self, f"algorithm {shown(self.name)}", "config", "overrides", "agent")
+        check_fields(self, f"algorithm {shown(self.name)}")
         _safe("algorithm", self.name)
-        _make_plain(self, f"algorithm {self.name!r}", "config", "overrides", "agent")
         for name in self.environments or ():
             if self.environments.count(name) > 1:  # type: ignore[union-attr]
                 raise TokenGymError(f"algorithm {self.name!r} names the environment {name!r} twice; name it once")
@@ -143,9 +140,9 @@ class RunSpec:
     """Configuration with the overrides for this environment applied."""
     agent: Any
     """Agent specification."""
-    seed: int
+    seed: Seed
     """Training seed."""
-    total_tokens: int
+    total_tokens: Count
     """Agent tokens of the run."""
     beta: float | None
     """Coefficient of the KL in the score, if any."""
@@ -160,6 +157,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         _make_plain(self, f"run {self.name!r}", "env_kwargs", "config", "agent")
+        check_fields(self, f"run {self.name!r}")
 
     @property
     def name(self) -> str:
@@ -178,8 +176,8 @@ class RunSpec:
             TokenGymError: If a key is unknown or missing.
         """
         values = dict(data)
-        values["evaluation"] = build(EvaluationSpec, "evaluation", values.get("evaluation", {}))
-        return build(cls, "run", values)
+        values["evaluation"] = from_mapping(EvaluationSpec, "evaluation", values.get("evaluation", {}))
+        return from_mapping(cls, "run", values)
 
     @property
     def hash(self) -> str:
@@ -202,9 +200,9 @@ class Study:
     """Name of the study and of its folder below ``results/``."""
     description: str = ""
     """What the study asks, one paragraph for the report."""
-    total_tokens: int = 0
+    total_tokens: Budget = 0
     """Agent tokens of each run; an environment may set its own, for all algorithms alike."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     """Training seeds, the same for every cell."""
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     """Evaluation protocol."""
@@ -212,20 +210,16 @@ class Study:
     """Environments, in the order of the tables."""
     algorithms: tuple[AlgorithmSpec, ...] = ()
     """Algorithms, in the order of the tables."""
-    stall_timeout: float = 900.0
+    stall_timeout: Annotated[float, Range(above=0, infinite=True)] = 900.0
     """Seconds without a sign of life after which a run's process is ended and the run recorded as failed."""
 
     def __post_init__(self) -> None:
+        check_fields(self, f"study {shown(self.name)}")
         _safe("study", self.name)
-        _positive("study", "stall_timeout", self.stall_timeout)
         if not self.environments or not self.algorithms or not self.seeds:
             raise TokenGymError(f"study {self.name!r} needs at least one environment, one algorithm and one seed")
         if len(self.seeds) > MOST_SEEDS:
             raise TokenGymError(f"study {self.name!r} has {len(self.seeds):,} seeds; give at most {MOST_SEEDS:,}")
-        if min(self.seeds) < 0 or max(self.seeds) > _LARGEST_SEED:
-            raise TokenGymError(
-                f"study {self.name!r}: seeds are whole numbers from 0 on, and below 2**63, got {list(self.seeds)}"
-            )
         if len(set(self.seeds)) != len(self.seeds):
             raise TokenGymError(f"study {self.name!r} repeats a seed: {list(self.seeds)}")
         if self.evaluation.seed in self.seeds:
@@ -284,13 +278,13 @@ class Study:
             if self.covers(algorithm, environment)
         ]
 
-    def with_changes(self, *, seeds: Sequence[int] | None = None, total_tokens: int | None = None) -> Study:
+    @checked
+    def with_changes(self, *, seeds: Sequence[Seed] | None = None, total_tokens: Count | None = None) -> Study:
         """Return the study with other seeds, or with one budget for every environment."""
         study = self
         if seeds is not None:
             study = dataclasses.replace(study, seeds=tuple(seeds))
         if total_tokens is not None:
-            _positive("study", "total_tokens", total_tokens)
             same = tuple(dataclasses.replace(environment, total_tokens=0) for environment in study.environments)
             study = dataclasses.replace(study, total_tokens=total_tokens, environments=same)
         return study
@@ -300,16 +294,6 @@ def _make_plain(spec: Any, noun: str, *names: str) -> None:
     """Bring what decides a run into the types that survive its file, so that its hash does."""
     for name in names:
         object.__setattr__(spec, name, plain_value(f"{noun}: {name}", getattr(spec, name)))
-
-
-def _positive(noun: str, name: str, value: float) -> None:
-    if not value > 0:
-        raise TokenGymError(f"{noun}: {name} must be greater than 0, got {value!r}")
-
-
-def _not_negative(noun: str, name: str, value: float) -> None:
-    if value < 0:
-        raise TokenGymError(f"{noun}: {name} must not be negative, got {value!r}")
 
 
 def _safe(noun: str, name: str) -> None:

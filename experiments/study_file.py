@@ -21,7 +21,8 @@ from typing import Any
 
 from ..envs.arguments import checked
 from ..envs.errors import TokenGymError
-from .mappings import SpecT, as_integers, as_mapping, build, is_int
+from ..envs.fields import ClassT, from_mapping
+from .mappings import as_integers, as_mapping, is_int
 from .study import MOST_SEEDS, AlgorithmSpec, EnvironmentSpec, EvaluationSpec, Study
 from .study_check import check_study
 from .yaml_text import read_yaml
@@ -72,7 +73,9 @@ def study_from_mapping(data: Any, default_name: str = "study", *, check: bool = 
     values = as_mapping("study", data)
     values.setdefault("name", default_name)
     values["seeds"] = _seeds(values.get("seeds", (0, 1, 2)))
-    values["evaluation"] = build(EvaluationSpec, "evaluation", as_mapping("evaluation", values.get("evaluation")))
+    values["evaluation"] = from_mapping(
+        EvaluationSpec, "evaluation", as_mapping("evaluation", values.get("evaluation"))
+    )
     values["environments"] = tuple(
         _named(EnvironmentSpec, "environment", name, entry)
         for name, entry in as_mapping("environments", values.get("environments")).items()
@@ -88,7 +91,7 @@ def study_from_mapping(data: Any, default_name: str = "study", *, check: bool = 
         }
         algorithms.append(_named(AlgorithmSpec, "algorithm", name, entry))
     values["algorithms"] = tuple(algorithms)
-    study = build(Study, "study", values)
+    study = from_mapping(Study, "study", values)
     if check:
         check_study(study)
     return study
@@ -137,7 +140,7 @@ def _without_defaults(spec: Any) -> dict[str, Any]:
     return kept
 
 
-def _named(kind: type[SpecT], noun: str, name: Any, entry: Any) -> SpecT:
+def _named(kind: type[ClassT], noun: str, name: Any, entry: Any) -> ClassT:
     if not isinstance(name, str):
         raise TokenGymError(f"the {noun} name {name!r} is no text; write it in quotes: '{name}'")
-    return build(kind, f"{noun} {name!r}", {**as_mapping(f"{noun} {name!r}", entry), "name": name})
+    return from_mapping(kind, f"{noun} {name!r}", {**as_mapping(f"{noun} {name!r}", entry), "name": name})

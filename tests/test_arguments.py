@@ -105,7 +105,6 @@ ELSEWHERE = {
     "agents.agent:Agent.__init__": "build_agent is its door",
     "agents.sampling:Sampler.sample": "called for every token, by what was checked",
     "algorithms.ppo:PPO.step": "called by update alone",
-    "experiments.study:Study.with_changes": "makes a study, which checks itself",
 }
 """Public, and checked in another way."""
 

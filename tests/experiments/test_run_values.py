@@ -86,7 +86,7 @@ def test_a_value_that_holds_itself_is_refused():
 @pytest.mark.parametrize("name", ["beta", "random_return", "optimal_return"])
 @pytest.mark.parametrize("value", [math.inf, math.nan])
 def test_a_number_of_a_score_is_finite(name, value):
-    with pytest.raises(TokenGymError, match=f"{name} must be a finite number|{name} is a positive number"):
+    with pytest.raises(TokenGymError, match=rf"{name} is .*; expected None or a number"):
         study_from_mapping({"total_tokens": 9, "environments": {"Copy": {name: value}}, "algorithms": {"ppo": {}}})
 
 
