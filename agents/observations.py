@@ -58,7 +58,8 @@ def _whole(name: str, given: Any) -> np.ndarray:
         array = np.asarray(given)
     except ValueError:  # lists of different lengths
         array = np.array(None)
-    if array.dtype.kind not in "iu":
+    # Whole floats are what networks are fed with.
+    if array.dtype.kind not in "iuf" or not (np.isfinite(array) & (np.trunc(array) == array)).all():
         raise TokenGymError(f"{name} of the observation is {shown(given)}; expected an array of whole numbers.")
     return array
 

@@ -215,7 +215,7 @@ def test_a_frozen_clone_stays_behind():
         ({"kind": "gpt2", "hidden_size": 0}, {}, "hidden_size is 0; expected a whole number within 1"),
         ({"kind": "gru", "hidden_size": "wide"}, {}, "a gru agent: hidden_size is 'wide'; expected a whole number"),
         ({"kind": "gpt2", "hidden_size": 10}, {}, "multiple"),
-        ({"kind": "table", "capacity": -1}, {}, "capacity is -1; expected a whole number within 1"),
+        ({"kind": "table", "capacity": -1}, {}, "capacity is -1; expected a whole number of at least 1"),
         ({"kind": "transformers"}, {}, "'model_type'"),
         ({"kind": "transformers", "config": {"model_type": "gpt2", "n_layer": 2**31}}, {}, "num_hidden_layers"),
         ({"kind": "transformers", "config": {"model_type": "gpt2", "n_head": "many"}}, {}, "can be built"),
