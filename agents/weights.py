@@ -106,7 +106,7 @@ def _view(tensor: torch.Tensor) -> memoryview | None:
     """The tensor's own memory as bytes, or None where NumPy cannot see it as it lies."""
     if tensor.device.type != "cpu" or not tensor.is_contiguous() or tensor.numel() == 0:
         return None
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _checksum(tensor: torch.Tensor) -> torch.Tensor:

@@ -78,4 +78,6 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         try:
             return get_type_hints(function, localns=missing, include_extras=True)
         except NameError as error:
+            if error.name is None:
+                raise
             missing[error.name] = Any

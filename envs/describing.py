@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _MOST_ITEMS = 3
@@ -41,6 +42,22 @@ class Made(tuple):
             elif position and (parameter.default is parameter.empty or value != brief(parameter.default)):
                 shown[name] = value
         return call(kind.__name__, first, shown)
+
+
+def noting(constructor: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that keeps what it is given as `_made`: the outermost one's, where they call one another.
+
+    Its signature stays the constructor's own, which those who check arguments read. (A `__new__` that took everything
+    would have Python take arguments that no constructor has.)
+    """
+
+    @functools.wraps(constructor)
+    def noted(self: Any, *arguments: Any, **named: Any) -> None:
+        if "_made" not in vars(self):
+            self._made = Made.of(arguments, named)
+        constructor(self, *arguments, **named)
+
+    return noted
 
 
 def call(name: str, arguments: Sequence[str] = (), named: Mapping[str, str] | None = None) -> str:

@@ -11,12 +11,12 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .describing import Made
+from .describing import Made, noting
 from .errors import TokenGymError, positive_int
 from .outcomes import Outcome, Reply, Rows, State, TurnResult
 from .picture import Picture
@@ -74,12 +74,13 @@ class Task(ABC):
     mirrors: str = ""
     spec: dict[str, Any] | None = None
     entry_point_arguments: ClassVar[tuple[str, ...]] = ()
+    _made: Made = Made.of((), {})
 
-    def __new__(cls, *arguments: Any, **named: Any) -> Self:
-        """Notes what the task is made with, in words, for its `repr`."""
-        self = super().__new__(cls)
-        self._made = Made.of(arguments, named)
-        return self
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Has the class's constructor note what it is given, in words, for the `repr`."""
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = noting(cls.__init__)
 
     def __repr__(self) -> str:
         """Returns the class and the arguments that differ from its defaults."""

@@ -10,7 +10,7 @@ import sys
 import unicodedata
 from typing import Any
 
-_HANDLER = "tokengym.readable"
+_HANDLER = "tokengym-readable"
 _SIGNS = {
     **dict.fromkeys("‐‑‒–—―−─━╌╍┄┅╴╶╸╺", "-"),
     **dict.fromkeys("│┃╎╏┆┇", "|"),

@@ -12,7 +12,7 @@ from tokengym.experiments import pool
 from tokengym.experiments.cli import main
 from tokengym.experiments.packaged import descriptions, find_study, packaged_studies
 
-NAMES = ("claim", "first", "learning", "suite")
+NAMES = ("claim", "claim-wider", "first", "learning", "suite")
 
 
 @pytest.fixture(autouse=True)

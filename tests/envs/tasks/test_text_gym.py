@@ -333,7 +333,7 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_gym_leads_to_text_gym():
     gymnasium.register("Parrot-v0", entry_point=Parrot, max_episode_steps=2)
     try:
-        with pytest.raises(TokenGymError, match="TextGym does"):
+        with pytest.raises(TokenGymError, match="TextGym takes"):
             Gym("Parrot-v0")
     finally:
         gymnasium.registry.pop("Parrot-v0")
