@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..agents.sampling import entropy, log_softmax
 from .batch import Batch
@@ -11,6 +11,13 @@ from .configs.on_policy import A2CConfig
 from .episodes import Episodes
 from .losses import value_errors
 from .on_policy import OnPolicy
+
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import Unpack
+
+    from ..agents.agent import Agent
+    from .configs.overrides import A2COverrides
 
 
 class A2C(OnPolicy[A2CConfig]):
@@ -22,6 +29,20 @@ class A2C(OnPolicy[A2CConfig]):
 
     name: ClassVar[str] = "a2c"
     Config: ClassVar[type[AlgorithmConfig]] = A2CConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp-tiny",
+            config: A2CConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            reference: Agent | None = None,
+            **overrides: Unpack[A2COverrides],
+        ) -> None: ...
 
     def update(self, episodes: Episodes) -> dict[str, float]:
         """Take one step on the collection; metrics as documented on the page of A2C."""

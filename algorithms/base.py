@@ -24,6 +24,7 @@ from . import checkpoint, saving
 from .advantages import returns_to_go
 from .callbacks import Callback, Callbacks, CallbackStates, as_callback, load_callback_states
 from .configs.base import AlgorithmConfig
+from .constructors import Constructed
 from .doors import check_agent, check_task, chosen_config, resolve_task
 from .episodes import Episodes, episode_metrics
 from .finite import DivergedError, first_nonfinite
@@ -37,7 +38,7 @@ from .seeds import derive_seed
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 
 
-class Algorithm(ABC, Generic[ConfigT]):
+class Algorithm(Constructed, ABC, Generic[ConfigT]):
     """Learns to say tokens: collects whole episodes, updates the agent, repeats.
 
     A subclass is data and one method: its `Config`, the `heads` that its agent needs, what it `requires` of a task,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,11 @@ from .targets import (
     soft_optimal_values,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .configs.overrides import DQNOverrides
+
 
 class DQN(OffPolicy):
     """Q-learning with a network, one teacher-forced pass for all tokens of an episode (Mnih et al. 2015).
@@ -36,6 +41,21 @@ class DQN(OffPolicy):
 
     name: ClassVar[str] = "dqn"
     Config = DQNConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp-tiny",
+            config: DQNConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            reference: Agent | None = None,
+            **overrides: Unpack[DQNOverrides],
+        ) -> None: ...
+
     heads = ("q",)
     config: DQNConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 

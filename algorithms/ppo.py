@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -15,6 +15,12 @@ from .exponentials import bounded_exp, exp_excess
 from .losses import clipped_surrogate, value_errors
 from .on_policy import OnPolicy, Targets
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..agents.agent import Agent
+    from .configs.overrides import PPOOverrides
+
 
 class PPO(OnPolicy[PPOConfig]):
     """Proximal policy optimisation (Schulman et al. 2017) on whole episodes of tokens.
@@ -26,6 +32,20 @@ class PPO(OnPolicy[PPOConfig]):
 
     name: ClassVar[str] = "ppo"
     Config: ClassVar[type[AlgorithmConfig]] = PPOConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp-tiny",
+            config: PPOConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            reference: Agent | None = None,
+            **overrides: Unpack[PPOOverrides],
+        ) -> None: ...
 
     def update(self, episodes: Episodes) -> dict[str, float]:
         """Run the epochs over the collection; metrics as documented on the page of PPO."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,12 @@ from .configs.off_policy import SACConfig
 from .off_policy import OffPolicy, Replayed, weighted_mean
 from .schedules import linear
 from .targets import mask_illegal, retrace_traces, soft_values
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..agents.agent import Agent
+    from .configs.overrides import SACOverrides
 
 LARGEST_LOG_ALPHA = 30.0
 """Where a tuned log α stops, on both sides: a target out of reach would drive it on until its exponential overflows."""
@@ -30,6 +36,21 @@ class SAC(OffPolicy):
 
     name: ClassVar[str] = "sac"
     Config = SACConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp-tiny",
+            config: SACConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            reference: Agent | None = None,
+            **overrides: Unpack[SACOverrides],
+        ) -> None: ...
+
     heads = ("policy", "twin_q")
     config: SACConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 

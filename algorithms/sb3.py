@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,9 @@ from ..envs.errors import TokenGymError
 from . import checkpoint, saving
 from .callbacks import Callback, as_callback
 from .configs.sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
+from .constructors import Constructed
 from .doors import chosen_config, resolve_task
+from .lent_generators import LentGenerators
 from .loggers import RunLogger
 from .sb3_agent import SB3Agent
 from .sb3_env import SB3VecEnv
@@ -32,7 +33,9 @@ from .sb3_policy import TokenExtractor, TrunkExtractor
 from .seeds import derive_seed
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from .configs.overrides import SB3A2COverrides, SB3DQNOverrides, SB3PPOOverrides
 
 _METRICS = {
     "train/policy_gradient_loss": "policy/loss",
@@ -45,41 +48,7 @@ _METRICS = {
 }
 
 
-class LentGenerators:
-    """Lends the process's global random generators to a library that draws from no other.
-
-    Within the block they stand where the last block left them; after it they stand where the others left them.
-    """
-
-    def __init__(self) -> None:
-        self._own: tuple[Any, ...] | None = None
-        self._others: tuple[Any, ...] | None = None
-
-    def __enter__(self) -> None:
-        self._others = self._states()
-        if self._own is not None:
-            self._restore(self._own)
-
-    def __exit__(self, *exception: object) -> None:
-        assert self._others is not None
-        self._own = self._states()
-        self._restore(self._others)
-
-    @staticmethod
-    def _states() -> tuple[Any, ...]:
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
-
-    @staticmethod
-    def _restore(states: tuple[Any, ...]) -> None:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if states[3]:
-            torch.cuda.set_rng_state_all(states[3])
-
-
-class SB3Algorithm:
+class SB3Algorithm(Constructed):
     """An algorithm of Stable-Baselines3 on a token task: same budget, same callbacks, same evaluation.
 
     It learns from transitions, so that every token encodes its whole prefix again. Its policy reads tokens with a small
@@ -297,6 +266,20 @@ class SB3PPO(SB3Algorithm):
 
     name = "sb3-ppo"
     Config = SB3PPOConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp",
+            config: SB3PPOConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            **overrides: Unpack[SB3PPOOverrides],
+        ) -> None: ...
+
     model_class = PPO
 
 
@@ -305,6 +288,20 @@ class SB3A2C(SB3Algorithm):
 
     name = "sb3-a2c"
     Config = SB3A2CConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp",
+            config: SB3A2CConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            **overrides: Unpack[SB3A2COverrides],
+        ) -> None: ...
+
     model_class = A2C
 
 
@@ -313,6 +310,20 @@ class SB3DQN(SB3Algorithm):
 
     name = "sb3-dqn"
     Config = SB3DQNConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp",
+            config: SB3DQNConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            **overrides: Unpack[SB3DQNOverrides],
+        ) -> None: ...
+
     model_class = DQN
     report_every = 512
 

@@ -1,8 +1,9 @@
-"""The global generators of Python and NumPy, lent to code that draws from them and put back as they were."""
+"""The global generators of Python, NumPy and torch, lent to code that draws from them and put back as they were."""
 
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,8 @@ class GlobalDraws:
         Args:
             seed: Below 2^32.
         """
+        self._seed = seed
+        self._torch: Any = None
         self._states: tuple[Any, Any] = (
             random.Random(seed).getstate(),
             np.random.RandomState(seed).get_state(),
@@ -30,8 +33,14 @@ class GlobalDraws:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Within it, `random` and `numpy.random` are the owner's."""
+        """Within it, `random`, `numpy.random` and, where it is imported, torch's generator are the owner's."""
+        torch: Any = sys.modules.get("torch")  # who draws from it has imported it; this package's `envs` do not
         outer = random.getstate(), np.random.get_state()
+        outer_torch = None if torch is None else torch.get_rng_state()
+        if torch is not None:
+            if self._torch is None:
+                self._torch = torch.Generator().manual_seed(self._seed).get_state()
+            torch.set_rng_state(self._torch)
         random.setstate(self._states[0])
         np.random.set_state(self._states[1])
         try:
@@ -40,3 +49,6 @@ class GlobalDraws:
             self._states = random.getstate(), np.random.get_state()
             random.setstate(outer[0])
             np.random.set_state(outer[1])
+            if torch is not None:
+                self._torch = torch.get_rng_state()
+                torch.set_rng_state(outer_torch)

@@ -50,8 +50,8 @@ class TextGym(TextTask):
     ## Starting state
     A new environment object, reset with a seed drawn from the row's stream, so equal starts give equal episodes. Every
     episode has its own state of the global generators of `random` and `numpy.random`, which libraries of games draw
-    from: rows do not disturb each other, nor the rest of the program. (Whose global generators are others, torch's
-    say, must take `seed`.)
+    from: rows do not disturb each other, nor the rest of the program. (torch's is kept like
+    them once it is imported; whose global generators are others must take `seed`.)
 
     ## Episode end
     The inner environment's end is terminated. Its time limit, where it tells it apart, and `max_turns` are truncated.
