@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -179,3 +180,18 @@ def take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with ``prefix/``, without it."""
     start = f"{prefix}/"
     return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
+
+
+def copied_by_pickling(algorithm: Any) -> Any:
+    """Return a copy of an algorithm that goes on by itself, for one that `copy.deepcopy` cannot take apart.
+
+    Raises:
+        TokenGymError: something in it cannot be pickled, such as a reward that is a lambda.
+    """
+    try:
+        return pickle.loads(pickle.dumps(algorithm))  # what was pickled here, and nobody's file
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TokenGymError(
+            f"{algorithm.name} on {algorithm.task.name!r} cannot be copied: {error}. Give it what can be pickled, such "
+            "as a reward at the top of a module, or save() it and load() it twice."
+        ) from error

@@ -124,6 +124,10 @@ class SB3Algorithm(Constructed):
         return self.model.num_timesteps
 
     @checked
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy by way of pickling: the library keeps tensors with their graph, which `copy.deepcopy` itself refuses."""
+        return saving.copied_by_pickling(self)
+
     def learn(
         self,
         total_timesteps: Total,
