@@ -28,7 +28,7 @@ def contest(quick: bool, epochs: int, target: float | None) -> Comparison:
     new, rows, their_rows = (16, 8, 4) if quick else (NEW, ROWS, 8)
     model = SMALL_MODEL if quick else MODEL
     task = Completion(new=new)
-    ours = PPO(task, agent=model, num_rows=rows, rollout_tokens=rows * new, epochs=epochs)
+    ours = PPO(task, agent=model, num_rows=rows, rollout_tokens=rows * new, epochs=epochs, minibatches=2)
     batch = their_rows * new // 4
     theirs = SB3PPO(task, agent=model, num_envs=their_rows, n_steps=new, batch_size=batch, n_epochs=epochs)
 
