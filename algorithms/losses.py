@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import torch
 from torch import Tensor
 
-from ..envs.arguments import Count, Positive, checked
-from ..envs.fields import Range
 from .exponentials import bounded_exp
 
 
-@checked
-def clipped_surrogate(
-    log_ratio: Tensor, advantages: Tensor, clip: Annotated[float, Range(above=0, infinite=True)]
-) -> Tensor:
+def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
     """PPO's clipped surrogate loss (Schulman et al. 2017, equation 7): −min(ρA, clip(ρ, 1 − ε, 1 + ε)A).
 
     Args:
@@ -30,8 +23,7 @@ def clipped_surrogate(
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
 
-@checked
-def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: Positive | None = None) -> Tensor:
+def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: float | None = None) -> Tensor:
     """Half squared errors ½(V − R)²; with ``clip`` the larger of that and the error of V clipped around the old V.
 
     Args:
@@ -60,10 +52,7 @@ def divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
     return (probs * (log_probs - reference).masked_fill(probs == 0, 0.0)).sum(-1)
 
 
-@checked
-def token_weights(
-    kind: Literal["token", "sequence", "constant"], lengths: Tensor, episode: Tensor, max_tokens: Count
-) -> Tensor:
+def token_weights(kind: str, lengths: Tensor, episode: Tensor, max_tokens: int) -> Tensor:
     """Weight of each token in a loss, so that the loss of a batch is Σ weight·loss over its tokens.
 
     Args:
