@@ -123,11 +123,11 @@ class SB3Algorithm(Constructed):
         """Agent tokens said so far."""
         return self.model.num_timesteps
 
-    @checked
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy by way of pickling: the library keeps tensors with their graph, which `copy.deepcopy` itself refuses."""
         return saving.copied_by_pickling(self)
 
+    @checked
     def learn(
         self,
         total_timesteps: Total,
