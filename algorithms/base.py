@@ -218,8 +218,6 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.optimizer.step()
-        # Fused steps do not count as writes by themselves, and sessions tell old caches by that count.
-        torch.autograd.graph.increment_version(self.parameters)
         return float(norm)
 
     def make_agent(self, agent: Any) -> Agent:

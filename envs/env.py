@@ -8,7 +8,6 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec
 
 from .describing import face_text
 from .engine import Engine, StepResult
@@ -17,7 +16,7 @@ from .errors import TokenGymError, flag, whole_number
 from .random import derive_start
 from .render import Frames, render_row
 from .saved_state import check_face
-from .specification import recorded
+from .specification import RecordedSpec
 from .task import Task
 from .vocabulary import Vocabulary
 
@@ -36,7 +35,7 @@ def make_spaces(task: Task) -> tuple[spaces.Dict, spaces.Discrete]:
     return observation_space, spaces.Discrete(task.vocabulary.num_actions)
 
 
-class TokenEnv(gymnasium.Env[Observation, np.int64]):
+class TokenEnv(RecordedSpec, gymnasium.Env[Observation, np.int64]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """A task as a `gymnasium.Env` in which one action is one token.
 
     ## Action space
@@ -80,7 +79,6 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
         """
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.engine = Engine(task, 1)
-        self._spec: EnvSpec | None = None
         self.render_mode = render_mode
         self.shows_action_masks = flag("action_masks", action_masks)
         self.observation_space, self.action_space = make_spaces(task)  # pyright: ignore[reportAttributeAccessIssue]
@@ -93,15 +91,6 @@ class TokenEnv(gymnasium.Env[Observation, np.int64]):
     def __repr__(self) -> str:
         """Returns the task and what else the environment was asked for."""
         return face_text(self)
-
-    @property
-    def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What makes the environment again, with functions and objects by the name that imports them."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        self._spec = recorded(spec, self.task.spec)
 
     @property
     def task(self) -> Task:

@@ -75,6 +75,22 @@ def resolve(arguments: Mapping[str, Any], what: str) -> dict[str, Any]:
     return {name: _resolved(value, name) for name, value in arguments.items()}
 
 
+class RecordedSpec:
+    """A Gymnasium environment's `spec` that can be written down: both faces of a task have it."""
+
+    engine: Any
+    _spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """What makes the environment again, with functions and objects by the name that imports them."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = recorded(spec, self.engine.task.spec)
+
+
 def recorded(spec: EnvSpec | None, task_spec: Mapping[str, Any] | None) -> EnvSpec | None:
     """Gives Gymnasium's specification of an environment with arguments that its `to_json` can write.
 

@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
@@ -18,14 +17,16 @@ from .env import Observation, check_render_mode, check_seed, make_spaces, pad_re
 from .errors import TokenGymError, flag, positive_int
 from .random import derive_start
 from .render import Frames, render_row
-from .specification import recorded
+from .specification import RecordedSpec
 from .task import Task
 from .vocabulary import Vocabulary
 
 _SEED_MASK = (1 << 64) - 1
 
 
-class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int64], np.ndarray]):
+class TokenVectorEnv(  # pyright: ignore[reportIncompatibleVariableOverride]
+    RecordedSpec, gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int64], np.ndarray]
+):
     """A batch of environments of one task in one engine, with autoreset in the same step.
 
     It gives what `gymnasium.vector.SyncVectorEnv` of as many `TokenEnv`s gives in `AutoresetMode.SAME_STEP`, for the
@@ -55,7 +56,6 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
         modes = ["ansi", "rgb_array"]
         self.metadata = {"render_modes": modes, "render_fps": 4, "autoreset_mode": AutoresetMode.SAME_STEP}
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self._spec: EnvSpec | None = None
         self.num_envs = positive_int("num_envs", num_envs)
         self.engine = Engine(task, num_envs)
         self.render_mode = render_mode
@@ -77,15 +77,6 @@ class TokenVectorEnv(gymnasium.vector.VectorEnv[Observation, npt.NDArray[np.int6
     def __repr__(self) -> str:
         """Returns the task and what else the environment was asked for."""
         return face_text(self, num_envs=self.num_envs, max_episode_steps=self.max_episode_steps)
-
-    @property
-    def spec(self) -> EnvSpec | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What makes the environment again, with functions and objects by the name that imports them."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        self._spec = recorded(spec, self.task.spec)
 
     @property
     def task(self) -> Task:

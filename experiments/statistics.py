@@ -267,11 +267,7 @@ def probability_of_improvement(
     Raises:
         TokenGymError: If the two have different numbers of tasks; otherwise as `stratified_bootstrap`.
     """
-    first, second = tasks_of(first), tasks_of(second)
-    if len(first) != len(second):
-        raise TokenGymError(
-            f"an improvement compares algorithms on the same tasks, got {len(first)} and {len(second)} tasks"
-        )
+    first, second = _same_tasks("an improvement", first, second)
     tasks = list(zip(first, second, strict=True))
     generator = np.random.default_rng(seed)
     estimate, resampled = 0.0, np.zeros(resamples)
@@ -311,11 +307,7 @@ def mean_difference(
     Raises:
         TokenGymError: If the two have different numbers of tasks; otherwise as `stratified_bootstrap`.
     """
-    first, second = tasks_of(first), tasks_of(second)
-    if len(first) != len(second):
-        raise TokenGymError(
-            f"a difference compares algorithms on the same tasks, got {len(first)} and {len(second)} tasks"
-        )
+    first, second = _same_tasks("a difference", first, second)
     tasks = list(zip(first, second, strict=True))
     generator = np.random.default_rng(seed)
     estimate = float(np.mean([x.mean() - y.mean() for x, y in tasks]))
@@ -378,3 +370,11 @@ def _seeds(counts: list[int]) -> str:
 def _rounded(value: float, digits: int) -> str:
     # Adding 0 to a rounded number turns a negative zero, which reads as a misprint, into zero.
     return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _same_tasks(what: str, first: Scores, second: Scores) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the checked scores of two algorithms, which must be of equally many tasks."""
+    one, other = tasks_of(first), tasks_of(second)
+    if len(one) != len(other):
+        raise TokenGymError(f"{what} compares algorithms on the same tasks, got {len(one)} and {len(other)} tasks")
+    return one, other

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 
 class AlgorithmOverrides(TypedDict, total=False):
-    """What all of them have."""
+    """Fields of `AlgorithmConfig`."""
 
     learning_rate: float | None
     final_learning_rate_fraction: float
@@ -35,8 +35,8 @@ class AlgorithmOverrides(TypedDict, total=False):
     kl_reference: Literal["initial", "uniform"]
 
 
-class PPOOverrides(AlgorithmOverrides, total=False):
-    """Fields of `PPOConfig`."""
+class OnPolicyOverrides(AlgorithmOverrides, total=False):
+    """Fields of `OnPolicyConfig`, beside those of `AlgorithmConfig`."""
 
     gae_lambda: float
     value_coef: float
@@ -47,6 +47,11 @@ class PPOOverrides(AlgorithmOverrides, total=False):
     loss_aggregation: Literal["token", "sequence", "constant"]
     separate_critic: bool
     ratio_tolerance: float
+
+
+class PPOOverrides(OnPolicyOverrides, total=False):
+    """Fields of `PPOConfig`, beside those of `OnPolicyConfig`."""
+
     epochs: int
     minibatches: int
     clip: float
@@ -54,22 +59,12 @@ class PPOOverrides(AlgorithmOverrides, total=False):
     target_kl: float | None
 
 
-class A2COverrides(AlgorithmOverrides, total=False):
-    """Fields of `A2CConfig`."""
-
-    gae_lambda: float
-    value_coef: float
-    entropy_coef: float
-    final_entropy_fraction: float
-    whiten_advantages: bool | None
-    whiten_rewards: bool
-    loss_aggregation: Literal["token", "sequence", "constant"]
-    separate_critic: bool
-    ratio_tolerance: float
+class A2COverrides(OnPolicyOverrides, total=False):
+    """Fields of `A2CConfig`, beside those of `OnPolicyConfig`."""
 
 
-class DQNOverrides(AlgorithmOverrides, total=False):
-    """Fields of `DQNConfig`."""
+class OffPolicyOverrides(AlgorithmOverrides, total=False):
+    """Fields of `OffPolicyConfig`, beside those of `AlgorithmConfig`."""
 
     replay_capacity: int
     batch_episodes: int
@@ -88,31 +83,19 @@ class DQNOverrides(AlgorithmOverrides, total=False):
     returns: Literal["n_step", "trace"]
     n_step: int
     trace_lambda: float
+
+
+class DQNOverrides(OffPolicyOverrides, total=False):
+    """Fields of `DQNConfig`, beside those of `OffPolicyConfig`."""
+
     double: bool
     dueling: bool
     huber_delta: float
 
 
-class SACOverrides(AlgorithmOverrides, total=False):
-    """Fields of `SACConfig`."""
+class SACOverrides(OffPolicyOverrides, total=False):
+    """Fields of `SACConfig`, beside those of `OffPolicyConfig`."""
 
-    replay_capacity: int
-    batch_episodes: int
-    updates_per_collection: int
-    learning_starts: int
-    prioritised: Literal["none", "episode", "token"]
-    priority_alpha: float
-    priority_beta: float
-    epsilon: float
-    final_epsilon: float
-    epsilon_fraction: float
-    exploration: Literal["uniform", "boltzmann"]
-    exploration_temperature: float
-    target_polyak: float
-    target_every: int
-    returns: Literal["n_step", "trace"]
-    n_step: int
-    trace_lambda: float
     alpha: float
     initial_alpha: float | None
     alpha_fraction: float
@@ -125,7 +108,7 @@ class SACOverrides(AlgorithmOverrides, total=False):
 
 
 class SB3Overrides(TypedDict, total=False):
-    """What all of them have."""
+    """Fields of `SB3Config`."""
 
     num_envs: int
     learning_rate: float
@@ -133,9 +116,13 @@ class SB3Overrides(TypedDict, total=False):
     max_grad_norm: float
 
 
-class SB3PPOOverrides(SB3Overrides, total=False):
+class SB3PPOOverrides(TypedDict, total=False):
     """Fields of `SB3PPOConfig`."""
 
+    num_envs: int
+    learning_rate: float
+    gamma: float
+    max_grad_norm: float
     n_steps: int
     gae_lambda: float
     ent_coef: float
@@ -145,9 +132,13 @@ class SB3PPOOverrides(SB3Overrides, total=False):
     clip_range: float
 
 
-class SB3A2COverrides(SB3Overrides, total=False):
+class SB3A2COverrides(TypedDict, total=False):
     """Fields of `SB3A2CConfig`."""
 
+    num_envs: int
+    learning_rate: float
+    gamma: float
+    max_grad_norm: float
     n_steps: int
     gae_lambda: float
     ent_coef: float
@@ -155,7 +146,7 @@ class SB3A2COverrides(SB3Overrides, total=False):
 
 
 class SB3DQNOverrides(SB3Overrides, total=False):
-    """Fields of `SB3DQNConfig`."""
+    """Fields of `SB3DQNConfig`, beside those of `SB3Config`."""
 
     buffer_size: int
     learning_starts: int

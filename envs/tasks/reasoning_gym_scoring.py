@@ -27,9 +27,11 @@ PARSING = (
     "puzzle24",
     "simple_integration",
 )
-"""Data sets whose scorers call SymPy's `parse_expr`, which calls `eval`."""
-UNBOUNDED = ("coin_flip",)
-"""Data sets whose scorers may take for ever otherwise: coin_flip writes 1e999999999 out as a whole number."""
+"""Data sets whose scorers call SymPy's `parse_expr`, which calls `eval`.
+
+Others may take for ever without running anything (coin_flip writes 1e999999999 out as a whole number): the time limit
+holds for all.
+"""
 
 _CODE = (ast.Call, ast.Attribute, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr)
 _FUNCTIONS = {
