@@ -58,7 +58,7 @@ campaign: $(STAMP)
 	$(BIN)/python -m tests.campaign
 
 pages: $(STAMP)
-	$(BIN)/python -m tokengym.experiments.suite_pages
+	$(BIN)/python -m tokengym.experiments.suite.pages
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..envs.arguments import Count, checked
-from ..envs.errors import TokenGymError
+from ..envs.checking.arguments import Count, checked
+from ..envs.checking.errors import TokenGymError
 from ..envs.vocabulary import Vocabulary
 from . import sampling
 from .heads import CRITIC_HEADS
+from .models.table import PrefixIndex
+from .models.trunk import Trunk
 from .observations import rows_of
 from .session import Rows, Session, StepOutput
 from .specs import LEARNING_RATES
-from .table import PrefixIndex
-from .trunk import Trunk
 
 
 @dataclass

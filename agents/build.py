@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..envs.arguments import Count, Positive, Seed, checked
+from ..envs.checking.arguments import Count, Positive, Seed, checked
 from ..envs.vocabulary import Vocabulary
 from .agent import Agent
 from .devices import usable_device
 from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
-from .models import build_trunk
+from .models.build import build_trunk
+from .models.table import TableTrunk
+from .models.trunk import Trunk
 from .seeding import seeded_initialisation
 from .specs import Width
-from .table import TableTrunk
-from .trunk import Trunk
 
 
 @checked

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..envs.errors import TokenGymError
-from ..envs.fields import shown
+from ..envs.checking.errors import TokenGymError
+from ..envs.checking.fields import shown
 
 
 def usable_device(device: str | torch.device) -> torch.device:

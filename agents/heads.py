@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..envs.errors import TokenGymError, unknown_name
-from ..envs.fields import shown
+from ..envs.checking.errors import TokenGymError, unknown_name
+from ..envs.checking.fields import shown
 
 HEADS = ("policy", "value", "q", "twin_q")
 CRITIC_HEADS = ("value", "q", "twin_q")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.errors import TokenGymError
-from ..envs.fields import shown
+from ..envs.checking.errors import TokenGymError
+from ..envs.checking.fields import shown
 
 
 @dataclass(frozen=True)

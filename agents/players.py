@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.arguments import Seed, checked
-from ..envs.errors import TokenGymError
-from ..envs.exact import solve
-from ..envs.finite import FiniteTask
-from ..envs.visible import visible
+from ..envs.checking.arguments import Seed, checked
+from ..envs.checking.errors import TokenGymError
+from ..envs.checking.visible import visible
+from ..envs.exact.solve import solve
+from ..envs.finite.task import FiniteTask
 from ..envs.vocabulary import Vocabulary
 from .observations import rows_of
 

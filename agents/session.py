@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import torch
 
-from ..envs.arguments import checked
-from ..envs.errors import TokenGymError
-from ..envs.fields import Range
-from .trunk import Decoder, Trunk
+from ..envs.checking.arguments import checked
+from ..envs.checking.errors import TokenGymError
+from ..envs.checking.fields import Range
+from .models.trunk import Decoder, Trunk
 from .weights import WeightsRecord
 
 if TYPE_CHECKING:

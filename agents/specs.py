@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..envs.errors import TokenGymError, unknown_name
-from ..envs.fields import Range, check_fields, from_mapping, shown
+from ..envs.checking.errors import TokenGymError, unknown_name
+from ..envs.checking.fields import Range, check_fields, from_mapping, shown
 
 Width = Annotated[int, Range(least=1, most=65_536)]
 Layers = Annotated[int, Range(least=1, most=1_024)]

@@ -12,14 +12,14 @@ from ..envs.lazy import lazy_names
 from .registry import ALGORITHMS, check_config, load_algorithm
 
 if TYPE_CHECKING:
-    from .a2c import A2C
     from .base import Algorithm
-    from .callbacks import Callback, SaveEvery, StopAfter
-    from .dqn import DQN
-    from .episodes import Episodes
-    from .milestones import SaveBest, StopWhen
-    from .ppo import PPO
-    from .sac import SAC
+    from .data.episodes import Episodes
+    from .off_policy.dqn import DQN
+    from .off_policy.sac import SAC
+    from .on_policy.a2c import A2C
+    from .on_policy.ppo import PPO
+    from .runs.callbacks import Callback, SaveEvery, StopAfter
+    from .runs.milestones import SaveBest, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
 
 __all__ = [
@@ -44,18 +44,18 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "A2C": "a2c",
+        "A2C": "on_policy.a2c",
         "Algorithm": "base",
-        "Callback": "callbacks",
-        "DQN": "dqn",
-        "Episodes": "episodes",
+        "Callback": "runs.callbacks",
+        "DQN": "off_policy.dqn",
+        "Episodes": "data.episodes",
         "FrozenPolicy": "self_play",
-        "PPO": "ppo",
-        "SAC": "sac",
-        "SaveBest": "milestones",
-        "SaveEvery": "callbacks",
+        "PPO": "on_policy.ppo",
+        "SAC": "off_policy.sac",
+        "SaveBest": "runs.milestones",
+        "SaveEvery": "runs.callbacks",
         "SelfPlay": "self_play",
-        "StopAfter": "callbacks",
-        "StopWhen": "milestones",
+        "StopAfter": "runs.callbacks",
+        "StopWhen": "runs.milestones",
     },
 )

@@ -17,23 +17,24 @@ from ..agents.build import build_agent
 from ..agents.devices import usable_device
 from ..agents.sampling import Sampler
 from ..agents.session import StepOutput
-from ..envs.arguments import Seed, Total, checked
-from ..envs.entry_points import AllowImports
-from ..envs.errors import TokenGymError
-from . import checkpoint, saving
-from .advantages import returns_to_go
-from .callbacks import Callback, Callbacks, CallbackStates, as_callback, load_callback_states
+from ..envs.checking.arguments import Seed, Total, checked
+from ..envs.checking.entry_points import AllowImports
+from ..envs.checking.errors import TokenGymError
+from .collecting.rollout import Collector
 from .configs.base import AlgorithmConfig
 from .constructors import Constructed
-from .doors import check_agent, check_task, chosen_config, resolve_task
-from .episodes import Episodes, episode_metrics
-from .finite import DivergedError, first_nonfinite
-from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
-from .loggers import RunLogger
-from .normalise import RunningStd
-from .rollout import Collector
-from .schedules import linear
-from .seeds import derive_seed
+from .data.episodes import Episodes, episode_metrics
+from .parts.advantages import returns_to_go
+from .parts.divergence import DivergedError, first_nonfinite
+from .parts.kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
+from .parts.running_std import RunningStd
+from .parts.schedules import linear
+from .parts.seeds import derive_seed
+from .requirements import check_agent, check_task, chosen_config, resolve_task
+from .runs import checkpoint
+from .runs import state as saving
+from .runs.callbacks import Callback, Callbacks, CallbackStates, as_callback, load_callback_states
+from .runs.loggers import RunLogger
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 

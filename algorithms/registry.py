@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.arguments import checked
-from ..envs.entry_points import AllowImports
-from ..envs.errors import TokenGymError, unknown_name
+from ..envs.checking.arguments import checked
+from ..envs.checking.entry_points import AllowImports
+from ..envs.checking.errors import TokenGymError, unknown_name
 from . import configs
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ class AlgorithmRegistry(Mapping[str, "type[Algorithm]"]):
 
 ALGORITHMS = AlgorithmRegistry(
     {
-        "ppo": (".ppo:PPO", configs.PPOConfig),
-        "a2c": (".a2c:A2C", configs.A2CConfig),
-        "dqn": (".dqn:DQN", configs.DQNConfig),
-        "sac": (".sac:SAC", configs.SACConfig),
-        "sb3-ppo": (".sb3:SB3PPO", configs.SB3PPOConfig),
-        "sb3-a2c": (".sb3:SB3A2C", configs.SB3A2CConfig),
-        "sb3-dqn": (".sb3:SB3DQN", configs.SB3DQNConfig),
+        "ppo": (".on_policy.ppo:PPO", configs.PPOConfig),
+        "a2c": (".on_policy.a2c:A2C", configs.A2CConfig),
+        "dqn": (".off_policy.dqn:DQN", configs.DQNConfig),
+        "sac": (".off_policy.sac:SAC", configs.SACConfig),
+        "sb3-ppo": (".sb3.algorithm:SB3PPO", configs.SB3PPOConfig),
+        "sb3-a2c": (".sb3.algorithm:SB3A2C", configs.SB3A2CConfig),
+        "sb3-dqn": (".sb3.algorithm:SB3DQN", configs.SB3DQNConfig),
     }
 )
 """Every algorithm by name. Looking a name up imports its module; listing the names imports nothing."""
@@ -96,7 +96,7 @@ def load_algorithm(
     path: str | Path, env: Any = None, device: Any = "cpu", *, allow_imports: AllowImports = False, **arguments: Any
 ) -> Algorithm:
     """Read an algorithm of any kind back from a checkpoint; see `Algorithm.load`."""
-    from . import checkpoint
+    from .runs import checkpoint
 
     _, data = checkpoint.read(path)
     if not isinstance(data.get("algorithm"), str):

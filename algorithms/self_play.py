@@ -10,15 +10,15 @@ import numpy as np
 from torch import Tensor
 
 from ..agents.agent import Agent
-from ..envs.arguments import Count, Seed, checked
-from ..envs.errors import TokenGymError
-from ..envs.finite import FiniteTask
+from ..envs.checking.arguments import Count, Seed, checked
+from ..envs.checking.errors import TokenGymError
+from ..envs.finite.task import FiniteTask
 from ..envs.task import Task
-from ..envs.tasks.two_player import TwoPlayerTask
-from . import saving
+from ..envs.tasks.games.two_player import TwoPlayerTask
 from .base import Algorithm
-from .callbacks import Callback
-from .checkpoint import read
+from .runs import state as saving
+from .runs.callbacks import Callback
+from .runs.checkpoint import read
 
 
 class FrozenPolicy:

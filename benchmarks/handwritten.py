@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from tokengym.envs.tasks.lattice import Lattice
+from tokengym.envs.tasks.control.lattice import Lattice
 
 
 class HandwrittenLattice(gymnasium.Env[dict[str, np.ndarray], int]):

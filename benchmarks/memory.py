@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from stable_baselines3.common.buffers import DictReplayBuffer
 
-from tokengym.algorithms.dqn import DQN
-from tokengym.algorithms.replay import EpisodeReplay
-from tokengym.algorithms.sb3_env import SB3VecEnv
+from tokengym.algorithms.data.replay import EpisodeReplay
+from tokengym.algorithms.off_policy.dqn import DQN
+from tokengym.algorithms.sb3.env import SB3VecEnv
 from tokengym.envs.registration import make_task
 from tokengym.envs.task import Task
 

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tokengym.envs import TASKS, Engine, Task, TextTask, TokenEnv, TokenVectorEnv, derive_start, make_task
-from tokengym.envs.tasks.gym_task import Gym
+from tokengym.envs.tasks.control.gym_task import Gym
 
 from . import measure
 from .measure import Comparison, rate

@@ -8,8 +8,8 @@ on the size of its minibatches (64, 128 and 256 were tried).
 
 from __future__ import annotations
 
-from tokengym.algorithms.ppo import PPO
-from tokengym.algorithms.sb3 import SB3PPO
+from tokengym.algorithms.on_policy.ppo import PPO
+from tokengym.algorithms.sb3.algorithm import SB3PPO
 
 from .measure import Comparison, rate
 from .workload import NEW, PROMPT, ROWS, Completion

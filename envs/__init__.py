@@ -1,23 +1,23 @@
 """Token-level environments: the vocabulary, tasks, the engine and its Gymnasium faces, and the exact solver."""
 
 from .catalogue import FAMILIES, TASKS, Entry
-from .chat import ChatTemplate
-from .chat_task import ChatTask
+from .checking.errors import TokenGymError, TooManyNodesError
+from .drawing.picture import Cell, Picture
 from .engine import AppendResult, Engine, StepResult
 from .env import TokenEnv
-from .errors import TokenGymError, TooManyNodesError
-from .exact import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
-from .finite import FiniteArrays, FiniteTask, Initial, Transition
-from .guarded_reward import GuardedReward
-from .picture import Cell, Picture
+from .exact.solve import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
+from .finite.task import FiniteArrays, FiniteTask, Initial, Transition
 from .random import CounterRandom, derive_start
 from .registration import list_ids, make_task, register_task
-from .rewards import RewardFunction, build_reward
+from .rewards.functions import RewardFunction, build_reward
+from .rewards.guarded import GuardedReward
 from .specification import missing_arguments
 from .task import Outcome, Reply, Task, TokenTask, TurnResult
-from .tasks.two_player import TwoPlayerTask, exploitability
-from .text_task import Completion, TextReply, TextTask
-from .tokenizers import build_tokenizer
+from .tasks.games.two_player import TwoPlayerTask, exploitability
+from .text.chat import ChatTemplate
+from .text.chat_task import ChatTask
+from .text.task import Completion, TextReply, TextTask
+from .text.tokenizers import build_tokenizer
 from .transforms import PotentialShaping, TimeLimit
 from .vector_env import TokenVectorEnv
 from .vocabulary import Vocabulary

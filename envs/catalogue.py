@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .entry_points import import_module, trusted
-from .errors import TokenGymError
+from .checking.entry_points import import_module, trusted
+from .checking.errors import TokenGymError
 
 
 @dataclass(frozen=True)
@@ -66,130 +66,142 @@ class Entry:
 
 
 DIAGNOSTICS = {
-    "TokenBandit": Entry("diagnostics:TokenBandit", reward_threshold=0.95),
+    "TokenBandit": Entry("diagnostics.bandit:TokenBandit", reward_threshold=0.95),
     "TokenBandit-noise": Entry(
-        "diagnostics:TokenBandit", {"noise": 1.0}, reward_threshold=0.95, variant_of="TokenBandit"
+        "diagnostics.bandit:TokenBandit", {"noise": 1.0}, reward_threshold=0.95, variant_of="TokenBandit"
     ),
     "TokenBandit-scale": Entry(
-        "diagnostics:TokenBandit", {"reward_scale": 100.0}, reward_threshold=95.0, variant_of="TokenBandit"
+        "diagnostics.bandit:TokenBandit", {"reward_scale": 100.0}, reward_threshold=95.0, variant_of="TokenBandit"
     ),
-    "Probe1": Entry("probes:Probe1", reward_threshold=1.0),
-    "Probe2": Entry("probes:Probe2"),
-    "Probe3": Entry("probes:Probe3", reward_threshold=1.0),
-    "Probe4": Entry("probes:Probe4", reward_threshold=0.99),
-    "Probe5": Entry("probes:Probe5", reward_threshold=0.99),
-    "Lock": Entry("lock:Lock", reward_threshold=0.95),
-    "Lock-10": Entry("lock:Lock", {"length": 10}, reward_threshold=0.95, variant_of="Lock"),
-    "Lock-20": Entry("lock:Lock", {"length": 20}, reward_threshold=0.95, variant_of="Lock"),
-    "SlipLock": Entry("lock:SlipLock", reward_threshold=0.6),
-    "SlipLock-often": Entry("lock:SlipLock", {"slip": 0.3}, reward_threshold=0.2, variant_of="SlipLock"),
-    "SlipLock-short": Entry("lock:SlipLock", {"length": 3}, reward_threshold=0.75, variant_of="SlipLock"),
-    "Umbrella": Entry("umbrella:Umbrella", reward_threshold=0.95),
-    "Umbrella-20": Entry("umbrella:Umbrella", {"length": 20}, reward_threshold=0.95, variant_of="Umbrella"),
-    "Umbrella-100": Entry("umbrella:Umbrella", {"length": 100}, reward_threshold=0.95, variant_of="Umbrella"),
-    "DelayChain": Entry("delay_chain:DelayChain", reward_threshold=1.09),
+    "Probe1": Entry("diagnostics.probes:Probe1", reward_threshold=1.0),
+    "Probe2": Entry("diagnostics.probes:Probe2"),
+    "Probe3": Entry("diagnostics.probes:Probe3", reward_threshold=1.0),
+    "Probe4": Entry("diagnostics.probes:Probe4", reward_threshold=0.99),
+    "Probe5": Entry("diagnostics.probes:Probe5", reward_threshold=0.99),
+    "Lock": Entry("diagnostics.lock:Lock", reward_threshold=0.95),
+    "Lock-10": Entry("diagnostics.lock:Lock", {"length": 10}, reward_threshold=0.95, variant_of="Lock"),
+    "Lock-20": Entry("diagnostics.lock:Lock", {"length": 20}, reward_threshold=0.95, variant_of="Lock"),
+    "SlipLock": Entry("diagnostics.lock:SlipLock", reward_threshold=0.6),
+    "SlipLock-often": Entry("diagnostics.lock:SlipLock", {"slip": 0.3}, reward_threshold=0.2, variant_of="SlipLock"),
+    "SlipLock-short": Entry("diagnostics.lock:SlipLock", {"length": 3}, reward_threshold=0.75, variant_of="SlipLock"),
+    "Umbrella": Entry("diagnostics.umbrella:Umbrella", reward_threshold=0.95),
+    "Umbrella-20": Entry("diagnostics.umbrella:Umbrella", {"length": 20}, reward_threshold=0.95, variant_of="Umbrella"),
+    "Umbrella-100": Entry(
+        "diagnostics.umbrella:Umbrella", {"length": 100}, reward_threshold=0.95, variant_of="Umbrella"
+    ),
+    "DelayChain": Entry("diagnostics.delay_chain:DelayChain", reward_threshold=1.09),
     "DelayChain-10": Entry(
-        "delay_chain:DelayChain", {"delays": [1, 3, 10]}, reward_threshold=1.09, variant_of="DelayChain"
+        "diagnostics.delay_chain:DelayChain", {"delays": [1, 3, 10]}, reward_threshold=1.09, variant_of="DelayChain"
     ),
     "DelayChain-30": Entry(
-        "delay_chain:DelayChain", {"delays": [1, 3, 10, 30]}, reward_threshold=1.09, variant_of="DelayChain"
+        "diagnostics.delay_chain:DelayChain", {"delays": [1, 3, 10, 30]}, reward_threshold=1.09, variant_of="DelayChain"
     ),
-    "Copy": Entry("diagnostics:Copy", reward_threshold=0.95),
-    "Copy-gap20": Entry("diagnostics:Copy", {"gap": 20}, reward_threshold=0.95, variant_of="Copy"),
-    "Copy-gap100": Entry("diagnostics:Copy", {"gap": 100}, reward_threshold=0.95, variant_of="Copy"),
-    "Copy-long": Entry("diagnostics:Copy", {"k": 6, "num_tokens": 4}, reward_threshold=0.95, variant_of="Copy"),
-    "VocabScale": Entry("vocab_scale:VocabScale", reward_threshold=0.95),
+    "Copy": Entry("diagnostics.bandit:Copy", reward_threshold=0.95),
+    "Copy-gap20": Entry("diagnostics.bandit:Copy", {"gap": 20}, reward_threshold=0.95, variant_of="Copy"),
+    "Copy-gap100": Entry("diagnostics.bandit:Copy", {"gap": 100}, reward_threshold=0.95, variant_of="Copy"),
+    "Copy-long": Entry("diagnostics.bandit:Copy", {"k": 6, "num_tokens": 4}, reward_threshold=0.95, variant_of="Copy"),
+    "VocabScale": Entry("diagnostics.vocab_scale:VocabScale", reward_threshold=0.95),
     "VocabScale-8": Entry(
-        "vocab_scale:VocabScale", {"num_tokens": 8, "num_good": 1}, reward_threshold=0.95, variant_of="VocabScale"
+        "diagnostics.vocab_scale:VocabScale",
+        {"num_tokens": 8, "num_good": 1},
+        reward_threshold=0.95,
+        variant_of="VocabScale",
     ),
     "VocabScale-64": Entry(
-        "vocab_scale:VocabScale", {"num_tokens": 64}, reward_threshold=0.95, variant_of="VocabScale"
+        "diagnostics.vocab_scale:VocabScale", {"num_tokens": 64}, reward_threshold=0.95, variant_of="VocabScale"
     ),
     "VocabScale-1024": Entry(
-        "vocab_scale:VocabScale", {"num_tokens": 1024}, reward_threshold=0.95, variant_of="VocabScale"
+        "diagnostics.vocab_scale:VocabScale", {"num_tokens": 1024}, reward_threshold=0.95, variant_of="VocabScale"
     ),
     "VocabScale-8192": Entry(
-        "vocab_scale:VocabScale", {"num_tokens": 8192}, reward_threshold=0.95, variant_of="VocabScale"
+        "diagnostics.vocab_scale:VocabScale", {"num_tokens": 8192}, reward_threshold=0.95, variant_of="VocabScale"
     ),
-    "KLTree": Entry("tree:KLTree", reward_threshold=0.95),
-    "KLTree-8": Entry("tree:KLTree", {"depth": 8}, reward_threshold=0.95, variant_of="KLTree"),
+    "KLTree": Entry("diagnostics.tree:KLTree", reward_threshold=0.95),
+    "KLTree-8": Entry("diagnostics.tree:KLTree", {"depth": 8}, reward_threshold=0.95, variant_of="KLTree"),
 }
 
 TEXT = {
-    "Dyck": Entry("brackets:Dyck", reward_threshold=0.95),
-    "Dyck-8": Entry("brackets:Dyck", {"num_pairs": 8}, reward_threshold=0.95, variant_of="Dyck"),
-    "Dyck-20": Entry("brackets:Dyck", {"num_pairs": 20}, reward_threshold=0.95, variant_of="Dyck"),
-    "Dyck-trap": Entry("brackets:Dyck", {"bonus": 0.5}, reward_threshold=3.95, variant_of="Dyck"),
-    "Palindrome": Entry("palindrome:Palindrome", reward_threshold=0.95),
-    "Palindrome-8": Entry("palindrome:Palindrome", {"length": 8}, reward_threshold=0.95, variant_of="Palindrome"),
-    "Palindrome-12": Entry("palindrome:Palindrome", {"length": 12}, reward_threshold=0.95, variant_of="Palindrome"),
-    "KeywordCover": Entry("keywords:KeywordCover", reward_threshold=0.95),
-    "KeywordCover-6": Entry(
-        "keywords:KeywordCover", {"num_keywords": 6, "length": 12}, reward_threshold=0.95, variant_of="KeywordCover"
+    "Dyck": Entry("text.brackets:Dyck", reward_threshold=0.95),
+    "Dyck-8": Entry("text.brackets:Dyck", {"num_pairs": 8}, reward_threshold=0.95, variant_of="Dyck"),
+    "Dyck-20": Entry("text.brackets:Dyck", {"num_pairs": 20}, reward_threshold=0.95, variant_of="Dyck"),
+    "Dyck-trap": Entry("text.brackets:Dyck", {"bonus": 0.5}, reward_threshold=3.95, variant_of="Dyck"),
+    "Palindrome": Entry("text.palindrome:Palindrome", reward_threshold=0.95),
+    "Palindrome-8": Entry("text.palindrome:Palindrome", {"length": 8}, reward_threshold=0.95, variant_of="Palindrome"),
+    "Palindrome-12": Entry(
+        "text.palindrome:Palindrome", {"length": 12}, reward_threshold=0.95, variant_of="Palindrome"
     ),
-    "Sentiment": Entry("sentiment:Sentiment", reward_threshold=0.95),
-    "Sentiment-8": Entry("sentiment:Sentiment", {"length": 8}, reward_threshold=0.95, variant_of="Sentiment"),
-    "TextGeneration": Entry("text_generation:TextGeneration"),
-    "TextGym": Entry("text_gym:TextGym", reward_threshold=0.95),
+    "KeywordCover": Entry("text.keywords:KeywordCover", reward_threshold=0.95),
+    "KeywordCover-6": Entry(
+        "text.keywords:KeywordCover",
+        {"num_keywords": 6, "length": 12},
+        reward_threshold=0.95,
+        variant_of="KeywordCover",
+    ),
+    "Sentiment": Entry("text.sentiment:Sentiment", reward_threshold=0.95),
+    "Sentiment-8": Entry("text.sentiment:Sentiment", {"length": 8}, reward_threshold=0.95, variant_of="Sentiment"),
+    "TextGeneration": Entry("text.text_generation:TextGeneration"),
+    "TextGym": Entry("text.text_gym:TextGym", reward_threshold=0.95),
 }
 
 GAMES = {
-    "WordleMini": Entry("wordle:WordleMini", reward_threshold=-1.5),
-    "WordleMini-words": Entry("wordle:WordleMini", {"words_only": True}, -1.5, variant_of="WordleMini"),
-    "Wordle": Entry("full_wordle:Wordle"),
-    "Wordle-words": Entry("full_wordle:Wordle", {"words_only": True}, variant_of="Wordle"),
-    "Mastermind": Entry("mastermind:Mastermind", reward_threshold=-1.8),
-    "Mastermind-2x3": Entry("mastermind:Mastermind", {"num_colours": 2}, -1.3, variant_of="Mastermind"),
+    "WordleMini": Entry("games.wordle:WordleMini", reward_threshold=-1.5),
+    "WordleMini-words": Entry("games.wordle:WordleMini", {"words_only": True}, -1.5, variant_of="WordleMini"),
+    "Wordle": Entry("games.full_wordle:Wordle"),
+    "Wordle-words": Entry("games.full_wordle:Wordle", {"words_only": True}, variant_of="Wordle"),
+    "Mastermind": Entry("games.mastermind:Mastermind", reward_threshold=-1.8),
+    "Mastermind-2x3": Entry("games.mastermind:Mastermind", {"num_colours": 2}, -1.3, variant_of="Mastermind"),
     "Mastermind-4x3": Entry(
-        "mastermind:Mastermind", {"num_colours": 4, "num_guesses": 3}, -2.3, variant_of="Mastermind"
+        "games.mastermind:Mastermind", {"num_colours": 4, "num_guesses": 3}, -2.3, variant_of="Mastermind"
     ),
-    "TwentyQuestions": Entry("twenty_questions:TwentyQuestions", reward_threshold=-4.0),
+    "TwentyQuestions": Entry("games.twenty_questions:TwentyQuestions", reward_threshold=-4.0),
     "TwentyQuestions-8": Entry(
-        "twenty_questions:TwentyQuestions",
+        "games.twenty_questions:TwentyQuestions",
         {"num_items": 8, "num_questions": 4, "num_turns": 8},
         reward_threshold=-3.0,
         variant_of="TwentyQuestions",
     ),
-    "Haggle": Entry("haggle:Haggle", reward_threshold=5.6),
-    "Haggle-patient": Entry("haggle:Haggle", {"discount": 1.0}, reward_threshold=6.2, variant_of="Haggle"),
-    "HaggleChat": Entry("haggle_chat:HaggleChat", reward_threshold=5.4),
-    "TicTacToe": Entry("tictactoe:TicTacToe", reward_threshold=0.9),
-    "TicTacToe-optimal": Entry("tictactoe:TicTacToe", {"opponent": "optimal"}, -0.05, variant_of="TicTacToe"),
-    "TicTacToe-second": Entry("tictactoe:TicTacToe", {"side": "second"}, 0.8, variant_of="TicTacToe"),
-    "TicTacToe-both": Entry("tictactoe:TicTacToe", {"side": "both"}, 0.85, variant_of="TicTacToe"),
-    "Nim": Entry("nim:Nim", reward_threshold=0.9),
-    "Nim-optimal": Entry("nim:Nim", {"opponent": "optimal"}, 0.9, variant_of="Nim"),
-    "Nim-second": Entry("nim:Nim", {"side": "second"}, 0.9, variant_of="Nim"),
-    "Nim-both": Entry("nim:Nim", {"side": "both"}, 0.9, variant_of="Nim"),
-    "Maze": Entry("maze:Maze", reward_threshold=-7.0),
-    "Maze-partial": Entry("maze:Maze", {"observed": "partial"}, -9.0, variant_of="Maze"),
+    "Haggle": Entry("games.haggle:Haggle", reward_threshold=5.6),
+    "Haggle-patient": Entry("games.haggle:Haggle", {"discount": 1.0}, reward_threshold=6.2, variant_of="Haggle"),
+    "HaggleChat": Entry("games.haggle_chat:HaggleChat", reward_threshold=5.4),
+    "TicTacToe": Entry("games.tictactoe:TicTacToe", reward_threshold=0.9),
+    "TicTacToe-optimal": Entry("games.tictactoe:TicTacToe", {"opponent": "optimal"}, -0.05, variant_of="TicTacToe"),
+    "TicTacToe-second": Entry("games.tictactoe:TicTacToe", {"side": "second"}, 0.8, variant_of="TicTacToe"),
+    "TicTacToe-both": Entry("games.tictactoe:TicTacToe", {"side": "both"}, 0.85, variant_of="TicTacToe"),
+    "Nim": Entry("games.nim:Nim", reward_threshold=0.9),
+    "Nim-optimal": Entry("games.nim:Nim", {"opponent": "optimal"}, 0.9, variant_of="Nim"),
+    "Nim-second": Entry("games.nim:Nim", {"side": "second"}, 0.9, variant_of="Nim"),
+    "Nim-both": Entry("games.nim:Nim", {"side": "both"}, 0.9, variant_of="Nim"),
+    "Maze": Entry("games.maze:Maze", reward_threshold=-7.0),
+    "Maze-partial": Entry("games.maze:Maze", {"observed": "partial"}, -9.0, variant_of="Maze"),
 }
 
 CONTROL = {
-    "Lattice": Entry("lattice:Lattice", reward_threshold=-0.5),
-    "PickPlace": Entry("pick_place:PickPlace", reward_threshold=0.9),
+    "Lattice": Entry("control.lattice:Lattice", reward_threshold=-0.5),
+    "PickPlace": Entry("control.pick_place:PickPlace", reward_threshold=0.9),
     "PickPlace-3": Entry(
-        "pick_place:PickPlace", {"size": 3, "num_steps": 16}, reward_threshold=0.92, variant_of="PickPlace"
+        "control.pick_place:PickPlace", {"size": 3, "num_steps": 16}, reward_threshold=0.92, variant_of="PickPlace"
     ),
-    "FrozenLake": Entry("toy_text:FrozenLake", reward_threshold=0.7),
-    "FrozenLake-8x8": Entry("toy_text:FrozenLake", {"map_name": "8x8"}, reward_threshold=0.85, variant_of="FrozenLake"),
+    "FrozenLake": Entry("control.toy_text:FrozenLake", reward_threshold=0.7),
+    "FrozenLake-8x8": Entry(
+        "control.toy_text:FrozenLake", {"map_name": "8x8"}, reward_threshold=0.85, variant_of="FrozenLake"
+    ),
     "FrozenLake-deterministic": Entry(
-        "toy_text:FrozenLake", {"is_slippery": False}, reward_threshold=0.99, variant_of="FrozenLake"
+        "control.toy_text:FrozenLake", {"is_slippery": False}, reward_threshold=0.99, variant_of="FrozenLake"
     ),
-    "Taxi": Entry("toy_text:Taxi", reward_threshold=7.5),
-    "Taxi-rainy": Entry("toy_text:Taxi", {"is_rainy": True}, reward_threshold=3.5, variant_of="Taxi"),
-    "Gym": Entry("gym_task:Gym"),
-    "CartPole": Entry("cartpole:CartPole", reward_threshold=475.0),
-    "MountainCar": Entry("classic_control:MountainCar"),
-    "Acrobot": Entry("classic_control:Acrobot"),
-    "Pendulum": Entry("classic_control:Pendulum"),
+    "Taxi": Entry("control.toy_text:Taxi", reward_threshold=7.5),
+    "Taxi-rainy": Entry("control.toy_text:Taxi", {"is_rainy": True}, reward_threshold=3.5, variant_of="Taxi"),
+    "Gym": Entry("control.gym_task:Gym"),
+    "CartPole": Entry("control.cartpole:CartPole", reward_threshold=475.0),
+    "MountainCar": Entry("control.classic_control:MountainCar"),
+    "Acrobot": Entry("control.classic_control:Acrobot"),
+    "Pendulum": Entry("control.classic_control:Pendulum"),
     "InvertedPendulum": Entry(
-        "mujoco_tasks:InvertedPendulum", reward_threshold=950.0, extra="mujoco", modules=("mujoco",)
+        "control.mujoco_tasks:InvertedPendulum", reward_threshold=950.0, extra="mujoco", modules=("mujoco",)
     ),
-    "Reacher": Entry("mujoco_tasks:Reacher", extra="mujoco", modules=("mujoco",)),
-    "FetchReach": Entry("mujoco_tasks:FetchReach", extra="robotics", modules=("mujoco", "gymnasium_robotics")),
+    "Reacher": Entry("control.mujoco_tasks:Reacher", extra="mujoco", modules=("mujoco",)),
+    "FetchReach": Entry("control.mujoco_tasks:FetchReach", extra="robotics", modules=("mujoco", "gymnasium_robotics")),
     "FetchReach-dense": Entry(
-        "mujoco_tasks:FetchReach",
+        "control.mujoco_tasks:FetchReach",
         {"dense": True},
         variant_of="FetchReach",
         extra="robotics",
@@ -198,30 +210,45 @@ CONTROL = {
 }
 
 REASONING = {
-    "Countdown": Entry("countdown:Countdown", reward_threshold=0.95),
+    "Countdown": Entry("reasoning.countdown:Countdown", reward_threshold=0.95),
     "Countdown-2": Entry(
-        "countdown:Countdown", {"num_numbers": 2, "num_prompts": None}, reward_threshold=0.95, variant_of="Countdown"
+        "reasoning.countdown:Countdown",
+        {"num_numbers": 2, "num_prompts": None},
+        reward_threshold=0.95,
+        variant_of="Countdown",
     ),
     "Countdown-4": Entry(
-        "countdown:Countdown", {"num_numbers": 4, "num_prompts": 200}, reward_threshold=0.95, variant_of="Countdown"
+        "reasoning.countdown:Countdown",
+        {"num_numbers": 4, "num_prompts": 200},
+        reward_threshold=0.95,
+        variant_of="Countdown",
     ),
     "Countdown-process": Entry(
-        "countdown:Countdown", {"reward": "process"}, reward_threshold=0.95, variant_of="Countdown"
+        "reasoning.countdown:Countdown", {"reward": "process"}, reward_threshold=0.95, variant_of="Countdown"
     ),
-    "Addition": Entry("addition:Addition", reward_threshold=0.95),
-    "Addition-1": Entry("addition:Addition", {"digits": 1}, reward_threshold=0.95, variant_of="Addition"),
-    "Addition-3": Entry("addition:Addition", {"digits": 3}, reward_threshold=0.95, variant_of="Addition"),
-    "Addition-nocarry": Entry("addition:Addition", {"carry": False}, reward_threshold=0.95, variant_of="Addition"),
-    "Addition-process": Entry("addition:Addition", {"reward": "process"}, reward_threshold=0.95, variant_of="Addition"),
+    "Addition": Entry("reasoning.addition:Addition", reward_threshold=0.95),
+    "Addition-1": Entry("reasoning.addition:Addition", {"digits": 1}, reward_threshold=0.95, variant_of="Addition"),
+    "Addition-3": Entry("reasoning.addition:Addition", {"digits": 3}, reward_threshold=0.95, variant_of="Addition"),
+    "Addition-nocarry": Entry(
+        "reasoning.addition:Addition", {"carry": False}, reward_threshold=0.95, variant_of="Addition"
+    ),
+    "Addition-process": Entry(
+        "reasoning.addition:Addition", {"reward": "process"}, reward_threshold=0.95, variant_of="Addition"
+    ),
     "Addition-reversed": Entry(
-        "addition:Addition", {"order": "least_first"}, reward_threshold=0.95, variant_of="Addition"
+        "reasoning.addition:Addition", {"order": "least_first"}, reward_threshold=0.95, variant_of="Addition"
     ),
-    "Sort": Entry("sort:Sort", reward_threshold=0.95),
-    "Sort-8": Entry("sort:Sort", {"length": 8, "num_prompts": 2000}, reward_threshold=0.95, variant_of="Sort"),
-    "Sort-fraction": Entry("sort:Sort", {"reward": "fraction"}, reward_threshold=0.95, variant_of="Sort"),
-    "Sort-process": Entry("sort:Sort", {"reward": "process"}, reward_threshold=0.95, variant_of="Sort"),
+    "Sort": Entry("reasoning.sort:Sort", reward_threshold=0.95),
+    "Sort-8": Entry(
+        "reasoning.sort:Sort", {"length": 8, "num_prompts": 2000}, reward_threshold=0.95, variant_of="Sort"
+    ),
+    "Sort-fraction": Entry("reasoning.sort:Sort", {"reward": "fraction"}, reward_threshold=0.95, variant_of="Sort"),
+    "Sort-process": Entry("reasoning.sort:Sort", {"reward": "process"}, reward_threshold=0.95, variant_of="Sort"),
     "ReasoningGym": Entry(
-        "reasoning_gym_task:ReasoningGym", reward_threshold=0.95, extra="reasoning", modules=("reasoning_gym",)
+        "reasoning.reasoning_gym_task:ReasoningGym",
+        reward_threshold=0.95,
+        extra="reasoning",
+        modules=("reasoning_gym",),
     ),
 }
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .checking.errors import TokenGymError, positive_int
+from .drawing.picture import Picture
 from .engine_arguments import as_array, read_row, read_rows, read_turns
-from .errors import TokenGymError, positive_int
-from .picture import Picture
 from .random import CounterRandom, are_natural
 from .saved_state import check_row
 from .step_results import AppendResult, StepResult, reordered

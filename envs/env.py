@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from .checking.errors import TokenGymError, flag, whole_number
 from .describing import face_text
 from .engine import Engine, StepResult
 from .engine_arguments import as_array
-from .errors import TokenGymError, flag, whole_number
 from .random import derive_start
 from .render import Frames, render_row
 from .saved_state import check_face

@@ -10,9 +10,9 @@ from typing import Any
 import gymnasium
 
 from .catalogue import FAMILIES, TASKS, Entry
-from .entry_points import import_module
+from .checking.entry_points import import_module
+from .checking.errors import TokenGymError, finite_number, unknown_name
 from .env import TokenEnv
-from .errors import TokenGymError, finite_number, unknown_name
 from .specification import record, resolve
 from .task import Task
 from .transforms import TRANSFORMS, apply_transforms, check_arguments, check_transforms, types_fit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import TokenGymError, finite_number, whole_number
+from .checking.errors import TokenGymError, finite_number, whole_number
 
 if TYPE_CHECKING:
     from .task import State, Task

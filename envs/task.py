@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .checking.errors import TokenGymError, positive_int
 from .describing import Made, noting
-from .errors import TokenGymError, positive_int
+from .drawing.picture import Picture
 from .outcomes import Outcome, Reply, Rows, State, TurnResult
-from .picture import Picture
 from .random import CounterRandom
 from .saved_state import Limits, check_arrays
 from .vocabulary import Vocabulary

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from .checking.errors import TokenGymError, flag, positive_int
 from .describing import face_text
 from .engine import Engine, StepResult
 from .env import Observation, check_render_mode, check_seed, make_spaces, pad_rewards, settle_randomness
-from .errors import TokenGymError, flag, positive_int
 from .random import derive_start
 from .render import Frames, render_row
 from .specification import RecordedSpec

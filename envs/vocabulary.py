@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .checking.errors import TokenGymError, unknown_name
 from .describing import brief
-from .errors import TokenGymError, unknown_name
 
 _MOST_SHOWN = 6
 

@@ -17,10 +17,10 @@ import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from .checking.errors import TokenGymError
 from .env import TokenEnv
-from .errors import TokenGymError
 from .random import derive_start
-from .text_spaces import AnyText, Phrases
+from .text.spaces import AnyText, Phrases
 
 
 class TextObservation(gymnasium.ObservationWrapper, RecordConstructorArgs):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .callbacks import EvaluateEvery
 from .evaluation import Evaluation, References, evaluate_agent, references
-from .results import StudyResults, collect
-from .runner import run_study
-from .study import Study
-from .study_file import load_study
+from .report.results import StudyResults, collect
+from .study.file import load_study
+from .study.runner import run_study
+from .study.spec import Study
 from .transcribing import transcripts
 
 __all__ = [

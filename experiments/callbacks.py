@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..algorithms.callbacks import Callback
-from ..algorithms.loggers import JsonLines
-from ..envs.arguments import Count, Seed, checked
+from ..algorithms.runs.callbacks import Callback
+from ..algorithms.runs.loggers import JsonLines
+from ..envs.checking.arguments import Count, Seed, checked
 from .evaluation import evaluate_agent, known_references, uses_masks
 from .statistics import normalised_score
 

@@ -15,12 +15,12 @@ from typing import Annotated, Any, cast
 
 import numpy as np
 
-from ..envs.arguments import NotNegative, Seed, checked
+from ..envs.checking.arguments import NotNegative, Seed, checked
+from ..envs.checking.errors import TokenGymError, TooManyNodesError
+from ..envs.checking.fields import Range, shown
 from ..envs.engine import Engine
-from ..envs.errors import TokenGymError, TooManyNodesError
-from ..envs.exact import evaluate_policy, solve
-from ..envs.fields import Range, shown
-from ..envs.finite import FiniteTask
+from ..envs.exact.solve import evaluate_policy, solve
+from ..envs.finite.task import FiniteTask
 from ..envs.random import derive_start
 from ..envs.registration import make_task
 from ..envs.task import Task

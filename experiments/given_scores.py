@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..envs.errors import TokenGymError
-from ..envs.fields import shown
+from ..envs.checking.errors import TokenGymError
+from ..envs.checking.fields import shown
 
 Scores = Sequence[np.ndarray]
 """One float array of runs for each task."""

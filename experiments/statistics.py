@@ -20,9 +20,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ..envs.arguments import Seed, checked
-from ..envs.errors import TokenGymError
-from ..envs.fields import Range
+from ..envs.checking.arguments import Seed, checked
+from ..envs.checking.errors import TokenGymError
+from ..envs.checking.fields import Range
 from .given_scores import Scores, numbers_of, tasks_of
 
 Spread = Literal["bootstrap", "range", "none"]

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..envs.arguments import Count, Seed, checked
+from ..envs.checking.arguments import Count, Seed, checked
+from ..envs.checking.fields import Range
 from ..envs.engine import Engine
-from ..envs.fields import Range
 from ..envs.random import derive_start
 from ..envs.task import Task
 from .evaluation import acting, chooser

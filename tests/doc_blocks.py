@@ -120,7 +120,7 @@ def _write_study(code: str) -> None:
 def _run(words: list[str]) -> None:
     from importlib.util import find_spec
 
-    from tokengym.experiments.cli import main
+    from tokengym.experiments.commands.main import main
 
     if words[:1] == ["tokengym"] or words[:3] == ["python", "-m", "tokengym"]:
         words = shortened(words[1:] if words[0] == "tokengym" else words[3:])
@@ -147,7 +147,8 @@ def _run(words: list[str]) -> None:
 
 
 def _cut_learning() -> None:
-    from tokengym.algorithms import base, sb3
+    from tokengym.algorithms import base
+    from tokengym.algorithms.sb3 import algorithm as sb3
 
     for kind in (base.Algorithm, sb3.SB3Algorithm):
         learn = kind.learn
@@ -164,8 +165,8 @@ def main(folder: Path, pages: list[Path]) -> None:
 
     import torch
 
-    import tokengym.algorithms.sb3  # imported once, before the forks
-    import tokengym.experiments.cli  # noqa: F401
+    import tokengym.algorithms.sb3.algorithm  # imported once, before the forks
+    import tokengym.experiments.commands.main  # noqa: F401
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

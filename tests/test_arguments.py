@@ -17,11 +17,11 @@ import tokengym
 from tokengym import make_task
 from tokengym.agents import Sampler
 from tokengym.algorithms import ALGORITHMS, DQN, PPO
-from tokengym.algorithms.sb3 import SB3Algorithm
-from tokengym.envs.arguments import checked, checked_functions, hints_of
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.fields import Range
-from tokengym.envs.finite import FiniteTask
+from tokengym.algorithms.sb3.algorithm import SB3Algorithm
+from tokengym.envs.checking.arguments import checked, checked_functions, hints_of
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.checking.fields import Range
+from tokengym.envs.finite.task import FiniteTask
 from tokengym.envs.task import Task
 from tokengym.experiments import evaluate_agent, statistics
 from tokengym.experiments.statistics import interquartile_mean, mean_difference, stratified_bootstrap, summarise
@@ -207,7 +207,7 @@ def test_a_player_and_an_observation_are_looked_at():
 
 
 def test_a_buffer_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tokengym.algorithms.sb3.machine_memory", lambda: 2**20)
+    monkeypatch.setattr("tokengym.algorithms.sb3.algorithm.machine_memory", lambda: 2**20)
     with pytest.raises(TokenGymError, match=r"buffer_size is 1,000,000: .* take 0.1 GiB; .*: make it smaller"):
         ALGORITHMS["sb3-dqn"]("Copy", buffer_size=1_000_000)
 

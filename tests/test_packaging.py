@@ -100,10 +100,10 @@ def test_it_installs_into_a_new_environment_and_runs_from_any_folder(source: Pat
     [
         "tokengym",
         "tokengym.envs",
-        "tokengym.envs.exact",
+        "tokengym.envs.exact.solve",
         "tokengym.envs.registration",
         "tokengym.algorithms",
-        "tokengym.experiments.cli",
+        "tokengym.experiments.commands.main",
     ],
 )
 def test_importing_what_needs_no_torch_imports_none(name: str, tmp_path: Path):

@@ -140,9 +140,9 @@ def test_the_search_for_global_draws_finds_them(line: str, caught: bool):
 
 # What imports modules by name: the gate, and tables of this package's own modules.
 IMPORTERS = {
-    "envs/entry_points.py",
+    "envs/checking/entry_points.py",
     "envs/catalogue.py",
-    "envs/tasks/reasoning_gym_scoring.py",
+    "envs/tasks/reasoning/reasoning_gym_scoring.py",
     "envs/lazy.py",
     "algorithms/registry.py",
 }

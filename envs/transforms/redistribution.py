@@ -9,13 +9,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..credit import share_reward
-from ..errors import TokenGymError, finite_number
-from ..finite import FiniteArrays, FiniteTask, Transition
+from ..checking.errors import TokenGymError, finite_number
+from ..finite.credit import share_reward
+from ..finite.task import FiniteArrays, FiniteTask, Transition
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Rows, State, Task
-from ..text_task import TextTask
+from ..text.task import TextTask
 from .base import FiniteTransform, Transform
 from .shaping import token_weights
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TokenGymError, finite_number
-from ..finite import FiniteArrays, FiniteTask, Initial, Transition
-from ..finite_compiler import compile_task
+from ..checking.errors import TokenGymError, finite_number
+from ..finite.compiler import compile_task
+from ..finite.task import FiniteArrays, FiniteTask, Initial, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
 from .base import FiniteTransform, RewardTransform, Transform

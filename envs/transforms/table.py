@@ -7,8 +7,8 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..errors import TokenGymError, unknown_name
-from ..fields import check_value
+from ..checking.errors import TokenGymError, unknown_name
+from ..checking.fields import check_value
 from ..task import Task
 from .clock import clock
 from .delay import reward_delay

@@ -8,7 +8,7 @@ from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, ra
 from safetensors.torch import load_file, save_file
 
 from tokengym.agents import Agent, build_agent
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.vocabulary import Vocabulary
 
 SPECS = ["gpt2-tiny", "llama-tiny", "gru-tiny", "mlp-tiny", "table"]

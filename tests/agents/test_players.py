@@ -4,9 +4,9 @@ import pytest
 
 import tokengym  # noqa: F401
 from tokengym.agents import ExpertPlayer, HumanPlayer, OptimalPlayer, RandomPlayer
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
+from tokengym.envs.exact.solve import evaluate_policy, solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.vocabulary import Vocabulary
 

@@ -5,7 +5,7 @@ import torch
 
 from tokengym.agents import Sampler
 from tokengym.agents.sampling import action_log_probs, entropy, log_softmax
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 
 
 def test_frequencies_follow_the_softmax():

@@ -3,13 +3,13 @@ import pytest
 import torch
 from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, random_tokens, tiny_neox
 
-from tokengym.agents import generic_decoder, gpt2_decoder, llama_decoder
-from tokengym.agents.gru import GRUDecoder
-from tokengym.agents.mlp import MLPDecoder
-from tokengym.agents.models import TransformerTrunk
+from tokengym.agents.models import generic_decoder, gpt2_decoder, llama_decoder
+from tokengym.agents.models.build import TransformerTrunk
+from tokengym.agents.models.gru import GRUDecoder
+from tokengym.agents.models.mlp import MLPDecoder
+from tokengym.agents.models.trunk import ReencodeDecoder
 from tokengym.agents.session import common_prefix
-from tokengym.agents.trunk import ReencodeDecoder
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 
 GROUPED = {"kind": "llama", "num_heads": 4, "num_layers": 1}
 MODELS = {
@@ -100,7 +100,7 @@ def test_grouped_query_attention_decodes_exactly():
 
 
 def test_a_cache_grows_past_its_first_chunk(monkeypatch):
-    monkeypatch.setattr("tokengym.agents.lean_decoder.CHUNK", 8)
+    monkeypatch.setattr("tokengym.agents.models.lean_decoder.CHUNK", 8)
     agent = make_agent("gpt2-tiny", max_length=150)
     session, tokens = agent.session(3), random_tokens(3, length=150)
     for lengths in ([7, 6, 1], [8, 7, 2], [9, 8, 3], [17, 16, 4], [66, 130, 150], [67, 131, 150]):
@@ -110,7 +110,7 @@ def test_a_cache_grows_past_its_first_chunk(monkeypatch):
 
 
 def test_long_prompts_are_read_in_groups(monkeypatch):
-    monkeypatch.setattr("tokengym.agents.lean_decoder.MAX_SCORES", 500)
+    monkeypatch.setattr("tokengym.agents.models.lean_decoder.MAX_SCORES", 500)
     agent = make_agent("gpt2-tiny")
     tokens, lengths = random_tokens(5), np.array([20, 3, 11, 24, 2])
     out = agent.session(5).step(padded(tokens, lengths), lengths)

@@ -10,7 +10,7 @@ import pytest
 from tokengym.agents import check_agent_spec
 from tokengym.agents.specs import KINDS, machine_memory, sizes_of
 from tokengym.algorithms import PPO
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 
 NOT_A_NUMBER: list[Any] = ["2", "", True, None, [2], (2,), {}, math.nan, math.inf, -math.inf, -1, 0, 1e308, 10**400]
 NOT_A_SIZE = [*NOT_A_NUMBER, 0.5, 1.5, 2.0, 2**31, 2**63]

@@ -5,8 +5,8 @@ from agent_cases import VOCABULARY, final_states, make_agent, random_tokens
 from safetensors.torch import load, save
 
 from tokengym.agents import build_agent
-from tokengym.agents.table import PrefixIndex
-from tokengym.envs.errors import TokenGymError
+from tokengym.agents.models.table import PrefixIndex
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.vocabulary import Vocabulary
 
 

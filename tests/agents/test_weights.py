@@ -12,7 +12,7 @@ from torch import nn
 from tokengym.agents import weights
 from tokengym.agents.players import RandomPlayer
 from tokengym.agents.session import Session
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 
 SPECS = {
     "gpt2": lambda: "gpt2-tiny",

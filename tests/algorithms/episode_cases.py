@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from tokengym.algorithms.episodes import Episodes
+from tokengym.algorithms.data.episodes import Episodes
 from tokengym.envs.engine import Engine
 
 

@@ -1,6 +1,6 @@
 """What the tests of DQN and SAC share: a small configuration and a callback that interrupts."""
 
-from tokengym.algorithms.callbacks import Callback
+from tokengym.algorithms.runs.callbacks import Callback
 
 QUICK = {"learning_starts": 0, "rollout_tokens": 64, "num_rows": 16, "batch_episodes": 16}
 

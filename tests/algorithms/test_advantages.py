@@ -4,7 +4,7 @@ from episode_cases import random_episodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokengym.algorithms.advantages import gae, returns_to_go, whiten
+from tokengym.algorithms.parts.advantages import gae, returns_to_go, whiten
 
 
 def naive_gae(episodes, rewards, values, final_values, gamma, lam):

@@ -8,15 +8,15 @@ from stable_baselines3.common.callbacks import EveryNTimesteps, StopTrainingOnMa
 
 import tokengym.algorithms as package
 from tokengym.agents.build import build_agent
-from tokengym.algorithms.a2c import A2C
-from tokengym.algorithms.callbacks import Callback, StopAfter
 from tokengym.algorithms.configs import AlgorithmConfig, PPOConfig
-from tokengym.algorithms.doors import check_task
-from tokengym.algorithms.normalise import RunningStd
-from tokengym.algorithms.ppo import PPO
+from tokengym.algorithms.on_policy.a2c import A2C
+from tokengym.algorithms.on_policy.ppo import PPO
+from tokengym.algorithms.parts.running_std import RunningStd
+from tokengym.algorithms.parts.schedules import linear
 from tokengym.algorithms.registry import ALGORITHMS
-from tokengym.algorithms.schedules import linear
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.requirements import check_task
+from tokengym.algorithms.runs.callbacks import Callback, StopAfter
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.registration import make_task
 
 SMALL = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}

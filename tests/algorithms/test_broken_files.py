@@ -11,11 +11,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_saving import assert_equal_bits, make
 
-from tokengym.algorithms import checkpoint
-from tokengym.algorithms.callbacks import Callback, SaveEvery, StopAfter
-from tokengym.algorithms.loggers import EventFile
-from tokengym.algorithms.ppo import PPO
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.on_policy.ppo import PPO
+from tokengym.algorithms.runs import checkpoint
+from tokengym.algorithms.runs.callbacks import Callback, SaveEvery, StopAfter
+from tokengym.algorithms.runs.loggers import EventFile
+from tokengym.envs.checking.errors import TokenGymError
 
 
 def cut_short(folder):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tokengym.algorithms import ALGORITHMS, check_config
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.fields import Range, check_value
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.checking.fields import Range, check_value
 
 FIELDS = [(name, field.name) for name in ALGORITHMS for field in dataclasses.fields(ALGORITHMS.config(name))]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tokengym.algorithms import ALGORITHMS, PPO
 from tokengym.algorithms.configs import overrides
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

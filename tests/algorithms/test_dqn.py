@@ -6,10 +6,10 @@ import torch
 from off_policy_cases import QUICK, Stop
 
 from tokengym.agents.session import StepOutput
-from tokengym.algorithms.dqn import DQN
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.finite import FiniteTask, Initial, Transition
+from tokengym.algorithms.off_policy.dqn import DQN
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.finite.task import FiniteTask, Initial, Transition
 from tokengym.envs.registration import make_task
 from tokengym.envs.transforms import TimeLimit
 from tokengym.envs.vocabulary import Vocabulary

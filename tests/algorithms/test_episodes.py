@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from episode_cases import random_episodes
 
-from tokengym.algorithms.episodes import Episodes, episode_metrics
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.data.episodes import Episodes, episode_metrics
+from tokengym.envs.checking.errors import TokenGymError
 
 
 @pytest.fixture(params=[False, True], ids=["by episode", "by turn"])

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokengym.algorithms.kl import KLController, kl_estimate
-from tokengym.algorithms.losses import divergence
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.parts.kl import KLController, kl_estimate
+from tokengym.algorithms.parts.losses import divergence
+from tokengym.envs.checking.errors import TokenGymError
 
 
 def two_distributions(seed, size=6):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tokengym.algorithms.a2c import A2C
-from tokengym.algorithms.ppo import PPO
-from tokengym.envs.exact import evaluate_policy, solve
+from tokengym.algorithms.on_policy.a2c import A2C
+from tokengym.algorithms.on_policy.ppo import PPO
+from tokengym.envs.exact.solve import evaluate_policy, solve
 
 SMALL = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
 

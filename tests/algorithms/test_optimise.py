@@ -2,7 +2,7 @@
 
 import torch
 
-from tokengym.algorithms.dqn import DQN
+from tokengym.algorithms.off_policy.dqn import DQN
 
 
 def test_a_session_notices_the_optimisers_step():

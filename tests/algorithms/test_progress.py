@@ -8,7 +8,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from tokengym.agents import build_agent
-from tokengym.algorithms import PPO, loggers
+from tokengym.algorithms import PPO
+from tokengym.algorithms.runs import loggers
 from tokengym.envs.registration import make_task
 
 

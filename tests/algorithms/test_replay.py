@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tokengym.algorithms.episodes import Episodes
-from tokengym.algorithms.replay import EpisodeReplay
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.data.episodes import Episodes
+from tokengym.algorithms.data.replay import EpisodeReplay
+from tokengym.envs.checking.errors import TokenGymError
 
 PAD = 9
 

@@ -4,10 +4,10 @@ import torch
 
 from tokengym.agents.build import build_agent
 from tokengym.agents.sampling import Sampler
-from tokengym.algorithms.rollout import Collector
+from tokengym.algorithms.collecting.rollout import Collector
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.finite import FiniteTask, Initial, Transition
+from tokengym.envs.finite.task import FiniteTask, Initial, Transition
 from tokengym.envs.registration import make_task
 from tokengym.envs.task import Reply, TokenTask, TurnResult
 from tokengym.envs.transforms import apply_transforms
@@ -120,7 +120,7 @@ def test_what_is_recorded_is_what_happens_when_the_tokens_are_said_again(name, l
 
 @pytest.mark.parametrize("name", ["KeywordCover", "WordleMini", "CartPole"])
 def test_recorded_log_probabilities_are_those_of_the_teacher_forced_pass(name):
-    from tokengym.algorithms.batch import Batch
+    from tokengym.algorithms.data.batch import Batch
 
     task = make_task(name)
     collector, agent = collector_of(task, num_rows=5)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from off_policy_cases import QUICK, Stop
 
 from tokengym.agents.session import StepOutput
-from tokengym.algorithms.sac import SAC
-from tokengym.algorithms.targets import soft_optimal_log_probs, soft_values
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
+from tokengym.algorithms.off_policy.sac import SAC
+from tokengym.algorithms.parts.targets import soft_optimal_log_probs, soft_values
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.exact.solve import evaluate_policy, solve
 from tokengym.envs.registration import make_task
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from tokengym.algorithms import checkpoint
-from tokengym.algorithms.a2c import A2C
-from tokengym.algorithms.callbacks import SaveEvery, StopAfter
-from tokengym.algorithms.checkpoint import BrokenCheckpointError
-from tokengym.algorithms.loggers import read_json_lines
-from tokengym.algorithms.ppo import PPO
+from tokengym.algorithms.on_policy.a2c import A2C
+from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.runs import checkpoint
+from tokengym.algorithms.runs.callbacks import SaveEvery, StopAfter
+from tokengym.algorithms.runs.checkpoint import BrokenCheckpointError
+from tokengym.algorithms.runs.loggers import read_json_lines
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.registration import make_task
-from tokengym.envs.tokenizers import build_tokenizer
+from tokengym.envs.text.tokenizers import build_tokenizer
 
 SMALL = {"gpt2-tiny": {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}}
 

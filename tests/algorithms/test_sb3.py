@@ -12,13 +12,13 @@ from stable_baselines3.common.evaluation import evaluate_policy as sb3_evaluate_
 from stable_baselines3.common.monitor import Monitor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tokengym.algorithms.callbacks import Callback, StopAfter
 from tokengym.algorithms.registry import ALGORITHMS, load_algorithm
-from tokengym.algorithms.sb3 import SB3A2C, SB3DQN, SB3PPO
-from tokengym.algorithms.sb3_env import SB3VecEnv
-from tokengym.algorithms.sb3_policy import TokenExtractor, ids_and_lengths
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
+from tokengym.algorithms.runs.callbacks import Callback, StopAfter
+from tokengym.algorithms.sb3.algorithm import SB3A2C, SB3DQN, SB3PPO
+from tokengym.algorithms.sb3.env import SB3VecEnv
+from tokengym.algorithms.sb3.policy import TokenExtractor, ids_and_lengths
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.exact.solve import evaluate_policy, solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.vector_env import TokenVectorEnv
 

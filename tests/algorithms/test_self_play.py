@@ -7,9 +7,9 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 from tokengym.algorithms import A2C, DQN, PPO, SAC, FrozenPolicy, SaveEvery, SelfPlay, StopAfter
-from tokengym.algorithms.callbacks import Callback
+from tokengym.algorithms.runs.callbacks import Callback
 from tokengym.envs import TokenGymError, exploitability, make_task, solve
-from tokengym.envs.tasks.nim import Nim
+from tokengym.envs.tasks.games.nim import Nim
 
 TINY = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
 OFF = {"rollout_tokens": 60, "learning_starts": 60, "batch_episodes": 8, "returns": "n_step"}

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokengym.algorithms.targets import (
+from tokengym.algorithms.parts.targets import (
     EpisodeGrid,
     cut_traces,
     double_q_values,
@@ -21,7 +21,7 @@ from tokengym.algorithms.targets import (
     soft_values,
     trace_targets,
 )
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 
 lengths_and_seed = given(
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=5),

@@ -6,13 +6,13 @@ from types import ModuleType
 
 import pytest
 
-from tokengym.algorithms import checkpoint
-from tokengym.algorithms.ppo import PPO
+from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
-from tokengym.envs.entry_points import load_entry_point, untrusted
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.runs import checkpoint
+from tokengym.envs.checking.entry_points import load_entry_point, untrusted
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.registration import make_task
-from tokengym.experiments.cli import main
+from tokengym.experiments.commands.main import main
 
 REWARD = "ran = []\ndef reward(completions, **_):\n    ran.append(1)\n    return [1.0] * len(completions)\n"
 TABLE = {"kind": "table", "capacity": 64}
@@ -60,12 +60,17 @@ NAMED = {
         "subprocess:getoutput",
     ),
     "reward as a string": (generation(reward="os:system"), "os:system"),
-    "through a module of ours": (generation(reward="tokengym.envs.tasks.opponents:os.system"), "opponents:os.system"),
-    "through the command line": (
-        generation(reward={"entry_point": "tokengym.experiments.cli:main", "kwargs": {"arguments": ["list"]}}),
-        "tokengym.experiments.cli:main",
+    "through a module of ours": (
+        generation(reward="tokengym.envs.tasks.games.opponents:os.system"),
+        "opponents:os.system",
     ),
-    "through a rule's module": (generation(reward="tokengym.envs.reward_rules:re.compile"), "re.compile"),
+    "through the command line": (
+        generation(
+            reward={"entry_point": "tokengym.experiments.commands.main:main", "kwargs": {"arguments": ["list"]}}
+        ),
+        "tokengym.experiments.commands.main:main",
+    ),
+    "through a rule's module": (generation(reward="tokengym.envs.rewards.rules:re.compile"), "re.compile"),
     "module before the id": ({"id": "antigravity:tokengym/X-v0", "kwargs": {}}, "antigravity:tokengym/X-v0"),
     "inner environment": (
         {"id": "tokengym/Gym-v0", "kwargs": {"env_id": "antigravity:CartPole-v1"}},
@@ -145,12 +150,12 @@ def test_a_program_names_what_it_likes_before_and_after_a_file_was_read(whole, m
 
 
 def test_rules_without_side_effects_may_be_named_by_any_file(whole, tmp_path):
-    rule = {"entry_point": "tokengym.envs.reward_rules:Keyword", "kwargs": {"words": ["sea"]}}
+    rule = {"entry_point": "tokengym.envs.rewards.rules:Keyword", "kwargs": {"words": ["sea"]}}
     assert PPO.load(altered(whole, tmp_path, generation(reward=rule)))
 
 
 def test_a_model_configuration_names_no_code(whole, tmp_path):
-    from tokengym.agents.models import without_code
+    from tokengym.agents.models.build import without_code
 
     config = {"model_type": "gpt2", "auto_map": {"AutoModelForCausalLM": "x.Y"}, "text_config": {"n": 1}}
     config["text_config"]["_attn_implementation"] = "someone/kernel"

@@ -19,8 +19,8 @@ import yaml
 from tokengym.agents.build import build_agent
 from tokengym.algorithms.registry import ALGORITHMS
 from tokengym.envs.registration import make_task
-from tokengym.experiments.cli import main
-from tokengym.experiments.study_file import load_study
+from tokengym.experiments.commands.main import main
+from tokengym.experiments.study.file import load_study
 
 from .fuzzing import Accepted, Case, pick, show
 from .wrong_values import NOT_FINITE, NUMBERS, TEXTS, damaged, wrong_for

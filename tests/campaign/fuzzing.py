@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 
 SECONDS = 20
 """A case that takes longer hangs."""

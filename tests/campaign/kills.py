@@ -109,7 +109,7 @@ def attempt(
 
 
 def _forked(arguments: Sequence[str], log: Path, aim: dict | None) -> int:
-    from tokengym.experiments.cli import main
+    from tokengym.experiments.commands.main import main
 
     pid = os.fork()
     if pid:

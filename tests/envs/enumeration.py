@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokengym.envs.finite import FiniteTask, Initial, Transition
+from tokengym.envs.finite.task import FiniteTask, Initial, Transition
 from tokengym.envs.vocabulary import Vocabulary
 
 

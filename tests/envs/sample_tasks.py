@@ -6,17 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from tokengym.envs import (
-    TASKS,
-    FiniteTask,
-    Initial,
-    Reply,
-    TokenTask,
-    Transition,
-    TurnResult,
-    Vocabulary,
-    make_task,
-)
+from tokengym.envs import TASKS, FiniteTask, Initial, Reply, TokenTask, Transition, TurnResult, Vocabulary, make_task
 
 
 class Weather(FiniteTask):

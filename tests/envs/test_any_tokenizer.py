@@ -7,10 +7,10 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.text_task import TextTask
-from tokengym.envs.tokenizers import build_tokenizer
+from tokengym.envs.text.task import TextTask
+from tokengym.envs.text.tokenizers import build_tokenizer
 from tokengym.envs.vocabulary import Vocabulary
 
 MOVES = ("go\n", "go north\n", "go north east\n", "Go North!\n", "don't stop.\n", "do not stop.\n")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tokengym.envs import TASKS, Engine, TokenGymError, make_task, register_task
-from tokengym.envs.errors import finite_number, flag, positive_int, whole_number
-from tokengym.envs.prompts import read_prompts
-from tokengym.envs.tasks.nim import Nim
-from tokengym.envs.tasks.opponents import build_opponent
+from tokengym.envs.checking.errors import finite_number, flag, positive_int, whole_number
+from tokengym.envs.tasks.games.nim import Nim
+from tokengym.envs.tasks.games.opponents import build_opponent
+from tokengym.envs.text.prompts import read_prompts
 from tokengym.envs.transforms import apply_transforms
 from tokengym.envs.wrappers import RecordEpisodes, read_episodes
 

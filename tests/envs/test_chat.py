@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tokengym.envs import ChatTask, ChatTemplate, Engine, TokenGymError, build_tokenizer
-from tokengym.envs.chat import TEMPLATES, check_messages
+from tokengym.envs.text.chat import TEMPLATES, check_messages
 
 CORPUS = ["you are kind", "hello there\n", "system: user: assistant:", "one two three", "[INST] <<SYS>>"]
 TOKENS = ["<|im_start|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|start_header_id|>", "<|eot_id|>"]

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tokengym.envs.clocked import ClockedTask
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.finite import Initial, Transition
-from tokengym.envs.finite_compiler import compile_task, longest_episode
-from tokengym.envs.tasks.pick_place import PickPlace
-from tokengym.envs.tasks.toy_text import FrozenLake
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.finite.clocked import ClockedTask
+from tokengym.envs.finite.compiler import compile_task, longest_episode
+from tokengym.envs.finite.task import Initial, Transition
+from tokengym.envs.tasks.control.pick_place import PickPlace
+from tokengym.envs.tasks.control.toy_text import FrozenLake
 from tokengym.envs.vocabulary import Vocabulary
 
 

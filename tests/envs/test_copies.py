@@ -10,13 +10,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
 from sample_tasks import INSTALLED, Echo, Weather, each, shared_task
 
-from tokengym.envs import (
-    Engine,
-    TokenEnv,
-    TokenGymError,
-    TokenVectorEnv,
-    derive_start,
-)
+from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, derive_start
 from tokengym.envs.wrappers import RecordEpisodes, TextAction, TextObservation, read_episodes
 
 MOMENTS = ("before reset", "after reset", "mid-episode")

@@ -6,17 +6,17 @@ from enumeration import History, RandomTask, batched, drawn_policy, plan, play, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokengym.envs.checking.errors import TokenGymError, TooManyNodesError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError, TooManyNodesError
-from tokengym.envs.exact import evaluate_policy, optimal_policy, solve
-from tokengym.envs.exact_levels import unfold
-from tokengym.envs.finite import FiniteTask, Initial, Transition
-from tokengym.envs.tasks.diagnostics import Copy, TokenBandit
-from tokengym.envs.tasks.keywords import KeywordCover
-from tokengym.envs.tasks.lattice import Lattice
-from tokengym.envs.tasks.probes import Probe5
-from tokengym.envs.tasks.tree import KLTree
-from tokengym.envs.tasks.wordle import WordleMini
+from tokengym.envs.exact.levels import unfold
+from tokengym.envs.exact.solve import evaluate_policy, optimal_policy, solve
+from tokengym.envs.finite.task import FiniteTask, Initial, Transition
+from tokengym.envs.tasks.control.lattice import Lattice
+from tokengym.envs.tasks.diagnostics.bandit import Copy, TokenBandit
+from tokengym.envs.tasks.diagnostics.probes import Probe5
+from tokengym.envs.tasks.diagnostics.tree import KLTree
+from tokengym.envs.tasks.games.wordle import WordleMini
+from tokengym.envs.tasks.text.keywords import KeywordCover
 from tokengym.envs.vocabulary import Vocabulary
 
 CLOSE = {"rel": 1e-12, "abs": 1e-12}
@@ -338,7 +338,7 @@ def test_too_many_nodes_are_an_error_of_their_own():
 @pytest.mark.parametrize("observe", [False, True])
 def test_information_states_do_not_depend_on_how_many_are_expanded_at_a_time(task, observe, monkeypatch):
     whole = unfold(task, observe=observe)
-    monkeypatch.setattr("tokengym.envs.exact_levels._CHUNK", 1)
+    monkeypatch.setattr("tokengym.envs.exact.levels._CHUNK", 1)
     chunked = unfold(task, observe=observe)
     for level, other in zip(whole.levels, chunked.levels, strict=True):
         for field in ("node", "state", "weight", "starts", "tokens", "lengths"):

@@ -6,9 +6,9 @@ import torch
 from enumeration import RandomTask, play
 
 from tokengym.agents import build_agent
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.tree import KLTree
-from tokengym.envs.tasks.wordle import WordleMini
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.diagnostics.tree import KLTree
+from tokengym.envs.tasks.games.wordle import WordleMini
 
 
 def scattered_agent(spec, task, seed=0):

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import torch
 
-from tokengym.envs.global_random import GlobalDraws
+from tokengym.envs.text.global_random import GlobalDraws
 
 
 def draws():

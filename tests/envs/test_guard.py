@@ -15,8 +15,8 @@ import pytest
 from guarded_functions import Longest, broken, count_calls, evaluate, evaluated, logged, place
 
 from tokengym.envs import Engine, GuardedReward, TokenEnv, TokenGymError, build_reward, make_task
-from tokengym.envs.guard import Guard
-from tokengym.envs.reward_scorer import Scorer
+from tokengym.envs.rewards.scorer import Scorer
+from tokengym.envs.sandbox.guard import Guard
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="calls share a process here")
 WRITES = [
@@ -85,7 +85,7 @@ def test_the_kernel_forbids_writing_and_starting_programs_where_python_s_hook_is
         "    except PermissionError: print('refused')\n"
     )
     seal = tmp_path / "seal.py"
-    seal.write_bytes((Path(sys.modules[Guard.__module__].__file__).parent / "guard_seal.py").read_bytes())
+    seal.write_bytes((Path(sys.modules[Guard.__module__].__file__).parent / "seal.py").read_bytes())
     said = subprocess.run([sys.executable, "-c", script, seal, path], capture_output=True, text=True, check=True)
     if said.stdout == "none\n":
         pytest.skip("this kernel has no Landlock")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tokengym.envs import Engine, TokenGymError, build_reward, make_task
-from tokengym.envs.prompts import read_prompts
-from tokengym.envs.reward_scorer import Scorer
-from tokengym.envs.tasks.text_generation import TextGeneration
+from tokengym.envs.rewards.scorer import Scorer
+from tokengym.envs.tasks.text.text_generation import TextGeneration
+from tokengym.envs.text.prompts import read_prompts
 
 TOKENIZER = {"kind": "bpe", "special_tokens": ["<|system|>", "<|user|>", "<|assistant|>"]}
 ASK = [{"role": "user", "content": "a"}]

@@ -26,7 +26,7 @@ from tokengym.envs import (
     Vocabulary,
     make_task,
 )
-from tokengym.envs.exact import solve
+from tokengym.envs.exact.solve import solve
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "concepts" / "your-own-task.md"
 NAMES = ("Lamp", "Lamp-long", "Sum", "Guess", "Shout")
@@ -180,7 +180,9 @@ def test_what_a_token_task_lacks_or_says_wrongly_is_named():
 def test_registering_again_from_the_same_module_replaces_and_another_modules_name_is_refused():
     tokengym.register_task("Mine", Turns, family="games")
     assert make_task("Mine").family == "games" and "Mine" in FAMILIES["games"]
-    tokengym.register_task("Mine", "tokengym.envs.tasks.tree:KLTree", kwargs={"depth": 2}, reward_threshold=0.5)
+    tokengym.register_task(
+        "Mine", "tokengym.envs.tasks.diagnostics.tree:KLTree", kwargs={"depth": 2}, reward_threshold=0.5
+    )
     assert make_task("Mine").max_episode_tokens == 2 and "Mine" not in FAMILIES["games"]
     assert gymnasium.spec("tokengym/Mine-v0").reward_threshold == 0.5
     with pytest.raises(TokenGymError, match=r"belongs to module 'test_own_tasks' already"):
@@ -189,7 +191,8 @@ def test_registering_again_from_the_same_module_replaces_and_another_modules_nam
 
 def test_a_script_registers_for_its_own_process():
     exec(
-        "import tokengym\nfrom tokengym.envs.tasks.tree import KLTree\ntokengym.register_task('Scripted', KLTree)",
+        "import tokengym\nfrom tokengym.envs.tasks.diagnostics.tree import KLTree\n"
+        "tokengym.register_task('Scripted', KLTree)",
         {"__name__": "__main__"},
     )
     task = make_task("Scripted")
@@ -242,7 +245,7 @@ def test_what_is_wrong_in_a_registered_module_or_class_is_told(tmp_path, monkeyp
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(TokenGymError, match="'half_done' cannot be imported: No module named 'nothing_of_the_kind'"):
         make_task("half_done:tokengym/Mine-v0")
-    tokengym.register_task("Mine", "tokengym.envs.tasks.tree:Missing")
+    tokengym.register_task("Mine", "tokengym.envs.tasks.diagnostics.tree:Missing")
     with pytest.raises(TokenGymError, match="has no 'Missing'"):
         make_task("Mine")
     tokengym.register_task("Mine", lambda: 3)

@@ -9,8 +9,8 @@ from gymnasium.utils.env_checker import check_env
 from sample_tasks import INSTALLED, Echo, shared_task
 
 from tokengym.envs import Engine, TokenEnv, TokenGymError, TokenVectorEnv, make_task
-from tokengym.envs.drawing import draw_text, fit
-from tokengym.envs.picture import Cell, Picture
+from tokengym.envs.drawing.picture import Cell, Picture
+from tokengym.envs.drawing.pixels import draw_text, fit
 
 RED, BLUE = Cell("", "#ff0000"), Cell("", "#0000ff")
 

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.prompts import read_prompts
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.text.prompts import read_prompts
 
 MANY = [f"prompt {index}" for index in range(50)]
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.quantise import MU, MU_LIMIT, Grid, digits_needed, from_digits, to_digits
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.continuous.quantise import MU, MU_LIMIT, Grid, digits_needed, from_digits, to_digits
 
 
 @given(

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.reward_scorer import Scorer
-from tokengym.envs.rewards import REWARDS, RewardFunction, build_reward
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.rewards.functions import REWARDS, RewardFunction, build_reward
+from tokengym.envs.rewards.scorer import Scorer
 
 IDS = [[5, 6, 2], [5, 2]]
 

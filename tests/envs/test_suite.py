@@ -9,12 +9,12 @@ from sample_tasks import INSTALLED, each, shared_task
 from suite import FINITE, optimal_returns, random_returns
 
 from tokengym.envs import TASKS, FiniteTask
-from tokengym.envs.exact import Solution, solve
+from tokengym.envs.exact.solve import Solution, solve
 from tokengym.envs.scores import suite_scores
-from tokengym.experiments.suite_pages import read_examples
-from tokengym.experiments.suite_scores import example_of, scores_of
+from tokengym.experiments.suite.pages import read_examples
+from tokengym.experiments.suite.scores import example_of, scores_of
 
-STALE = "out of date: run `python -m tokengym.experiments.suite_pages` with the names of what changed"
+STALE = "out of date: run `python -m tokengym.experiments.suite.pages` with the names of what changed"
 
 
 @pytest.fixture(scope="module", params=each(FINITE))

@@ -5,10 +5,10 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
 from tokengym.envs.env import TokenEnv
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.text_task import TextReply, TextTask
+from tokengym.envs.text.task import TextReply, TextTask
 
 CORPUS = ["guess a number from 1 to 7\n", "higher\n", "lower\n", "right", "1 2 3 4 5 6 7\n", "stop.\n go\n!\n!\n!\n"]
 TOKENIZERS = [{"kind": kind, "corpus": CORPUS} for kind in ("chars", "bpe")]

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.tokenizers import CORPUS, build_tokenizer
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.text.tokenizers import CORPUS, build_tokenizer
 from tokengym.envs.vocabulary import Vocabulary
 
 
@@ -41,7 +41,7 @@ def test_vocab_size_keeps_the_commonest_pieces():
 @pytest.mark.parametrize("kind", ["chars", "words", "bpe"])
 def test_another_process_trains_the_same_tokenizer(kind):
     code = (
-        "import sys; from tokengym.envs.tokenizers import build_tokenizer;"
+        "import sys; from tokengym.envs.text.tokenizers import build_tokenizer;"
         f"sys.stdout.buffer.write(build_tokenizer({{'kind': {kind!r}}}).backend_tokenizer.to_str().encode())"
     )
     theirs = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
@@ -115,6 +115,6 @@ def test_a_folder_without_a_fast_tokenizer_is_refused(tmp_path):
 
 
 def test_building_a_tokenizer_imports_no_torch():
-    code = "import sys; from tokengym.envs.tokenizers import build_tokenizer; build_tokenizer({'kind': 'bpe'}); "
+    code = "import sys; from tokengym.envs.text.tokenizers import build_tokenizer; build_tokenizer({'kind': 'bpe'}); "
     code += "sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

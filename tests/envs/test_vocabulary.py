@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tokengym.envs import TokenGymError, Vocabulary
-from tokengym.envs.errors import positive_int, unknown_name
+from tokengym.envs.checking.errors import positive_int, unknown_name
 
 
 def test_names_and_ids_are_each_others_inverse():

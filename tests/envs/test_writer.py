@@ -8,11 +8,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from tokengym.envs import ChatTask, ChatTemplate, Engine, TextTask, TokenGymError, build_tokenizer
-from tokengym.envs.rewards import build_reward, read_under
-from tokengym.envs.tasks.reasoning_gym_task import ReasoningGym
-from tokengym.envs.tasks.text_generation import TextGeneration
+from tokengym.envs.rewards.functions import build_reward, read_under
+from tokengym.envs.tasks.reasoning.reasoning_gym_task import ReasoningGym
+from tokengym.envs.tasks.text.text_generation import TextGeneration
+from tokengym.envs.text.writer import TextWriter
 from tokengym.envs.transforms import allowed_words, redistribute
-from tokengym.envs.writer import TextWriter
 
 ENGLISH = ["the sea is wide, yes <eos> no. user: assistant: system: hello there\n", "abcdefghijklmnopqrstuvwxyz<>|_/[]"]
 

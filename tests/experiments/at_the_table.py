@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from tokengym.experiments.play import play
+from tokengym.experiments.terminal.play import play
 
 
 def terminal(width=80, height=24):

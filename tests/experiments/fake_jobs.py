@@ -11,8 +11,8 @@ from pathlib import Path
 
 from synthetic import write_run
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments.study import RunSpec
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.study.spec import RunSpec
 
 
 def prepare(algorithms):

@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 from synthetic import write_run
 
-from tokengym.experiments.study import RunSpec
+from tokengym.experiments.study.spec import RunSpec
 
 
 def prepare(algorithms):

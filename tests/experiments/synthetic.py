@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from tokengym.algorithms import ALGORITHMS
-from tokengym.experiments.runs import RunFolder
-from tokengym.experiments.study import RunSpec, Study
-from tokengym.experiments.study_file import study_from_mapping
+from tokengym.experiments.study.file import study_from_mapping
+from tokengym.experiments.study.folder import RunFolder
+from tokengym.experiments.study.spec import RunSpec, Study
 
 FINAL = {"ppo": 0.97, "a2c": 0.9, "dqn": 0.8, "sac": 0.6, "sb3-ppo": 0.85}
 

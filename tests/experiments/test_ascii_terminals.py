@@ -10,9 +10,9 @@ from pathlib import Path
 import fake_jobs
 import pytest
 
-from tokengym.experiments import pool
-from tokengym.experiments.cli import main
+from tokengym.experiments.commands.main import main
 from tokengym.experiments.streams import readable
+from tokengym.experiments.study import pool
 
 STUDY = "total_tokens: 10\nseeds: [0]\nenvironments: {Copy: }\nalgorithms: {ppo: {}, raises: {algorithm: ppo}}\n"
 

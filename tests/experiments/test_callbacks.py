@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from tokengym.algorithms import checkpoint
-from tokengym.algorithms.callbacks import Callback, SaveEvery, StopAfter
-from tokengym.algorithms.milestones import SaveBest, StopWhen
-from tokengym.algorithms.ppo import PPO
+from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.runs import checkpoint
+from tokengym.algorithms.runs.callbacks import Callback, SaveEvery, StopAfter
+from tokengym.algorithms.runs.milestones import SaveBest, StopWhen
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.experiments.callbacks import EvaluateEvery
 from tokengym.experiments.evaluation import evaluate_agent
 

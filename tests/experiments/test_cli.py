@@ -8,12 +8,12 @@ import sys
 import fake_jobs
 import pytest
 
-from tokengym.algorithms.callbacks import SaveEvery
-from tokengym.algorithms.ppo import PPO
+from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
+from tokengym.algorithms.runs.callbacks import SaveEvery
 from tokengym.envs.registration import make_task
-from tokengym.experiments import pool
-from tokengym.experiments.cli import main, parse_arguments
+from tokengym.experiments.commands.main import main, parse_arguments
+from tokengym.experiments.study import pool
 
 STUDY = """
 name: tiny
@@ -162,14 +162,17 @@ def test_an_unknown_flag_is_exit_code_2_and_help_is_0(capsys):
 
 
 def test_the_list_names_every_environment_and_algorithm_without_torch():
-    code = "import sys; from tokengym.experiments.cli import main; sys.exit(main(['list']) or 'torch' in sys.modules)"
+    code = (
+        "import sys; from tokengym.experiments.commands.main import main; "
+        "sys.exit(main(['list']) or 'torch' in sys.modules)"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     assert "Lattice" in told.stdout and "sb3-ppo" in told.stdout
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure():
-    code = "import sys; from tokengym.experiments.cli import main; sys.exit(main(['list']))"
+    code = "import sys; from tokengym.experiments.commands.main import main; sys.exit(main(['list']))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as told:
         assert told.stdout is not None and told.stderr is not None
         told.stdout.close()

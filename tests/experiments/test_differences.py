@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic import make_study, write_run
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments.differences import (
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.report.differences import (
     TOGETHER,
     counterparts,
     difference_table,
@@ -13,7 +13,7 @@ from tokengym.experiments.differences import (
     equal_seconds,
     score_after,
 )
-from tokengym.experiments.results import RunResult, StudyResults
+from tokengym.experiments.report.results import RunResult, StudyResults
 from tokengym.experiments.statistics import mean_difference
 
 
@@ -109,8 +109,8 @@ class TestStudy:
 
 
 def test_the_report_shows_the_differences(tmp_path):
-    from tokengym.experiments.report import write_report
-    from tokengym.experiments.results import collect
+    from tokengym.experiments.report.page import write_report
+    from tokengym.experiments.report.results import collect
 
     study = make_study(environments=("Copy",), algorithms=("ppo", "sb3-ppo"))
     for spec in study.runs():

@@ -8,8 +8,8 @@ import torch
 
 from tokengym.agents.build import build_agent
 from tokengym.agents.weights import WeightsRecord
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.exact.solve import solve
 from tokengym.envs.registration import make_task
 from tokengym.experiments.evaluation import evaluate_agent, known_references, play_of, references
 from tokengym.experiments.transcribing import transcripts
@@ -193,7 +193,7 @@ def test_an_agent_without_a_policy_says_by_which_rule_its_sampled_play_is_drawn(
 
 
 def test_the_reference_dqn_samples_epsilon_greedily_and_says_so():
-    from tokengym.algorithms.sb3 import SB3DQN, SB3PPO
+    from tokengym.algorithms.sb3.algorithm import SB3DQN, SB3PPO
 
     assert play_of(SB3DQN("TokenBandit", seed=0), False) == "sampled (ε-greedy, ε 0)"
     assert play_of(SB3PPO("TokenBandit", seed=0), False) == "sampled"

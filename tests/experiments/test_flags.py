@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from tokengym.algorithms import ALGORITHMS
-from tokengym.experiments import cli
+from tokengym.experiments.commands import main as cli
 
 COMMANDS = {
     "list": (["list"], cli.ListOptions),

@@ -6,10 +6,10 @@ from pathlib import Path
 import fake_jobs
 import pytest
 
-from tokengym.experiments import pool
-from tokengym.experiments.cli import main
-from tokengym.experiments.full_disk import is_disk_full
-from tokengym.experiments.runs import RunFolder
+from tokengym.experiments.commands.main import main
+from tokengym.experiments.study import pool
+from tokengym.experiments.study.folder import RunFolder
+from tokengym.experiments.study.full_disk import is_disk_full
 
 STUDY = "total_tokens: 10\nseeds: [0]\nenvironments: {Copy: }\nalgorithms: {ppo: {}, full: {algorithm: ppo}}\n"
 FULL = Path("/dev/full")

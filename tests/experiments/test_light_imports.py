@@ -7,7 +7,7 @@ HEAVY = ("torch", "transformers", "stable_baselines3", "tokenizers", "matplotlib
 
 LIGHT = """
 import sys
-from tokengym.experiments.cli import main
+from tokengym.experiments.commands.main import main
 
 for arguments in (
     ["list"],

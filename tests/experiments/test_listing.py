@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 
 from tokengym.envs import FAMILIES, TASKS, Entry
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.envs.exact.solve import solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.scores import SuiteScores, suite_scores
-from tokengym.experiments import listing
-from tokengym.experiments.cli import main
+from tokengym.experiments.commands import list as listing
+from tokengym.experiments.commands.main import main
 
 
 def printed(width=100, **settings):

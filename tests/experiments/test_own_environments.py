@@ -6,7 +6,7 @@ import gymnasium
 import pytest
 
 from tokengym.envs import FAMILIES, TASKS
-from tokengym.experiments.cli import main
+from tokengym.experiments.commands.main import main
 
 MODULE = """
 import tokengym

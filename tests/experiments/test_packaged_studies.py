@@ -7,10 +7,10 @@ from pathlib import Path
 import fake_jobs
 import pytest
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments import pool
-from tokengym.experiments.cli import main
-from tokengym.experiments.packaged import descriptions, find_study, packaged_studies
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.commands.main import main
+from tokengym.experiments.study import pool
+from tokengym.experiments.study.packaged import descriptions, find_study, packaged_studies
 
 NAMES = ("claim", "claim-wider", "first", "learning", "suite")
 

@@ -5,14 +5,14 @@ import pytest
 from at_the_table import run, terminal
 
 from tokengym.envs import TextTask
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.random import derive_start
 from tokengym.envs.registration import make_task
 from tokengym.envs.scores import suite_scores
-from tokengym.experiments.episode import Episode
-from tokengym.experiments.guide import Guide, Measured, listed_scores
-from tokengym.experiments.rules import help_lines, rules_of
-from tokengym.experiments.speech import read_command
+from tokengym.experiments.terminal.episode import Episode
+from tokengym.experiments.terminal.guide import Guide, Measured, listed_scores
+from tokengym.experiments.terminal.rules import help_lines, rules_of
+from tokengym.experiments.terminal.speech import read_command
 
 
 class Answer(TextTask):
@@ -241,7 +241,7 @@ def test_where_no_optimum_is_known_random_play_and_the_expert_are_measured_and_s
 
 
 def test_what_was_measured_for_the_suite_is_not_measured_again(monkeypatch):
-    monkeypatch.setattr("tokengym.experiments.guide.measured_return", None)
+    monkeypatch.setattr("tokengym.experiments.terminal.guide.measured_return", None)
     known = suite_scores()["Pendulum"]
     assert Guide(make_task("Pendulum")).measured == Measured(known.random, known.expert)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from synthetic import make_study, write_run, write_study
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments import tables
-from tokengym.experiments.machine import machine
-from tokengym.experiments.plots import colours, save_plots
-from tokengym.experiments.report import write_report
-from tokengym.experiments.results import StudyResults, aggregates, collect, improvement_matrix
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.report import tables
+from tokengym.experiments.report.page import write_report
+from tokengym.experiments.report.plots import colours, save_plots
+from tokengym.experiments.report.results import StudyResults, aggregates, collect, improvement_matrix
 from tokengym.experiments.statistics import interquartile_mean
+from tokengym.experiments.study.machine import machine
 
 PLOTS = [
     "scores",

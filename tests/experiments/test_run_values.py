@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import make_study, write_run
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments.runs import RunFolder
-from tokengym.experiments.study import AlgorithmSpec, EnvironmentSpec, Study
-from tokengym.experiments.study_file import study_from_mapping
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.study.file import study_from_mapping
+from tokengym.experiments.study.folder import RunFolder
+from tokengym.experiments.study.spec import AlgorithmSpec, EnvironmentSpec, Study
 
 
 def study_of(config=None, **environment):

@@ -11,12 +11,12 @@ import leaky_jobs
 import pytest
 from synthetic import make_study, write_run
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments import pool
-from tokengym.experiments.results import collect
-from tokengym.experiments.runner import plan, run_folder, run_study
-from tokengym.experiments.study import AlgorithmSpec, EnvironmentSpec, Study
-from tokengym.experiments.study_file import study_from_mapping, study_to_mapping
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.report.results import collect
+from tokengym.experiments.study import pool
+from tokengym.experiments.study.file import study_from_mapping, study_to_mapping
+from tokengym.experiments.study.runner import plan, run_folder, run_study
+from tokengym.experiments.study.spec import AlgorithmSpec, EnvironmentSpec, Study
 
 
 @pytest.fixture(autouse=True)
@@ -138,8 +138,8 @@ def test_a_program_that_runs_a_study_without_a_guard_is_told_to_put_one(tmp_path
     study.write_text("total_tokens: 9\nenvironments: {Copy: }\nalgorithms: {ppo: }\n")
     call = "run_study(load_study('s.yaml'), 'out')"
     lines = [
-        "from tokengym.experiments.runner import run_study",
-        "from tokengym.experiments.study_file import load_study",
+        "from tokengym.experiments.study.runner import run_study",
+        "from tokengym.experiments.study.file import load_study",
     ]
     (tmp_path / "program.py").write_text("\n".join([*lines, call]))
     told = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from synthetic import make_study, write_run
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments import runs
-from tokengym.experiments.runs import RunFolder
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.study import folder as runs
+from tokengym.experiments.study.folder import RunFolder
 
 
 @pytest.fixture

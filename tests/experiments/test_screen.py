@@ -5,8 +5,8 @@ from at_the_table import terminal
 from rich.text import Text
 
 from tokengym.envs import Cell, Picture
-from tokengym.experiments.rules import pages_of
-from tokengym.experiments.screen import Screen, View, name_columns, picture_lines
+from tokengym.experiments.terminal.rules import pages_of
+from tokengym.experiments.terminal.screen import Screen, View, name_columns, picture_lines
 
 
 @pytest.mark.parametrize("height", [6, 10, 24])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments.speech import read_command, read_tokens
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.terminal.speech import read_command, read_tokens
 
 
 class Names:

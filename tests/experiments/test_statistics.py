@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 from scipy.stats import mannwhitneyu, trim_mean
 
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.experiments.statistics import (
     bootstrap_curve,
     described,

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tokengym.algorithms.registry import ALGORITHMS
-from tokengym.envs.errors import TokenGymError
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.registration import check_task, list_ids
-from tokengym.experiments.study import RunSpec
-from tokengym.experiments.study_file import load_study, study_from_mapping, study_to_mapping
-from tokengym.experiments.yaml_text import read_yaml, write_yaml
+from tokengym.experiments.study.file import load_study, study_from_mapping, study_to_mapping
+from tokengym.experiments.study.spec import RunSpec
+from tokengym.experiments.study.yaml_text import read_yaml, write_yaml
 
 STUDIES = sorted((Path(__file__).parents[2] / "experiments" / "studies").glob("*.yaml"))
 

@@ -7,10 +7,10 @@ import pytest
 from synthetic import write_run
 
 from tokengym.envs import TASKS
-from tokengym.experiments import suite_learning
-from tokengym.experiments.results import collect, subset
-from tokengym.experiments.study_file import load_study, study_from_mapping
-from tokengym.experiments.suite_learning import page, rows, save_pictures, with_true_lines
+from tokengym.experiments.report.results import collect, subset
+from tokengym.experiments.study.file import load_study, study_from_mapping
+from tokengym.experiments.suite import learning as suite_learning
+from tokengym.experiments.suite.learning import page, rows, save_pictures, with_true_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 FINAL = {"Copy": 1.0, "Lattice": 0.5, "Lock": 0.02}

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tokengym.envs import FAMILIES, TASKS, make_task
-from tokengym.envs.picture import Cell, Picture
+from tokengym.envs.drawing.picture import Cell, Picture
 from tokengym.envs.scores import SCORES_FILE, SuiteScores, suite_scores
-from tokengym.experiments import suite_pages
-from tokengym.experiments.suite_markdown import SECTIONS, Pages, best, number, read_sections, transcript
-from tokengym.experiments.suite_scores import EPISODES, frames_of, measured_return, with_measured
+from tokengym.experiments.suite import pages as suite_pages
+from tokengym.experiments.suite.markdown import SECTIONS, Pages, best, number, read_sections, transcript
+from tokengym.experiments.suite.scores import EPISODES, frames_of, measured_return, with_measured
 
 PARTS = suite_pages.PAGES / "intro"
 BASES = [name for name, entry in TASKS.items() if entry.variant_of is None]
-STALE = "run `make pages`, or `python -m tokengym.experiments.suite_pages` with the names of what changed"
+STALE = "run `make pages`, or `python -m tokengym.experiments.suite.pages` with the names of what changed"
 
 
 def test_the_pages_are_not_stale():
@@ -141,7 +141,7 @@ def test_a_measured_return_is_the_solver_s_to_within_its_error():
 def test_only_what_nobody_knows_is_measured(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "tokengym.experiments.suite_scores.measured_return", lambda task, player: asked.append(player) or (-2.0, 0.5)
+        "tokengym.experiments.suite.scores.measured_return", lambda task, player: asked.append(player) or (-2.0, 0.5)
     )
     task, known = make_task("Pendulum"), SuiteScores(vocabulary=9, tokens=200)
     measured = with_measured(known, task)

@@ -14,21 +14,21 @@ from synthetic import make_study, write_study
 
 from tokengym.agents.build import build_agent
 from tokengym.agents.players import HumanPlayer
-from tokengym.algorithms.ppo import PPO
+from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.envs import FiniteTask, Initial, TextTask, TokenEnv, Transition, Vocabulary
-from tokengym.envs.errors import TokenGymError, unknown_name
-from tokengym.envs.picture import Cell, Picture
+from tokengym.envs.checking.errors import TokenGymError, unknown_name
+from tokengym.envs.checking.visible import visible
+from tokengym.envs.drawing.picture import Cell, Picture
 from tokengym.envs.registration import make_task
-from tokengym.envs.visible import visible
-from tokengym.experiments import tables
-from tokengym.experiments.cli import main
-from tokengym.experiments.guarded import Terminal, guarded
-from tokengym.experiments.guide import Guide
-from tokengym.experiments.named_players import scripted
-from tokengym.experiments.report import write_report
-from tokengym.experiments.results import collect
-from tokengym.experiments.train import evaluated, show_summary
-from tokengym.experiments.watch import show
+from tokengym.experiments.commands.main import main
+from tokengym.experiments.commands.train import evaluated, show_summary
+from tokengym.experiments.console import Terminal, guarded
+from tokengym.experiments.report import tables
+from tokengym.experiments.report.page import write_report
+from tokengym.experiments.report.results import collect
+from tokengym.experiments.terminal.guide import Guide
+from tokengym.experiments.terminal.named_players import scripted
+from tokengym.experiments.terminal.watch import show
 
 ATTACKS = {
     "title": "\x1b]0;owned\x07",

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from tokengym.algorithms import checkpoint
-from tokengym.algorithms.ppo import PPO
-from tokengym.experiments.cli import main
-from tokengym.experiments.lock import sole_use
-from tokengym.experiments.runs import RunFolder
+from tokengym.algorithms.on_policy.ppo import PPO
+from tokengym.algorithms.runs import checkpoint
+from tokengym.experiments.commands.main import main
+from tokengym.experiments.study.folder import RunFolder
+from tokengym.experiments.study.lock import sole_use
 
 WORDS = ["train", "ppo", "TokenBandit", "--agent", "table", "--rollout-tokens", "20", "--total-tokens", "200"]
 
@@ -213,7 +213,7 @@ def test_an_algorithm_that_cannot_go_on_starts_over(tmp_path, monkeypatch):
     words += ["--save-every", "32"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("tokengym.experiments.train._conclude", lambda *_: kill())
+        patch.setattr("tokengym.experiments.commands.train._conclude", lambda *_: kill())
         with pytest.raises(Killed):
             main([*words, "--out", str(tmp_path / "run")])
     folder = tmp_path / "run" / "checkpoints"

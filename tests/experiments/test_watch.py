@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tokengym.algorithms.ppo import PPO
-from tokengym.envs.errors import TokenGymError
+from tokengym.algorithms.on_policy.ppo import PPO
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.registration import make_task
-from tokengym.experiments.cli import main
-from tokengym.experiments.filming import Film
-from tokengym.experiments.guide import Guide
-from tokengym.experiments.named_players import saved_player, scripted
-from tokengym.experiments.watch import choices, show
+from tokengym.experiments.commands.main import main
+from tokengym.experiments.terminal.filming import Film
+from tokengym.experiments.terminal.guide import Guide
+from tokengym.experiments.terminal.named_players import saved_player, scripted
+from tokengym.experiments.terminal.watch import choices, show
 
 
 def output(task, player, **settings):

@@ -7,10 +7,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokengym.envs.errors import TokenGymError
-from tokengym.experiments.cli import parse_arguments
-from tokengym.experiments.train import agent_specification
-from tokengym.experiments.yaml_text import read_yaml, write_yaml
+from tokengym.envs.checking.errors import TokenGymError
+from tokengym.experiments.commands.main import parse_arguments
+from tokengym.experiments.commands.train import agent_specification
+from tokengym.experiments.study.yaml_text import read_yaml, write_yaml
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.addition import Addition
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.reasoning.addition import Addition
 
 
 def read(task: Addition, problem) -> tuple[int, int, int]:

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
+from tokengym.envs.exact.solve import solve
 from tokengym.envs.registration import make_task
-from tokengym.envs.tasks.brackets import Dyck, catalan
+from tokengym.envs.tasks.text.brackets import Dyck, catalan
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

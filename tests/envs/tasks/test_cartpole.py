@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.tasks.cartpole import ANGLE_LIMIT, CartPole
-from tokengym.envs.tasks.gym_task import Gym
+from tokengym.envs.tasks.control.cartpole import ANGLE_LIMIT, CartPole
+from tokengym.envs.tasks.control.gym_task import Gym
 
 
 def test_the_dynamics_equal_gymnasiums_to_the_last_bit():

@@ -4,10 +4,10 @@ import gymnasium
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.tasks.classic_control import Acrobot, MountainCar, Pendulum
-from tokengym.envs.tasks.gym_task import Gym
+from tokengym.envs.tasks.control.classic_control import Acrobot, MountainCar, Pendulum
+from tokengym.envs.tasks.control.gym_task import Gym
 
 CASES = [(MountainCar, "MountainCar-v0"), (Acrobot, "Acrobot-v1"), (Pendulum, "Pendulum-v1")]
 

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.countdown import Countdown
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.reasoning.countdown import Countdown
 
 
 def value_of(task: Countdown, text, numbers):

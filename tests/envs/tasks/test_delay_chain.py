@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
+from tokengym.envs.exact.solve import solve
 from tokengym.envs.registration import make_task
-from tokengym.envs.tasks.delay_chain import DelayChain
+from tokengym.envs.tasks.diagnostics.delay_chain import DelayChain
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
+from tokengym.envs.exact.solve import evaluate_policy, solve
 from tokengym.envs.registration import make_task
-from tokengym.envs.tasks.diagnostics import Copy, TokenBandit
-from tokengym.envs.tasks.probes import Probe1, Probe2, Probe3, Probe4, Probe5
+from tokengym.envs.tasks.diagnostics.bandit import Copy, TokenBandit
+from tokengym.envs.tasks.diagnostics.probes import Probe1, Probe2, Probe3, Probe4, Probe5
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

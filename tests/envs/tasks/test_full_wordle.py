@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.tasks.full_wordle import MARKS, Wordle, common_words, mark_words
-from tokengym.envs.tasks.wordle import mark_guess
+from tokengym.envs.tasks.games.full_wordle import MARKS, Wordle, common_words, mark_words
+from tokengym.envs.tasks.games.wordle import mark_guess
 
 word = st.lists(st.integers(0, 3), min_size=5, max_size=5)
 

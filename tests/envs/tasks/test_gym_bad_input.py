@@ -6,8 +6,8 @@ import pytest
 from gymnasium import spaces
 
 from tokengym.envs import Engine, TokenGymError
-from tokengym.envs.quantise import Grid
-from tokengym.envs.tasks.gym_task import Gym
+from tokengym.envs.continuous.quantise import Grid
+from tokengym.envs.tasks.control.gym_task import Gym
 
 TWO = spaces.Discrete(2)
 

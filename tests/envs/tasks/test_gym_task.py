@@ -4,10 +4,10 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
 from tokengym.envs.scores import suite_scores
-from tokengym.envs.tasks.gym_task import Gym
+from tokengym.envs.tasks.control.gym_task import Gym
 from tokengym.envs.transforms import Clock
 
 POLE = {"low": [-2.4, -3, -0.21, -3], "high": [2.4, 3, 0.21, 3]}

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.haggle import Haggle
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.games.haggle import Haggle
 
 
 def bargain(limit: int, asks: list[int]) -> tuple[list[str], list[float]]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tokengym.envs import Engine, TokenGymError, build_tokenizer, make_task
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.haggle import Haggle
-from tokengym.envs.tasks.haggle_chat import DEAL, UNCLEAR, HaggleChat
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.games.haggle import Haggle
+from tokengym.envs.tasks.games.haggle_chat import DEAL, UNCLEAR, HaggleChat
 
 
 def begun(task, limit):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.keywords import KeywordCover
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.text.keywords import KeywordCover
 
 
 @pytest.mark.parametrize(("num_words", "length", "num_keywords"), [(16, 8, 3), (4, 4, 4), (30, 5, 1), (64, 16, 6)])

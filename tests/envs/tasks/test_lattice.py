@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.lattice import Lattice
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.control.lattice import Lattice
 
 
 def shown(task: Lattice, engine: Engine) -> list[tuple[int, int]]:

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.lock import Lock, SlipLock
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.diagnostics.lock import Lock, SlipLock
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

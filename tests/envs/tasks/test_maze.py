@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tokengym.envs import Engine, TokenGymError, make_task, solve
-from tokengym.envs.tasks.maze import DOUBLE_T, Maze
+from tokengym.envs.tasks.games.maze import DOUBLE_T, Maze
 
 
 def test_the_double_t_maze_has_25_starts_and_its_goal_at_the_foot():

@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the extra 'mujoco' is not installed")
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
 from tokengym.envs.registration import make_task
-from tokengym.envs.tasks.mujoco_tasks import FetchReach, InvertedPendulum, Reacher
+from tokengym.envs.tasks.control.mujoco_tasks import FetchReach, InvertedPendulum, Reacher
 
 
 def robot(task_class, **arguments):

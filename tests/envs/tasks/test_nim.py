@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tokengym.envs import Engine, TokenGymError, make_task, solve
-from tokengym.envs.tasks.nim import Nim
+from tokengym.envs.tasks.games.nim import Nim
 
 
 @pytest.mark.parametrize("heaps", [(3, 4, 5), (1, 2), (2, 2, 2, 1), (7,)])

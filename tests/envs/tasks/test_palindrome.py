@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.palindrome import Palindrome
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.text.palindrome import Palindrome
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.pick_place import PickPlace
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.control.pick_place import PickPlace
 
 
 def engine_at(task, thing, goal):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tokengym.envs import TASKS, make_task
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.tasks.reasoning_gym_scoring import load_package
-from tokengym.envs.tasks.reasoning_gym_task import ReasoningGym
+from tokengym.envs.tasks.reasoning.reasoning_gym_scoring import load_package
+from tokengym.envs.tasks.reasoning.reasoning_gym_task import ReasoningGym
 
 needs_package = pytest.mark.skipif(bool(TASKS["ReasoningGym"].missing), reason="reasoning-gym is not installed")
 

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.review_grammar import NEGATIVE, POSITIVE, VOCABULARY, ReviewGrammar
-from tokengym.envs.tasks.sentiment import Sentiment
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.text.review_grammar import NEGATIVE, POSITIVE, VOCABULARY, ReviewGrammar
+from tokengym.envs.tasks.text.sentiment import Sentiment
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.sort import Sort
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.reasoning.sort import Sort
 
 
 def test_all_prompts_are_asked_once_and_answers_are_sorted():

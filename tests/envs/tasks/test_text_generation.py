@@ -7,9 +7,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
 import tokengym  # noqa: F401
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.tasks.text_generation import TextGeneration
+from tokengym.envs.tasks.text.text_generation import TextGeneration
 
 BPE = {"kind": "bpe", "corpus": ["hello world, how are you?\n"] * 4, "vocab_size": 280}
 

@@ -12,8 +12,8 @@ import pytest
 from string_envs import Adder, Numbers, Parrot, Replayed, Stateless, Uncopyable, Unrepeatable
 
 from tokengym.envs import Completion, Engine, TextTask, TokenEnv, TokenGymError, make_task
-from tokengym.envs.tasks.gym_task import Gym
-from tokengym.envs.tasks.text_gym import TextGym
+from tokengym.envs.tasks.control.gym_task import Gym
+from tokengym.envs.tasks.text.text_gym import TextGym
 
 CHARACTERS = {"kind": "chars", "corpus": ["abcdefghijklmnopqrstuvwxyz 0123456789+-?:!\n[]"]}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tokengym.envs import Engine, TokenGymError, make_task, solve
-from tokengym.envs.tasks.tictactoe import TicTacToe
+from tokengym.envs.tasks.games.tictactoe import TicTacToe
 
 
 @pytest.fixture(scope="module")

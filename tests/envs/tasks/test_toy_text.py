@@ -4,10 +4,10 @@ import gymnasium
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.toy_text import FrozenLake, Taxi
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.control.toy_text import FrozenLake, Taxi
 
 TAXI = max(name for name in gymnasium.registry if name.startswith("Taxi-v"))
 PAIRS = [

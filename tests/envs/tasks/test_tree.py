@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.tree import KLTree
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.diagnostics.tree import KLTree
 
 
 @pytest.mark.parametrize(("num_tokens", "depth", "beta"), [(4, 4, 0.2), (2, 6, 0.05), (3, 1, 1.0), (4, 6, 0.2)])

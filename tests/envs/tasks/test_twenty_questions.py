@@ -5,10 +5,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.twenty_questions import TwentyQuestions
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.games.twenty_questions import TwentyQuestions
 
 
 def test_the_binary_questions_number_the_items():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tokengym.envs import Engine, TokenGymError, evaluate_policy, exploitability, make_task, solve
-from tokengym.envs.finite_compiler import compile_task
-from tokengym.envs.tasks.nim import Nim
-from tokengym.envs.tasks.opponents import ask_opponent
-from tokengym.envs.tasks.tictactoe import TicTacToe
-from tokengym.envs.tasks.two_player import TwoPlayerTask
+from tokengym.envs.finite.compiler import compile_task
+from tokengym.envs.tasks.games.nim import Nim
+from tokengym.envs.tasks.games.opponents import ask_opponent
+from tokengym.envs.tasks.games.tictactoe import TicTacToe
+from tokengym.envs.tasks.games.two_player import TwoPlayerTask
 
 SIDES = ("first", "second", "both")
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.umbrella import Umbrella
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.diagnostics.umbrella import Umbrella
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import solve
-from tokengym.envs.tasks.vocab_scale import VocabScale
+from tokengym.envs.exact.solve import solve
+from tokengym.envs.tasks.diagnostics.vocab_scale import VocabScale
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.errors import TokenGymError
-from tokengym.envs.exact import evaluate_policy, solve
-from tokengym.envs.tasks.wordle import WordleMini, mark_guess
+from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.tasks.games.wordle import WordleMini, mark_guess
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""Cached decoding of any attention model through its own transformers cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from .trunk import Decoder, ReencodeDecoder
+
+if TYPE_CHECKING:
+    from .build import TransformerTrunk
+
+TOLERANCE = 1e-4
+"""How far features may differ from the teacher-forced pass for the cache to count as exact."""
+
+
+class CacheDecoder(Decoder):
+    """Keeps a growing transformers cache, and masks the columns that no longer belong to a row.
+
+    A transformers cache only appends: every call adds the same number of columns to all rows. Each row therefore
+    remembers which columns hold its tokens; columns of an episode that is over, of padding, and of idle rows are
+    masked out of its attention, and positions count the row's real tokens. When most of the cache is stale it is
+    dropped and the rows are read again.
+
+    Args:
+        trunk: the model, whose exactness under this scheme `is_exact` has established.
+        num_rows: number of rows.
+    """
+
+    def __init__(self, trunk: TransformerTrunk, num_rows: int):
+        self._body = trunk.body
+        self._device = trunk.device
+        self._num_rows = num_rows
+        self._max_columns = 2 * trunk.max_length
+        self._max_length = trunk.max_length
+        self._tokens = np.zeros((num_rows, trunk.max_length), dtype=np.int32)
+        self._lengths = np.zeros(num_rows, dtype=np.int64)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._cache = DynamicCache(config=self._body.config)
+        self._visible = np.zeros((self._num_rows, 0), dtype=bool)
+        self._column_of = np.zeros((self._num_rows, self._max_length), dtype=np.int64)
+
+    @torch.no_grad()
+    def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
+        """See `Decoder.extend`."""
+        index = np.arange(self._num_rows) if rows is None else rows
+        width = min(tokens.shape[1], self._max_length)
+        self._tokens[index, :width] = tokens[:, :width]
+        begins = self._lengths.copy()
+        begins[index] = starts
+        self._lengths[index] = ends
+        if self._visible.shape[1] + int((ends - starts).max()) > self._max_columns:
+            self._clear()
+            begins[:] = 0
+        features = self._append(begins, self._lengths)
+        return features if rows is None else features[torch.from_numpy(rows).to(self._device)]
+
+    def _append(self, begins: np.ndarray, ends: np.ndarray) -> torch.Tensor:
+        """Run the model over tokens `begins…ends-1` of all rows, idle ones padded; features of the last tokens."""
+        counts = ends - begins
+        longest, before = int(counts.max()), self._visible.shape[1]
+        offsets = np.arange(longest)
+        real = offsets < counts[:, None]
+        positions = np.minimum(begins[:, None] + offsets, self._max_length - 1)
+        ids = np.where(real, np.take_along_axis(self._tokens, positions, axis=1), 0)
+        self._hide_rewritten(begins)
+        row, offset = np.nonzero(real)
+        self._column_of[row, positions[row, offset]] = before + offset
+        self._visible = np.concatenate([self._visible, real], axis=1)
+        shown = self._visible.copy()
+        # A row that shows nothing would average over nothing: let it look at its own padding, this once.
+        shown[~shown.any(axis=1), before:] = True
+        output = self._body(
+            input_ids=torch.from_numpy(ids.astype(np.int64)).to(self._device),
+            attention_mask=torch.from_numpy(shown.astype(np.int64)).to(self._device),
+            position_ids=torch.from_numpy(positions).to(self._device),
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        last = torch.from_numpy(np.maximum(counts, 1) - 1).to(self._device)
+        return output.last_hidden_state[torch.arange(len(counts), device=self._device), last]
+
+    def _hide_rewritten(self, begins: np.ndarray) -> None:
+        """Mask, in each row, the columns of tokens at and after the position where it is read anew."""
+        kept = np.arange(self._max_length) < begins[:, None]
+        row, position = np.nonzero(kept)
+        self._visible[:] = False
+        self._visible[row, self._column_of[row, position]] = True
+
+
+@torch.no_grad()
+def is_exact(trunk: TransformerTrunk) -> bool:
+    """Whether `CacheDecoder` gives this model's features, tried on a few tokens.
+
+    The trial has rows of different lengths, a row that starts over and a reply of several tokens, so it finds out
+    state-space models, sliding windows shorter than the context, and models that ignore `position_ids`.
+    """
+    config = trunk.body.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if getattr(trunk.body, "_is_stateful", False) or (window is not None and window < trunk.max_length):
+        return False
+    if trunk.max_length < 5:
+        return False
+    generator = np.random.default_rng(0)
+    old, new = generator.integers(0, min(int(config.vocab_size), 1000), (2, 3, 5)).astype(np.int32)
+    calls = [
+        ([0, 1, 2], old, [0, 0, 0], [1, 3, 2]),
+        ([0, 1, 2], old, [1, 3, 2], [2, 4, 3]),
+        ([0, 2], old[[0, 2]], [2, 3], [4, 4]),
+        ([1], new[[1]], [0], [2]),
+        ([0, 1, 2], np.stack([old[0], new[1], new[2]]), [4, 2, 0], [5, 3, 3]),
+    ]
+    cached, plain = CacheDecoder(trunk, 3), ReencodeDecoder(trunk)
+    try:
+        for rows, tokens, starts, ends in calls:
+            call = (np.array(rows), tokens, np.array(starts), np.array(ends))
+            if not torch.allclose(cached.extend(*call), plain.extend(*call), rtol=TOLERANCE, atol=TOLERANCE):
+                return False
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, NotImplementedError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""From an engine to episodes: rollouts and their recordings."""

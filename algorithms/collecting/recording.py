@@ -1,0 +1,179 @@
+"""Recording: what happened on the rows of an engine, put together as episodes without a loop over tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...envs.engine import Engine, StepResult
+from ...envs.task import Task
+from ..data.episodes import Episodes
+
+
+class Recording:
+    """Collects one entry a step for all rows that acted, and sorts everything into `Episodes` at the end.
+
+    Attributes:
+        slot: int64 (n,), the episode that each row plays, counted in the order of starting; -1 where it is idle.
+        episodes_started: how many episodes were started.
+        episodes_finished: how many of them ended.
+        tokens_finished: the agent's tokens in those.
+    """
+
+    def __init__(self, engine: Engine, task: Task, action_masks: bool, token_rewards: bool) -> None:
+        num_rows = len(engine.lengths)
+        self.engine = engine
+        self.task = task
+        self.by_turn = task.context == "turn"
+        self.with_masks = action_masks
+        self.with_token_rewards = token_rewards
+        self.slot = np.full(num_rows, -1)
+        self.episodes_started = 0
+        self.episodes_finished = 0
+        self.tokens_finished = 0
+        self._sequence = np.zeros(num_rows, np.int64)
+        self._turn = np.zeros(num_rows, np.int64)
+        self._said = np.zeros(num_rows, np.int64)
+        self._num_sequences = 0
+        self._starts: list[np.ndarray] = []
+        # One entry a step: the rows that acted.
+        self._token_slot: list[np.ndarray] = []
+        self._token_sequence: list[np.ndarray] = []
+        self._columns: list[np.ndarray] = []
+        self._actions: list[np.ndarray] = []
+        self._log_probs: list[Tensor] = []
+        self._rewards: list[np.ndarray] = []
+        self._masks: list[np.ndarray] = []
+        # One entry an event: sequences that began, texts that were seen, episodes that ended.
+        self._begun: list[tuple[np.ndarray, np.ndarray]] = []
+        self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._ended: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._final_masks: list[np.ndarray] = []
+        self._credited: list[tuple[int, int, np.ndarray]] = []
+
+    def start(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Note that new episodes began on ``rows`` (m,) from ``starts`` uint64 (m,); the engine was reset there."""
+        self.slot[rows] = np.arange(self.episodes_started, self.episodes_started + len(rows))
+        self.episodes_started += len(rows)
+        self._starts.append(starts)
+        self._said[rows] = 0
+        self._turn[rows] = 0
+        self._begin_sequences(rows)
+
+    def before(self, rows: np.ndarray, actions: np.ndarray, log_probs: Tensor, masks: np.ndarray | None) -> None:
+        """Note what is about to be said on ``rows`` (m,): int (m,) actions, (m,) log-probabilities, (m, A) masks."""
+        self._token_slot.append(self.slot[rows])
+        self._token_sequence.append(self._sequence[rows])
+        self._columns.append(self.engine.lengths[rows])
+        self._actions.append(actions)
+        self._log_probs.append(log_probs)
+        if masks is not None:
+            self._masks.append(masks)
+
+    def after(self, rows: np.ndarray, result: StepResult) -> None:
+        """Note what came of it; arrays of ``result`` are over the same rows."""
+        self._rewards.append(np.asarray(result.rewards, np.float32).copy())
+        self._said[rows] += 1
+        done = result.terminated | result.truncated
+        if self.with_token_rewards and result.token_rewards is not None:
+            for row, credit in zip(rows[result.turn_ended], result.token_rewards, strict=True):
+                if credit is not None:
+                    self._credited.append((int(self.slot[row]), int(self._said[row]), np.asarray(credit)))
+        if self.by_turn:
+            following = rows[(result.turn_ended & ~done) | (result.truncated & ~result.terminated)]
+            if len(following):
+                self._turn[following] += 1
+                self._begin_sequences(following)
+        if done.any():
+            self._finish(rows[done], result.terminated[done])
+
+    def _begin_sequences(self, rows: np.ndarray) -> None:
+        self._sequence[rows] = np.arange(self._num_sequences, self._num_sequences + len(rows))
+        self._num_sequences += len(rows)
+        self._begun.append((self.slot[rows], self._turn[rows]))
+        if self.by_turn:
+            self._see(rows)
+
+    def _see(self, rows: np.ndarray) -> None:
+        lengths = self.engine.lengths[rows]
+        # Indexing with an array copies, so the live buffer may go on changing.
+        self._seen.append((self._sequence[rows], lengths, self.engine.tokens[rows, : lengths.max()]))
+
+    def _finish(self, rows: np.ndarray, terminated: np.ndarray) -> None:
+        if not self.by_turn:
+            self._see(rows)
+        if self.with_masks:
+            self._final_masks.append(self.engine.action_mask(rows))
+        self._ended.append((self.slot[rows], self._sequence[rows], terminated))
+        self.episodes_finished += len(rows)
+        self.tokens_finished += int(self._said[rows].sum())
+        self.slot[rows] = -1
+
+    def episodes(self) -> Episodes:
+        """Put everything together; every episode that was started must have ended."""
+        token_slot = np.concatenate(self._token_slot)
+        # Stable, so that the tokens of an episode stay in the order of time.
+        order = np.argsort(token_slot, kind="stable")
+        sequence_slot = np.concatenate([slot for slot, _ in self._begun])
+        sequence_turn = np.concatenate([turn for _, turn in self._begun])
+        by_episode = np.lexsort((sequence_turn, sequence_slot))
+        place = np.empty(self._num_sequences, np.int64)
+        place[by_episode] = np.arange(self._num_sequences)
+
+        rows = place[np.concatenate(self._token_sequence)]
+        columns = np.concatenate(self._columns).astype(np.int64)
+        lengths = np.zeros(self._num_sequences, np.int32)
+        for sequences, seen, _ in self._seen:
+            lengths[place[sequences]] = seen
+        np.maximum.at(lengths, rows, (columns + 1).astype(np.int32))
+
+        pad = self.task.vocabulary.pad
+        tokens = np.full((self._num_sequences, int(lengths.max())), pad, np.int32)
+        for sequences, _, text in self._seen:
+            tokens[place[sequences], : text.shape[1]] = text
+        actions = np.concatenate(self._actions)
+        tokens[rows, columns] = actions
+        agent_mask = np.zeros(tokens.shape, bool)
+        agent_mask[rows, columns] = True
+        rewards = np.zeros(tokens.shape, np.float32)
+        rewards[rows, columns] = np.concatenate(self._rewards)
+        log_probs = np.zeros(tokens.shape, np.float32)
+        log_probs[rows, columns] = torch.cat(self._log_probs).cpu().numpy()
+        self._credit(rewards, rows[order], columns[order], token_slot)
+
+        terminated = np.zeros(self._num_sequences, bool)
+        truncated = np.zeros(self._num_sequences, bool)
+        ended_slot, last, ended_well = (np.concatenate(parts) for parts in zip(*self._ended, strict=True))
+        terminated[place[last]] = ended_well
+        truncated[place[last]] = ~ended_well
+        final_masks = None
+        if self.with_masks:
+            final_masks = np.concatenate(self._final_masks)[np.argsort(ended_slot)]
+        return Episodes(
+            tokens=tokens,
+            lengths=lengths,
+            agent_mask=agent_mask,
+            rewards=rewards,
+            log_probs=log_probs,
+            episode_id=sequence_slot[by_episode],
+            turn=sequence_turn[by_episode].astype(np.int32),
+            terminated=terminated,
+            truncated=truncated,
+            starts=np.concatenate(self._starts),
+            action_masks=np.concatenate(self._masks)[order] if self.with_masks else None,
+            final_action_masks=final_masks,
+            pad=pad,
+        )
+
+    def _credit(self, rewards: np.ndarray, rows: np.ndarray, columns: np.ndarray, token_slot: np.ndarray) -> None:
+        """Spread the rewards of turns whose tasks said what each token earned; their sums stay what they were."""
+        if not self._credited:
+            return
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(token_slot))])
+        for slot, said, credit in self._credited:
+            end = offsets[slot] + said
+            where = (rows[end - len(credit) : end], columns[end - len(credit) : end])
+            paid = rewards[where].sum()
+            rewards[where] = credit
+            rewards[where[0][-1], where[1][-1]] += paid - credit.sum()

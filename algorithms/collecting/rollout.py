@@ -1,0 +1,168 @@
+"""Rollouts: a queue of starts, worked off by the rows of the engine as they come free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...agents.agent import Agent
+from ...agents.sampling import Sampler
+from ...agents.session import Rows, Session, StepOutput
+from ...envs.checking.arguments import Count, Seed, checked
+from ...envs.checking.errors import TokenGymError
+from ...envs.engine import Engine
+from ...envs.random import derive_start
+from ...envs.task import Task
+from ..data.episodes import Episodes
+from .recording import Recording
+
+Behaviour = Callable[[StepOutput, "Tensor | None"], "tuple[Tensor, Tensor]"]
+"""Chooses tokens: from the agent's output for m rows and bool (m, A) masks (or None) to int64 (m,) tokens and their
+float32 (m,) log-probabilities under the distribution that they were drawn from."""
+
+
+class Collector:
+    """Plays whole episodes, many side by side.
+
+    A collection starts episodes until they are expected to fill its budget, and finishes every one that it started.
+    Whether an episode is started never depends on how it goes, so short episodes are not favoured, as they would be
+    if a collection were cut at a number of tokens. No episode is carried over an update, so neither cached keys nor
+    log-probabilities are ever older than the weights; between collections the state is two numbers and a generator.
+
+    Args:
+        task: what to play.
+        num_rows: episodes played side by side.
+        seed: of the starts; the k-th group of this seed has the same start in every run.
+        group_size: episodes that share a start.
+        action_masks: ask the task for legal tokens, and record them.
+        token_rewards: credit rewards that a task gives a token at the end of a turn to those tokens.
+        sampler: draws the tokens.
+    """
+
+    @checked
+    def __init__(
+        self,
+        task: Task,
+        *,
+        num_rows: Rows,
+        seed: Seed,
+        sampler: Sampler,
+        group_size: Count = 1,
+        action_masks: bool = False,
+        token_rewards: bool = True,
+    ) -> None:
+        self.task = task
+        self.engine = Engine(task, num_rows)
+        self.num_rows = num_rows
+        self.seed = seed
+        self.sampler = sampler
+        self.group_size = group_size
+        self.action_masks = action_masks
+        self.token_rewards = token_rewards
+        self._session: Session | None = None
+        self._session_agent: Agent | None = None
+        self.groups_started = 0
+        self.expected_length: float | None = None
+
+    @checked
+    def collect(
+        self,
+        agent: Agent,
+        behaviour: Behaviour | None = None,
+        *,
+        num_tokens: Count | None = None,
+        num_episodes: Count | None = None,
+    ) -> Episodes:
+        """Play whole episodes until a budget of tokens or of episodes is met.
+
+        Args:
+            agent: gives logits, values or Qs in every state.
+            behaviour: chooses tokens from them; None draws from the policy.
+            num_tokens: agent tokens to aim at; episodes are started while the tokens of the finished ones and the
+                expected tokens of the running ones fall short of it (groups are never split).
+            num_episodes: the exact number of episodes, a multiple of the group size.
+
+        Returns:
+            The episodes in the order in which they were started.
+
+        Raises:
+            TokenGymError: not exactly one budget, or one that is not positive.
+        """
+        if (num_tokens is None) == (num_episodes is None):
+            raise TokenGymError(f"num_tokens is {num_tokens} and num_episodes is {num_episodes}; expected one of them.")
+        if num_episodes is not None and num_episodes % self.group_size:
+            raise TokenGymError(f"num_episodes is {num_episodes}; expected a multiple of group_size {self.group_size}.")
+        if self._session is None or self._session_agent is not agent:
+            self._session, self._session_agent = agent.session(self.num_rows), agent
+        act = behaviour or (lambda output, masks: self.sampler.sample(agent.acting_logits(output), masks))
+        recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards)
+        waiting: list[int] = []
+        with self._session.fixed_weights():
+            while True:
+                self._refill(recording, waiting, num_tokens, num_episodes)
+                rows = np.flatnonzero(recording.slot >= 0)
+                if not len(rows):
+                    break
+                if len(rows) == self.num_rows:
+                    chosen, output = None, self._session.step(self.engine.tokens, self.engine.lengths)
+                else:
+                    chosen = rows
+                    output = self._session.step(self.engine.tokens[rows], self.engine.lengths[rows], rows)
+                masks = self.engine.action_mask(rows) if self.action_masks else None
+                allowed = None if masks is None else torch.as_tensor(masks, device=agent.device)
+                actions, log_probs = act(output, allowed)
+                said = actions.cpu().numpy()
+                recording.before(rows, said, log_probs, masks)
+                recording.after(rows, self.engine.step(chosen, said))
+        self.expected_length = recording.tokens_finished / recording.episodes_finished
+        return recording.episodes()
+
+    def _refill(
+        self, recording: Recording, waiting: list[int], num_tokens: int | None, num_episodes: int | None
+    ) -> None:
+        """Start episodes on the free rows, as far as the budget asks for more."""
+        free = np.flatnonzero(recording.slot < 0)
+        if not len(free):
+            return
+        if num_episodes is not None:
+            wanted = num_episodes - recording.episodes_started - len(waiting)
+        else:
+            assert num_tokens is not None
+            running = recording.episodes_started - recording.episodes_finished + len(waiting)
+            expected = self._expected_length(recording)
+            wanted = math.ceil((num_tokens - recording.tokens_finished - running * expected) / expected)
+        groups = math.ceil(min(wanted, len(free) - len(waiting)) / self.group_size)
+        if groups > 0:
+            numbers = np.arange(self.groups_started, self.groups_started + groups, dtype=np.uint64)
+            self.groups_started += groups
+            waiting.extend(np.repeat(derive_start(self.seed, numbers), self.group_size).tolist())
+        count = min(len(waiting), len(free))
+        if count:
+            starts = np.array(waiting[:count], np.uint64)
+            del waiting[:count]
+            self.engine.reset(free[:count], starts)
+            recording.start(free[:count], starts)
+
+    def _expected_length(self, recording: Recording) -> float:
+        """The mean length in the last collection; in the first one of what has ended, or the longest there can be."""
+        if self.expected_length is not None:
+            return self.expected_length
+        if recording.episodes_finished:
+            return recording.tokens_finished / recording.episodes_finished
+        return float(self.task.max_episode_tokens)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return (tensors, JSON-able data) from which `load_state` goes on."""
+        data = {"groups_started": self.groups_started, "expected_length": self.expected_length}
+        return {"generator": self.sampler.get_state()}, data
+
+    def load_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Go on from a saved `state`."""
+        self.sampler.set_state(tensors["generator"])
+        self.groups_started = int(data["groups_started"])
+        self.expected_length = data["expected_length"]

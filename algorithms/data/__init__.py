@@ -1,0 +1,1 @@
+"""What is learnt from: episodes, batches of them, and the replay."""

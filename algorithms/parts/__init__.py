@@ -1,0 +1,1 @@
+"""The pure mathematics that updates are made of, each part tested against a closed form."""

@@ -1,0 +1,249 @@
+"""Loggers: metrics to JSON lines and TensorBoard, and a progress bar with the numbers that matter."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from rich import get_console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ...envs.checking.arguments import checked
+from ...envs.checking.errors import TokenGymError
+from ...envs.checking.fields import Range
+from ...envs.checking.visible import visible
+
+if TYPE_CHECKING:
+    from ..base import Algorithm
+
+
+class LogNotWrittenError(TokenGymError):
+    """A log could not be written, as on a full disk; what was written before stays."""
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LogNotWrittenError(
+            f"{path} cannot be written: {error.strerror or error}. Make room, or choose another folder; what was "
+            "written before is whole, and a run goes on from its newest checkpoint."
+        ) from error
+
+
+_WIDE = 130  # columns that everything takes
+
+
+class JsonLines:
+    """An append-only file of JSON objects, one a line, flushed line by line.
+
+    Opened at a count of timesteps, it drops what an interrupted run wrote beyond it (and a last line that was cut
+    short), so that a resumed run's file equals an uninterrupted one's. A run that starts anew beside the file of
+    another one loses nothing: that file is renamed.
+
+    Args:
+        path: the file; made where it is missing.
+        timesteps: where the run stands.
+    """
+
+    @checked
+    def __init__(self, path: str | Path, timesteps: Annotated[int, Range(least=0)] = 0) -> None:
+        self.path = Path(path)
+        if self.path.exists():
+            self._rewind(timesteps)
+        with _writing(self.path):
+            self._file = self.path.open("a", encoding="utf-8")
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one object. Numbers that are not finite become null, which every JSON reader takes.
+
+        Raises:
+            LogNotWrittenError: the disk is full, say.
+        """
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        with _writing(self.path):
+            self._file.write(json.dumps(finite) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        # What could not be written was said where it was written.
+        with suppress(OSError):
+            self._file.close()
+
+    def _rewind(self, timesteps: int) -> None:
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        kept = next((n for n in range(len(lines), 0, -1) if _tokens(lines[n - 1]) <= timesteps), 0)
+        if not kept and lines:
+            os.rename(self.path, free_name(self.path))
+        elif kept < len(lines):
+            # Cut in place, which a full disk allows.
+            os.truncate(self.path, sum(map(len, lines[:kept])))
+
+
+@checked
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Read a file that `JsonLines` wrote; a last line that was cut short is left out."""
+    lines = Path(path).read_bytes().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if _tokens(line) < math.inf]
+
+
+def free_name(path: Path) -> Path:
+    """Return the first of ``path.1``, ``path.2``, … that nothing has, so that moving ``path`` there loses nothing."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+    return next(candidate for candidate in numbered if not os.path.lexists(candidate))
+
+
+def _tokens(line: bytes) -> float:
+    """The tokens of a line; infinity where the line is not whole."""
+    if not line.endswith(b"\n"):
+        return math.inf
+    try:
+        return float(json.loads(line)["tokens"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+class EventFile:
+    """A file of scalars for TensorBoard, written at once: the library's own writer has a thread that a full disk kills.
+
+    Args:
+        folder: where to make the file.
+        timesteps: where the run stands; what earlier files say beyond it is not shown.
+    """
+
+    def __init__(self, folder: Path, timesteps: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        place = folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        self._path = place
+        with _writing(place):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(place, "xb")
+        self._records = RecordWriter(self._file)
+        self._add(file_version="brain.Event:2")
+        self._add(step=timesteps + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, scalars: dict[str, float], timesteps: int) -> None:
+        """Add scalars by name at a count of timesteps.
+
+        Raises:
+            LogNotWrittenError: the disk is full, say.
+        """
+        values = [self._summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        self._add(step=timesteps, summary=self._summary(value=values))
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            self._file.close()
+
+    def _add(self, **event: Any) -> None:
+        with _writing(self._path):
+            self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
+            self._records.flush()
+
+
+class RunLogger:
+    """What `Algorithm.learn` reports to; a context manager.
+
+    Writes ``metrics.jsonl`` (results only: the same seed gives the same bytes), ``timings.jsonl`` (seconds and
+    tokens per second, kept apart because they never repeat) and TensorBoard events in ``tensorboard/``.
+
+    Args:
+        log_dir: the folder of the run; None writes nothing.
+        algorithm: the run.
+        progress_bar: show a bar on the terminal.
+    """
+
+    @checked
+    def __init__(self, log_dir: str | Path | None, algorithm: Algorithm, progress_bar: bool = False) -> None:
+        self._metrics: JsonLines | None = None
+        self._timings: JsonLines | None = None
+        self._tensorboard: EventFile | None = None
+        if log_dir is not None:
+            folder = Path(log_dir)
+            with _writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._metrics = JsonLines(folder / "metrics.jsonl", algorithm.num_timesteps)
+            self._timings = JsonLines(folder / "timings.jsonl", algorithm.num_timesteps)
+            self._tensorboard = EventFile(folder / "tensorboard", algorithm.num_timesteps)
+        self._bar = ProgressBar(algorithm) if progress_bar else None
+
+    def __enter__(self) -> RunLogger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        for file in (self._metrics, self._timings, self._tensorboard):
+            if file is not None:
+                file.close()
+
+    def log(self, algorithm: Algorithm, metrics: dict[str, float], tokens: int, rollout: float, update: float) -> None:
+        """Report one collection and update.
+
+        Args:
+            algorithm: the run.
+            metrics: by name; see the page of the algorithm.
+            tokens: agent tokens collected.
+            rollout: seconds spent collecting.
+            update: seconds spent updating.
+        """
+        speed = tokens / max(rollout + update, 1e-9)
+        timings = {"time/tokens_per_second": speed, "time/rollout": rollout, "time/update": update}
+        place = {"tokens": algorithm.num_timesteps, "updates": algorithm.num_updates}
+        if self._metrics is not None and self._timings is not None:
+            self._metrics.write({**place, "episodes": algorithm.num_episodes, **metrics})
+            self._timings.write({**place, **timings})
+            if self._tensorboard is not None:
+                self._tensorboard.write({**metrics, **timings}, algorithm.num_timesteps)
+        if self._bar is not None:
+            self._bar.update(algorithm, metrics, speed)
+
+
+class ProgressBar:
+    """A bar over the tokens of a run, with its return, KL, entropy and speed; in 80 columns its return and speed."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        console = get_console()
+        self._wide = console.width >= _WIDE
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False, style="bold"),
+            BarColumn(bar_width=40 if self._wide else 8),
+            TextColumn("{task.completed:,}/{task.total:,}" + " tokens" * self._wide),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._progress.start()
+        description = visible(f"{algorithm.name} · {algorithm.task.name}", one_line=True)
+        self._task: TaskID = self._progress.add_task(
+            description, total=algorithm.total_timesteps, completed=algorithm.num_timesteps, numbers=""
+        )
+
+    def update(self, algorithm: Algorithm, metrics: dict[str, float], tokens_per_second: float) -> None:
+        """Show where the run stands."""
+        shown = [("return", "episode/return"), ("KL", "objective/kl"), ("entropy", "objective/entropy")]
+        shown = shown if self._wide else shown[:1]
+        numbers = [f"{label} {metrics[name]:.3g}" for label, name in shown if name in metrics]
+        numbers.append(f"{tokens_per_second:,.0f}{' tokens' * self._wide}/s")
+        self._progress.update(self._task, completed=algorithm.num_timesteps, numbers=" · ".join(numbers))
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()

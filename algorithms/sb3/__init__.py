@@ -1,0 +1,1 @@
+"""Stable-Baselines3's own algorithms on token environments, as references."""

@@ -1,0 +1,394 @@
+"""Stable-Baselines3's own PPO, A2C and DQN as references, with the interface of this library's algorithms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+import torch
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from ...agents.build import build_agent
+from ...agents.devices import usable_device
+from ...agents.models.trunk import Trunk
+from ...agents.specs import check_agent_spec, machine_memory
+from ...envs.checking.arguments import Seed, Total, checked
+from ...envs.checking.entry_points import AllowImports
+from ...envs.checking.errors import TokenGymError
+from ..configs.sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
+from ..constructors import Constructed
+from ..parts.seeds import derive_seed
+from ..requirements import chosen_config, resolve_task
+from ..runs import checkpoint
+from ..runs import state as saving
+from ..runs.callbacks import Callback, as_callback
+from ..runs.loggers import RunLogger
+from .agent import SB3Agent
+from .env import SB3VecEnv
+from .lent_generators import LentGenerators
+from .policy import TokenExtractor, TrunkExtractor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ..configs.overrides import SB3A2COverrides, SB3DQNOverrides, SB3PPOOverrides
+
+_METRICS = {
+    "train/policy_gradient_loss": "policy/loss",
+    "train/policy_loss": "policy/loss",
+    "train/approx_kl": "policy/approx_kl",
+    "train/clip_fraction": "policy/clip_fraction",
+    "train/value_loss": "value/loss",
+    "train/explained_variance": "value/explained_variance",
+    "rollout/exploration_rate": "explore/epsilon",
+}
+
+
+class SB3Algorithm(Constructed):
+    """An algorithm of Stable-Baselines3 on a token task: same budget, same callbacks, same evaluation.
+
+    It learns from transitions, so that every token encodes its whole prefix again. Its policy reads tokens with a small
+    network of its own (``agent="mlp"``) or with the trunk of an agent. The library seeds and draws from the global
+    random generators; they are lent to it while it works and given back as they were.
+
+    Args:
+        env: an environment id, a `TokenEnv`, a `TokenVectorEnv` or a `Task`.
+        agent: "mlp" for `TokenExtractor`, or a specification for `build_agent`, whose trunk is then used; the table
+            has none.
+        config: the algorithm's `Config`; None takes the defaults.
+        seed: seeds the weights, the episodes and every draw.
+        device: where the networks live.
+        **overrides: fields of the config to change.
+
+    Attributes:
+        model: the algorithm of Stable-Baselines3.
+        agent: its policy with the face of an agent.
+
+    Raises:
+        TokenGymError: an unknown id, field or agent.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[SB3Config]]
+    heads: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+    resumable: ClassVar[bool] = False
+    model_class: ClassVar[type[BaseAlgorithm]]
+    report_every: ClassVar[int] = 1
+    """Tokens between two calls of the callbacks at least; they are called only between updates."""
+
+    @checked
+    def __init__(
+        self,
+        env: Any,
+        agent: Any = "mlp",
+        config: Any = None,
+        *,
+        seed: Seed = 0,
+        device: str | torch.device = "cpu",
+        **overrides: Any,
+    ) -> None:
+        self.config = cast(SB3Config, chosen_config(self, config, overrides))
+        self.device = usable_device(device)
+        self.task, self.env_spec = resolve_task(env)
+        self.seed = seed
+        if isinstance(agent, (str, Mapping)):
+            check_agent_spec(agent, also=["mlp"])
+        self.agent_spec = self.saved_agent = agent
+        self.total_timesteps = 0
+        self.num_updates = 0
+        self.num_episodes = 0
+        self._only_weights = False
+        self._generators = LentGenerators()
+        self._check_memory()
+        with self._generators:
+            self.model = self.model_class(
+                "MultiInputPolicy",
+                SB3VecEnv(self.task, self.config.num_envs),
+                policy_kwargs=self._policy_arguments(),
+                seed=derive_seed(seed, "sb3") % 2**32,
+                device=self.device,
+                **self.config.arguments(),
+            )
+        self.agent = SB3Agent(
+            self.model, self.task.vocabulary, self.task.max_length, seed=derive_seed(seed, "sb3-predict")
+        )
+
+    @property
+    def num_timesteps(self) -> int:
+        """Agent tokens said so far."""
+        return self.model.num_timesteps
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy by way of pickling: the library keeps tensors with their graph, which `copy.deepcopy` itself refuses."""
+        return saving.copied_by_pickling(self)
+
+    @checked
+    def learn(
+        self,
+        total_timesteps: Total,
+        callback: Callback | BaseCallback | Sequence[Callback | BaseCallback] | None = None,
+        progress_bar: bool = False,
+        log_dir: str | Path | None = None,
+    ) -> SB3Algorithm:
+        """Learn until ``total_timesteps`` agent tokens have been said in all; see `Algorithm.learn`.
+
+        Args:
+            total_timesteps: agent tokens in all; the last collection may run over it by less than its size.
+            callback: callbacks of this library (`on_episodes` is not called: there are transitions, no episodes) or
+                of Stable-Baselines3.
+            progress_bar: show tokens, return and tokens per second.
+            log_dir: where to write metrics; None writes nothing.
+
+        Raises:
+            TokenGymError: a bad total or callback.
+        """
+        given: list[Any] = list(callback) if isinstance(callback, Sequence) else [callback]
+        theirs = [one for one in given if isinstance(one, BaseCallback)]
+        ours = as_callback([one for one in given if one is not None and not isinstance(one, BaseCallback)])
+        self.total_timesteps = total_timesteps
+        remaining = self.total_timesteps - self.num_timesteps
+        run: Any = self  # callbacks and loggers ask for an Algorithm and read only what this has, too
+        with RunLogger(log_dir, run, progress_bar) as logger:
+            ours.on_start(run)
+            if remaining > 0:
+                if self._only_weights:
+                    raise TokenGymError(
+                        f"{self.name} was loaded from a checkpoint, which holds no optimiser, replay or generators of "
+                        "Stable-Baselines3; it can predict and be evaluated. Train a new one from the start."
+                    )
+                bridge = _Bridge(run, ours, logger)
+                with self._generators:
+                    self.model.learn(
+                        remaining,
+                        callback=[bridge, *theirs],
+                        log_interval=None,  # type: ignore[arg-type] # never, so that all metrics can still be read
+                        reset_num_timesteps=self.num_timesteps == 0,
+                    )
+            ours.on_end(run)
+        return self
+
+    @checked
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Choose actions for one observation or a batch of them; see `Player.predict`."""
+        return self.agent.predict(observation, state, episode_start, deterministic)
+
+    @checked
+    def save(self, path: str | Path) -> None:
+        """Write the weights to a sealed checkpoint folder, for predicting and evaluating.
+
+        Raises:
+            TokenGymError: something that is not a checkpoint is already at ``path``.
+        """
+        counters = {name: getattr(self, name) for name in saving.COUNTERS}
+        data = {
+            "algorithm": self.name,
+            "config": self.config.to_dict(),
+            "env": self.env_spec,
+            "seed": self.seed,
+            "agent": self.saved_agent,
+            "counters": counters,
+            "epsilon": self.model.exploration_rate if isinstance(self.model, DQN) else None,
+        }
+        checkpoint.write(path, dict(self.model.policy.state_dict()), data)
+
+    @classmethod
+    @checked
+    def load(
+        cls,
+        path: str | Path,
+        env: Any = None,
+        device: str | torch.device = "cpu",
+        *,
+        allow_imports: AllowImports = False,
+        **arguments: Any,
+    ) -> Self:
+        """Read the weights back into an algorithm that can predict and be evaluated, not go on learning.
+
+        Takes and raises what `Algorithm.load` does.
+        """
+        tensors, data = checkpoint.read(path)
+        with saving.complete(data):
+            saving.check_kind(cls, data)
+            config = cls.Config().replace(**data["config"])
+            env = saving.saved_task(data, env, path, allow_imports, arguments)
+            algorithm = cls(env, data["agent"], config, seed=data["seed"], device=device)
+            algorithm.env_spec = data["env"]
+            algorithm.model.policy.load_state_dict(tensors)
+            if isinstance(algorithm.model, DQN):
+                algorithm.model.exploration_rate = data["epsilon"]
+            for name in saving.COUNTERS:
+                holder = algorithm.model if name == "num_timesteps" else algorithm
+                setattr(holder, name, data["counters"][name])
+        algorithm._only_weights = True
+        return algorithm
+
+    def _check_memory(self) -> None:
+        """Refuse a buffer that no memory holds: the library would end with a MemoryError, or be killed later on."""
+        needed = self.config.transitions * 2 * (4 * self.task.max_length + 4)
+        there = machine_memory()
+        if needed > there:
+            field = "buffer_size" if self.model_class is DQN else "n_steps"
+            raise TokenGymError(
+                f"{field} is {getattr(self.config, field):,}: {self.config.transitions:,} transitions of two "
+                f"observations of {self.task.max_length:,} tokens take {needed / 2**30:,.1f} GiB; this machine has "
+                f"{there / 2**30:,.1f} GiB: make it smaller."
+            )
+
+    def _policy_arguments(self) -> dict[str, Any]:
+        if self.agent_spec == "mlp":
+            return {"features_extractor_class": TokenExtractor, "net_arch": [64]}
+        arguments = {
+            "features_extractor_class": TrunkExtractor,
+            "features_extractor_kwargs": {"make_trunk": self._make_trunk},
+            "net_arch": [],
+        }
+        # An orthogonal start is right for small tanh networks and wrong for a model that has its own.
+        return arguments if self.model_class is DQN else {**arguments, "ortho_init": False}
+
+    def _make_trunk(self) -> Trunk:
+        agent = build_agent(
+            self.agent_spec,
+            self.task.vocabulary,
+            self.task.max_length,
+            heads=("policy",),
+            seed=derive_seed(self.seed, "agent"),
+            device=self.device,
+        )
+        self.saved_agent = agent.config()["spec"]  # what a checkpoint can hold, whatever was given
+        return agent.trunk
+
+
+class SB3PPO(SB3Algorithm):
+    """PPO of Stable-Baselines3."""
+
+    name = "sb3-ppo"
+    Config = SB3PPOConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp",
+            config: SB3PPOConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            **overrides: Unpack[SB3PPOOverrides],
+        ) -> None: ...
+
+    model_class = PPO
+
+
+class SB3A2C(SB3Algorithm):
+    """A2C of Stable-Baselines3."""
+
+    name = "sb3-a2c"
+    Config = SB3A2CConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp",
+            config: SB3A2CConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            **overrides: Unpack[SB3A2COverrides],
+        ) -> None: ...
+
+    model_class = A2C
+
+
+class SB3DQN(SB3Algorithm):
+    """DQN of Stable-Baselines3."""
+
+    name = "sb3-dqn"
+    Config = SB3DQNConfig
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp",
+            config: SB3DQNConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            **overrides: Unpack[SB3DQNOverrides],
+        ) -> None: ...
+
+    model_class = DQN
+    report_every = 512
+
+
+class _Bridge(BaseCallback):
+    """Calls this library's callbacks and logger where Stable-Baselines3 has just finished an update."""
+
+    def __init__(self, algorithm: Any, callbacks: Callback, logger: RunLogger) -> None:
+        super().__init__()
+        self.algorithm = algorithm
+        self.callbacks = callbacks
+        self.run_logger = logger
+        self.returns: list[float] = []
+        self.lengths: list[int] = []
+        self.reported_at = algorithm.num_timesteps
+        self.stopped = False
+        self.rollout_seconds = self.update_seconds = 0.0
+        self.since = time.perf_counter()
+
+    def _on_rollout_start(self) -> None:
+        now = time.perf_counter()
+        self.update_seconds += now - self.since
+        if self.algorithm.num_timesteps - self.reported_at >= self.algorithm.report_every:
+            self._report()
+        self.since = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                self.returns.append(info["episode"]["r"])
+                self.lengths.append(info["episode"]["l"])
+        return not self.stopped
+
+    def _on_rollout_end(self) -> None:
+        now = time.perf_counter()
+        self.rollout_seconds += now - self.since
+        self.since = now
+
+    def _on_training_end(self) -> None:
+        if not self.stopped and self.algorithm.num_timesteps > self.reported_at:
+            self.update_seconds += time.perf_counter() - self.since
+            self._report()
+
+    def _report(self) -> None:
+        algorithm = self.algorithm
+        algorithm.num_updates += 1
+        algorithm.num_episodes += len(self.returns)
+        metrics: dict[str, float] = {}
+        if self.returns:
+            metrics["episode/return"] = float(np.mean(self.returns))
+            metrics["episode/length"] = float(np.mean(self.lengths))
+        recorded = self.logger.name_to_value
+        metrics |= {ours: float(recorded[theirs]) for theirs, ours in _METRICS.items() if theirs in recorded}
+        if "train/entropy_loss" in recorded:
+            metrics["policy/entropy"] = -float(recorded["train/entropy_loss"])
+        if isinstance(algorithm.model, DQN) and "train/loss" in recorded:
+            metrics["q/loss"] = float(recorded["train/loss"])
+        tokens = algorithm.num_timesteps - self.reported_at
+        self.run_logger.log(algorithm, metrics, tokens, self.rollout_seconds, self.update_seconds)
+        self.stopped = self.callbacks.on_update(algorithm, metrics) is False
+        self.returns, self.lengths = [], []
+        self.rollout_seconds = self.update_seconds = 0.0
+        self.reported_at = algorithm.num_timesteps

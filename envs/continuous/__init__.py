@@ -1,0 +1,1 @@
+"""Numbers as tokens: quantisers, spaces as digits, simulated bodies."""

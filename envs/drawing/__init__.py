@@ -1,0 +1,1 @@
+"""Pictures of positions, for terminals and as pixels."""

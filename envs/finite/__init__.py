@@ -1,0 +1,1 @@
+"""Tasks declared as states and transitions, compiled to arrays."""

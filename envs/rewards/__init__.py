@@ -1,0 +1,1 @@
+"""Reward functions for text: the named rules, the checked call, and guarded processes."""

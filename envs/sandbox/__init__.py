@@ -1,0 +1,1 @@
+"""Functions called in a process apart, with a time limit and nothing worth breaking."""

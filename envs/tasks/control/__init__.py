@@ -1,0 +1,1 @@
+"""Control and robotics: grids, lattices, simulated bodies and any Gymnasium environment."""

@@ -1,0 +1,1 @@
+"""Tasks with closed-form scores, each for one ability of a learner."""

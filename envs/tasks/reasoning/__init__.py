@@ -1,0 +1,1 @@
+"""Questions with one right answer, written token by token."""

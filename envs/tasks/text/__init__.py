@@ -1,0 +1,1 @@
+"""Texts to be written: brackets, palindromes, keywords, reviews, and any prompts with any reward."""

@@ -1,0 +1,1 @@
+"""Tasks in strings: tokenizers, chat templates, prompts, and environments of strings."""

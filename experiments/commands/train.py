@@ -1,0 +1,217 @@
+"""The commands ``train`` and ``evaluate``: one agent, one environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ...algorithms.registry import load_algorithm
+from ...algorithms.runs.callbacks import SaveEvery
+from ...algorithms.runs.checkpoint import prune
+from ...envs.checking.errors import TokenGymError, positive_int
+from ...envs.checking.visible import visible
+from ...envs.registration import make_task
+from ...envs.task import Task
+from ..console import guarded
+from ..evaluation import Evaluation, evaluate_agent, known_references, uses_masks
+from ..statistics import normalised_score
+from ..study.folder import RunFolder, plain
+from ..study.lock import sole_use
+from ..study.single_run import new_algorithm, specification, take_up
+from ..study.spec import RunSpec
+from ..study.yaml_text import read_yaml
+from ..transcribing import transcripts
+from .interruption import StopOnSignal
+from .main import parse_arguments
+
+if TYPE_CHECKING:
+    from .main import EvaluateOptions, TrainOptions
+
+
+MODES = ("greedy", "sampled")
+"""The ways in which an agent is evaluated."""
+
+SECONDS_BETWEEN_CHECKPOINTS = 300.0
+"""A checkpoint is saved after a tenth of the tokens or so many seconds, whichever comes first."""
+
+KEPT_CHECKPOINTS = 2
+"""Checkpoints kept while a run learns."""
+
+
+def train(name: str, options: TrainOptions, config: Any, console: Console) -> int:
+    """Train one agent, save it, evaluate it, seal its folder, and return the exit code.
+
+    The same command given again takes an interrupted run up; see `single_run`.
+
+    Args:
+        name: Registered name of the algorithm.
+        options: What the command line gave.
+        config: The algorithm's configuration.
+        console: Where to print.
+
+    Raises:
+        TokenGymError: If something is unknown or out of range, or the folder already holds another run.
+        KeyboardInterrupt: After an interruption, when what was learnt has been saved.
+    """
+    guarded(console)
+    positive_int("total_tokens", options.total_tokens)
+    positive_int("episodes", options.episodes)
+    for flag in ("save_every", "keep"):
+        if getattr(options, flag) is not None:
+            positive_int(flag, getattr(options, flag))
+    console.quiet = console.quiet or options.json
+    task = make_task(options.env, **parse_arguments(options.kwargs))
+    agent = None if options.agent is None else agent_specification(options.agent)
+    spec = specification(name, task, agent, config, options.seed, options.total_tokens, options.episodes)
+    out = options.out or Path("results") / "train" / task.name / name / f"seed-{options.seed}"
+    folder = RunFolder(out.absolute())
+    if out.exists() and not out.is_dir():
+        raise TokenGymError(f"{out} is a file; --out names a folder, choose another")
+    if options.resume and not out.is_dir():
+        raise TokenGymError(f"there is no run in {out} to resume; leave --resume out to begin one")
+    if not out.is_dir():
+        new_algorithm(spec, task, config)  # what is wrong with it is found before there is a folder
+        out.mkdir(parents=True, exist_ok=True)
+    with sole_use(folder.path, "training"):
+        algorithm, spec = take_up(folder, spec, task, config, options.resume)
+        if algorithm is None:
+            summary = folder.verify()
+            console.print(f"finished before: {summary['tokens']:,} tokens, in {out}", highlight=False, markup=False)
+        else:
+            if algorithm.num_timesteps:
+                told = f"going on from {algorithm.num_timesteps:,} tokens in {out}"
+                console.print(told, highlight=False, markup=False)
+            _learn(algorithm, folder, options, console)
+            told = f"trained {name} on {task.name} for {algorithm.num_timesteps:,} tokens; saved in {out}"
+            console.print(told, highlight=False, markup=False)
+            summary = _conclude(algorithm, folder, spec, options.keep)
+    if options.json:
+        print(json.dumps(plain({"folder": str(folder.path), **summary}), allow_nan=False))
+    show_summary(task.name, summary, console)
+    return 0
+
+
+def _learn(algorithm: Any, folder: RunFolder, options: TrainOptions, console: Console) -> None:
+    every = options.save_every or -(-options.total_tokens // 10)
+    seconds = None if options.save_every else SECONDS_BETWEEN_CHECKPOINTS
+    save = SaveEvery(folder.checkpoints, every, options.keep or KEPT_CHECKPOINTS, seconds)
+    with StopOnSignal() as stop:
+        algorithm.learn(
+            options.total_tokens, callback=[stop, save], progress_bar=console.is_terminal, log_dir=folder.path
+        )
+    if stop.stopped and algorithm.num_timesteps < options.total_tokens:
+        raise KeyboardInterrupt
+
+
+def _conclude(algorithm: Any, folder: RunFolder, spec: RunSpec, keep: int | None) -> dict[str, Any]:
+    """Evaluate a trained run, keep some of its episodes, seal its folder, and return the summary."""
+    episodes = spec.evaluation.episodes
+    summary = evaluated(algorithm, algorithm.task, episodes=episodes, seed=spec.evaluation.seed)
+    tokens = algorithm.num_timesteps
+    for mode in MODES:
+        folder.append("evaluations.jsonl", {"kind": "final", "mode": mode, "tokens": tokens, **summary[mode]})
+    masks = uses_masks(algorithm)
+    for mode in MODES:
+        greedy = mode == "greedy"
+        for one in transcripts(
+            algorithm,
+            algorithm.task,
+            spec.evaluation.samples,
+            seed=spec.evaluation.seed,
+            deterministic=greedy,
+            action_masks=masks,
+        ):
+            record = {"start": one.start, "return": one.total_reward, "text": one.text(), "segments": one.segments}
+            folder.append("episodes.jsonl", {"mode": mode, **record})
+    prune(folder.checkpoints, keep or 1)  # a finished run needs its last checkpoint alone
+    summary = {"score": summary[spec.score_by]["score"], "tokens": tokens, **summary}
+    folder.finish(summary)
+    return folder.verify()
+
+
+def evaluate(options: EvaluateOptions, console: Console) -> int:
+    """Evaluate a saved agent, greedy and sampled, and return the exit code.
+
+    Raises:
+        TokenGymError: If the checkpoint is missing or broken, or the environment does not fit it.
+    """
+    guarded(console)
+    positive_int("episodes", options.episodes)
+    if options.samples < 0:
+        raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
+    algorithm: Any = load_algorithm(options.checkpoint, env=options.env, allow_imports=options.allow_imports)
+    task = algorithm.task
+    summary = evaluated(algorithm, task, episodes=options.episodes, seed=options.seed, beta=options.beta)
+    masks = uses_masks(algorithm)
+    shown = list(transcripts(algorithm, task, options.samples, seed=options.seed, action_masks=masks))
+    if options.json:
+        episodes = [{"return": one.total_reward, "text": one.text()} for one in shown]
+        place = {"checkpoint": str(options.checkpoint), "environment": task.name, "tokens": algorithm.num_timesteps}
+        print(json.dumps(plain({**place, **summary, "episodes": episodes}), allow_nan=False))
+        return 0
+    show_summary(task.name, summary, console)
+    for one in shown:
+        console.print(f"[dim]return {one.total_reward:.3g}[/] {escape(visible(one.text()))}", highlight=False)
+    return 0
+
+
+def evaluated(
+    player: Any, task: Task, *, episodes: int = 1000, seed: int = 1_000_003, beta: float | None = None
+) -> dict[str, Any]:
+    """Return the greedy and the sampled evaluation of a player and what they lie between, as JSON-able data."""
+    between = known_references(task, beta=beta)
+    masks = uses_masks(player)
+    found: dict[str, Any] = {"references": None if between is None else between.to_dict()}
+    for mode in MODES:
+        one = evaluate_agent(
+            player, task, episodes=episodes, seed=seed, deterministic=mode == "greedy", beta=beta, action_masks=masks
+        )
+        score = None if between is None else normalised_score(one.value, between.random, between.optimal)
+        found[mode] = {"score": score, **one.to_dict()}
+    return found
+
+
+def show_summary(name: str, summary: dict[str, Any], console: Console) -> None:
+    """Print what `evaluated` returned as a table."""
+    table = Table(title=Text(visible(name, one_line=True), "table.title"), title_justify="left")
+    for column in ("play", "return", "score", "length", "entropy", "KL to uniform", "how"):
+        table.add_column(column, justify="left" if column in ("play", "how") else "right")
+    sampling = ""
+    for mode in MODES:
+        score = summary[mode]["score"]
+        one = Evaluation(**{key: value for key, value in summary[mode].items() if key != "score"})
+        spread = "" if one.half_width is None else f" ± {one.half_width:.2g}"
+        sampling = one.play.removeprefix(mode).strip(" ()")
+        table.add_row(
+            mode,
+            f"{one.expected_return:.4g}{spread}",
+            "–" if score is None else f"{score:.3f}",
+            f"{one.length:.1f}",
+            "–" if one.entropy is None else f"{one.entropy:.3f}",
+            "–" if one.kl is None else f"{one.kl:.3f}",
+            "exact" if one.exact else f"{one.episodes:,} episode{'s' * (one.episodes != 1)}",
+        )
+    told = [f"sampled by {sampling}: the agent has no policy"] if sampling else []
+    if summary["references"] is not None:
+        told.append("random {random:.4g}, optimal {optimal:.4g}".format(**summary["references"]))
+    if told:
+        table.caption = "\n".join(told)
+        table.caption_justify = "left"
+    guarded(console).print(table)
+
+
+def agent_specification(text: str) -> Any:
+    """Return what ``--agent`` names: a text as it is, a mapping in YAML as a dictionary.
+
+    Raises:
+        TokenGymError: If a text that begins with ``{`` is no YAML mapping.
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    return read_yaml(text, f"the agent {text!r}")

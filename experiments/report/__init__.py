@@ -1,0 +1,1 @@
+"""What a study found: results, tables, plots and the page."""

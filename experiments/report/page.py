@@ -1,0 +1,194 @@
+"""Writes what a study found: pictures, one self-contained HTML page, a markdown table and a JSON summary."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ...envs.checking.arguments import checked
+from ...envs.checking.visible import visible
+from ..statistics import described
+from ..study.file import study_to_mapping
+from ..study.yaml_text import write_yaml
+from . import tables
+from .differences import difference_table
+from .plots import colours, save_plots
+from .results import RunResult, StudyResults, summary
+
+_CAPTIONS = {
+    "scores": (
+        "Scores",
+        "Normalised score of every algorithm on every environment. The thick mark and the bar are what the table says: "
+        "{described} Each thin mark is one seed.",
+    ),
+    "learning_by_tokens": (
+        "Learning by tokens",
+        "Normalised score against the agent's tokens. Line and band: {described} Grey: the optimum and, dotted, random "
+        "play.",
+    ),
+    "learning_by_seconds": (
+        "Learning by seconds",
+        "The same against the seconds of training, evaluation apart. Runs share the machine, so compare lines with one "
+        "another and not with other machines; a line ends where its fastest seed ended, and "
+        "a mark stands where each seed did.",
+    ),
+    "aggregates": (
+        "Aggregates",
+        "Over all environments and seeds. The optimality gap gives nothing for scores above the optimum.",
+    ),
+    "performance_profile": (
+        "Performance profile",
+        "How many of an algorithm's runs score above τ, every environment counting the same. A line above another "
+        "everywhere is better whatever score one asks for.",
+    ),
+    "improvement": (
+        "Probability of improvement",
+        "Probability that a run of the row's algorithm beats one of the column's on a random environment of the study, "
+        "with its 95% interval; ties count half.",
+    ),
+    "metrics": (
+        "What was logged while learning",
+        "What the algorithms logged while they learned. An algorithm that does not measure a quantity has no line.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the parts of a report were written."""
+
+    html: Path
+    """The self-contained page."""
+    table: Path
+    """Markdown tables."""
+    summary: Path
+    """JSON summary, free of times."""
+    plots: dict[str, Path]
+    """Pictures by name."""
+
+
+@checked
+def write_report(results: StudyResults, out: str | Path, *, command: str) -> ReportFiles:
+    """Write ``report.html``, ``table.md``, ``summary.json`` and ``plots/*.png`` below ``out``.
+
+    Args:
+        results: The gathered results; failed and missing runs are shown as such.
+        out: Folder of the results.
+        command: The command that regenerates them, printed in the report.
+    """
+    out = Path(out)
+    plots = save_plots(results, out / "plots")
+    narrow = save_plots(results, out / "plots" / "narrow", narrow=True)
+    files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots)
+    made_by = {"command": command, "commit": commit(), "version": installed_version()}
+    files.html.write_text(_html(results, plots, narrow, made_by), encoding="utf-8")
+    shown = [tables.upright(tables.score_table(results)), tables.aggregate_table(results)]
+    against = difference_table(results)
+    shown += [] if against is None else [against]
+    footer = f"Regenerate with `{command}` at commit `{made_by['commit']}`, tokengym {made_by['version']}.\n"
+    text = f"# {results.study.name}\n\n" + "\n".join(tables.to_markdown(table) for table in shown) + "\n" + footer
+    files.table.write_text(text, encoding="utf-8")
+    files.summary.write_text(json.dumps(summary(results), indent=1) + "\n", encoding="utf-8")
+    return files
+
+
+def commit() -> str:
+    """Return the commit that this code is at, with ``+changes`` if files differ from it, or ``unknown``."""
+    folder = Path(__file__).resolve().parent
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return told.stdout.strip() or "unknown"
+
+
+def installed_version() -> str:
+    """Return the installed version of tokengym, or ``unknown``."""
+    try:
+        return version("tokengym")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _html(results: StudyResults, plots: dict[str, Path], narrow: dict[str, Path], made_by: dict[str, str]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tokengym.experiments.report", "templates"),
+        autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    study, told = results.study, described(results.counts())
+    return environment.get_template("report.html.j2").render(
+        study=study,
+        made_by=made_by,
+        counts={
+            "finished": sum(run.status == "done" for run in results.runs),
+            "failed": len(results.failures()),
+            "missing": len(results.missing()),
+            "all": len(results.runs),
+        },
+        score_table=tables.upright(tables.score_table(results)),
+        aggregate_table=tables.aggregate_table(results),
+        difference_table=difference_table(results),
+        reference_table=tables.reference_table(results),
+        configuration_table=tables.configuration_table(results),
+        run_table=tables.run_table(results),
+        hyperparameter_table=tables.hyperparameter_table(results),
+        machine_table=tables.machine_table(results),
+        pictures=[
+            {
+                "name": name,
+                "title": _CAPTIONS[name][0],
+                "caption": _CAPTIONS[name][1].format(described=told),
+                "data": _embedded(path),
+                "narrow": _embedded(narrow[name]) if name in narrow else "",
+            }
+            for name, path in plots.items()
+        ],
+        failures=results.failures(),
+        missing=[run.spec.name for run in results.missing()],
+        samples=_samples(results),
+        colours=colours(results),
+        references=[spec.name for spec in study.algorithms if spec.reference],
+        study_yaml=write_yaml(study_to_mapping(study)),
+    )
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _samples(results: StudyResults) -> list[dict[str, Any]]:
+    """Return, for each environment, sampled episodes of the first finished run of every algorithm."""
+    shown = []
+    for environment in results.environments:
+        players = []
+        for algorithm in results.algorithms:
+            runs = [run for run in results.cell(environment, algorithm) if run.episodes]
+            if runs:
+                players.append({"name": algorithm, "seed": runs[0].spec.seed, "episodes": _greedy_first(runs[0])})
+        if players:
+            shown.append({"name": environment, "players": players})
+    return shown
+
+
+def _greedy_first(run: RunResult) -> list[dict[str, Any]]:
+    """Return a run's episodes, those of the play that is scored first, each with how its tokens were chosen."""
+    plays = {mode: run.summary.get(mode, {}).get("play") or mode for mode in ("greedy", "sampled")}
+    ordered = sorted(run.episodes, key=lambda episode: episode.get("mode") != run.spec.score_by)
+    return [{**episode, "mode": plays.get(episode.get("mode", ""), episode.get("mode"))} for episode in ordered]

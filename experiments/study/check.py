@@ -1,0 +1,68 @@
+"""What a study names, checked as `train` checks it, before anything of it is run: in a moment and without torch.
+
+Algorithms and their configurations, environments and their arguments, and specifications of agents are looked at by
+name, type and range. What shows only when a task or an agent is built, which may take long or never end, is left to the
+study's first jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ...agents.specs import check_agent_spec
+from ...algorithms.registry import ALGORITHMS, check_config
+from ...envs.checking.errors import TokenGymError
+from ...envs.registration import check_task
+from .spec import AlgorithmSpec, EnvironmentSpec, Study
+
+_OUTSIDE = "sb3-"
+_OUTSIDE_AGENTS = ("mlp",)
+"""Agents that Stable-Baselines3's algorithms take besides ours."""
+
+
+def check_study(study: Study) -> None:
+    """Check everything that a study names.
+
+    Raises:
+        TokenGymError: An unknown name (the nearest are listed), or a value of a wrong type or out of range; says where
+            in the study it stands.
+    """
+    for environment in study.environments:
+        with _at(f"environment {environment.name!r}"):
+            check_task(environment.task_id, **environment.kwargs)
+            check_agent_spec(environment.agent, also=_OUTSIDE_AGENTS)
+    for algorithm in study.algorithms:
+        with _at(f"algorithm {algorithm.name!r}"):
+            ALGORITHMS.config(algorithm.registered_name)
+            if algorithm.agent is not None:
+                _check_agent(algorithm, algorithm.agent)
+        for environment in study.environments:
+            _check_cell(study, algorithm, environment)
+
+
+def _check_cell(study: Study, algorithm: AlgorithmSpec, environment: EnvironmentSpec) -> None:
+    """Check an algorithm as it is on an environment; overrides also where it does not run."""
+    overrides = algorithm.overrides.get(environment.name, {})
+    if study.covers(algorithm, environment) or overrides:
+        with _at(f"algorithm {algorithm.name!r}" + (f" on environment {environment.name!r}" if overrides else "")):
+            check_config(algorithm.registered_name, {**algorithm.config, **overrides})
+    if study.covers(algorithm, environment) and algorithm.agent is None:
+        with _at(f"algorithm {algorithm.name!r} on environment {environment.name!r}"):
+            _check_agent(algorithm, environment.agent)
+
+
+def _check_agent(algorithm: AlgorithmSpec, agent: Any) -> None:
+    outside = algorithm.registered_name.startswith(_OUTSIDE)
+    check_agent_spec(agent, also=_OUTSIDE_AGENTS if outside else ())
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Say where in the study an error stands, unless it says so itself."""
+    try:
+        yield
+    except TokenGymError as error:
+        text = str(error)
+        raise error if text.startswith(place) else TokenGymError(f"{place}: {text}") from error

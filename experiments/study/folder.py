@@ -1,0 +1,295 @@
+"""Run folders: where one run of a study writes, and how a finished, failed, interrupted or corrupt one is told apart.
+
+    seed-0/
+      config.yaml        the complete RunSpec, its hash and the version of tokengym
+      metrics.jsonl      what the algorithm logged at each update, without times
+      evaluations.jsonl  evaluations during training and the final ones
+      episodes.jsonl     sampled episodes as text
+      timings.jsonl      everything that is a time, apart, so that all other files can be compared bit for bit
+      checkpoints/       the trained agent
+      done.json          the seal: a hash of every file above but the timings; written last
+      failed.json        instead of the seal: error and traceback
+
+Files are append-only while the run goes on. A folder without a seal or a failure is an interrupted run, whatever else
+it holds: the process may have ended between any two operations on its files, and the run is then taken up again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ...envs.checking.errors import TokenGymError
+from .spec import RunSpec
+from .yaml_text import read_yaml, write_yaml
+
+RunState = Literal["missing", "interrupted", "failed", "done"]
+
+RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.jsonl", "episodes.jsonl")
+_OTHERS = ("timings.jsonl", "done.json", "failed.json")
+_FORMAT = 1
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def state(self, spec: RunSpec, *, changed_counts_as_missing: bool = False) -> RunState:
+        """Return what the folder holds of the run.
+
+        Args:
+            spec: The run that is asked for.
+            changed_counts_as_missing: Take the finished run of another configuration for a missing one.
+
+        Raises:
+            TokenGymError: If the folder is corrupt, or holds the finished run of another configuration.
+        """
+        if not self.path.exists():
+            return "missing"
+        if not self.path.is_dir():
+            raise TokenGymError(f"{self.path} is a file where the folder of a run belongs; move or delete it")
+        if not any(self.path.iterdir()):
+            return "missing"
+        if self.sealed():
+            recorded = self._recorded()
+            self.verify()
+            if recorded.hash != spec.hash:
+                if changed_counts_as_missing:
+                    return "missing"
+                raise TokenGymError(
+                    f"{self.path} holds a finished run with another configuration ({_differences(recorded, spec)}); "
+                    "choose another --out, or pass --replace-changed to run it again"
+                )
+            return "done"
+        return "failed" if (self.path / "failed.json").exists() else "interrupted"
+
+    def sealed(self) -> bool:
+        """Return whether the folder holds a finished run, whole or not."""
+        return (self.path / "done.json").exists()
+
+    def begin(self, spec: RunSpec) -> None:
+        """Start the run: remove what an earlier attempt of this run wrote and record the configuration."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        # The seal goes first, on the disk too: killed in the middle of this, the folder reads as interrupted, never as
+        # finished or as a seal whose files are gone.
+        (self.path / "done.json").unlink(missing_ok=True)
+        _flush(self.path)
+        for name in ("failed.json", *RESULTS, *_OTHERS):
+            (self.path / name).unlink(missing_ok=True)
+            _unfinished(self.path / name).unlink(missing_ok=True)
+        if self.checkpoints.exists():
+            shutil.rmtree(self.checkpoints)
+        self._record(spec)
+        for name in RESULTS[1:]:
+            (self.path / name).touch()
+
+    def cut(self, spec: RunSpec, tokens: int) -> None:
+        """Make an interrupted run ready to go on: drop what it wrote beyond a checkpoint, and record the run anew.
+
+        Args:
+            spec: The run; its total may be larger than it was.
+            tokens: Where the checkpoint stands; 0 where there is none, which drops everything.
+        """
+        (self.path / "done.json").unlink(missing_ok=True)
+        (self.path / "failed.json").unlink(missing_ok=True)
+        _flush(self.path)
+        if not tokens and self.checkpoints.exists():
+            shutil.rmtree(self.checkpoints)
+        if self.recorded() != spec:
+            self._record(spec)
+        for name in (*RESULTS[1:], "timings.jsonl"):
+            path = self.path / name
+            path.touch()
+            lines = path.read_bytes().splitlines(keepends=True) if tokens else []
+            kept = sum(1 for _ in itertools.takewhile(lambda line: _is_of_training(line, tokens), lines))
+            # In place, which a full disk allows.
+            os.truncate(path, sum(map(len, lines[:kept])))
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Append one record to a ``.jsonl`` file as one line; values that are not finite become null."""
+        line = json.dumps(plain(record), allow_nan=False)
+        with open(self.path / name, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def read(self, name: str) -> list[dict[str, Any]]:
+        """Return the records of a ``.jsonl`` file; a last line cut short by an interruption is left out.
+
+        Raises:
+            TokenGymError: If another line is no JSON.
+        """
+        return list(self._lines(name))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Seal the run: record a summary and the hash of every result file, all of which are on the disk before it."""
+        for path in sorted(self.path.rglob("*")):
+            _flush(path)
+        _flush(self.path)
+        seal = {"format": _FORMAT, "summary": dict(summary), "files": {name: self._hash(name) for name in RESULTS}}
+        _write_atomically(self.path / "done.json", json.dumps(plain(seal), indent=1, allow_nan=False) + "\n")
+
+    def fail(self, error: str, traceback: str) -> None:
+        """Record that the run failed, beside what it had written."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        content = {"error": error, "traceback": traceback}
+        _write_atomically(self.path / "failed.json", json.dumps(content, indent=1) + "\n")
+
+    def verify(self) -> dict[str, Any]:
+        """Check the seal and return the summary that was recorded with it.
+
+        Raises:
+            TokenGymError: If a file is missing or altered, or the seal itself cannot be read.
+        """
+        seal = self._json("done.json")
+        files, summary = seal.get("files"), seal.get("summary")
+        if seal.get("format") != _FORMAT or not isinstance(files, dict) or not isinstance(summary, dict):
+            raise self._corrupt("done.json is not a seal of this version")
+        for name in RESULTS:
+            if not (self.path / name).exists():
+                raise self._corrupt(f"{name} is missing")
+            if files.get(name) != self._hash(name):
+                raise self._corrupt(f"{name} differs from what was sealed")
+        return summary
+
+    def failure(self) -> dict[str, str]:
+        """Return ``{"error", "traceback"}`` of a failed run."""
+        try:
+            content = self._json("failed.json")
+        except TokenGymError as error:
+            content = {"error": "it failed, but its failed.json cannot be read", "traceback": str(error)}
+        return {key: str(content.get(key, "")) for key in ("error", "traceback")}
+
+    def recorded(self) -> RunSpec | None:
+        """Return the run whose folder it is, or None where it says of none.
+
+        Raises:
+            TokenGymError: If what it says cannot be read.
+        """
+        return self._recorded() if (self.path / "config.yaml").exists() else None
+
+    def _record(self, spec: RunSpec) -> None:
+        content = {"format": _FORMAT, "hash": spec.hash, "run": spec.to_dict()}
+        _write_atomically(self.path / "config.yaml", write_yaml(content))
+
+    def _recorded(self) -> RunSpec:
+        try:
+            content = read_yaml((self.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
+            spec = RunSpec.from_dict(content["run"])
+            intact = content["hash"] == spec.hash
+        except FileNotFoundError:
+            raise self._corrupt("config.yaml is missing") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._corrupt(f"config.yaml cannot be read ({type(error).__name__})") from error
+        if not intact:
+            raise self._corrupt("config.yaml was edited: its hash does not match")
+        return spec
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._corrupt(f"{name} cannot be read ({type(error).__name__})") from error
+        if not isinstance(content, dict):
+            raise self._corrupt(f"{name} is no JSON object")
+        return content
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        path = self.path / name
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole, _, _ = text.rpartition("\n")
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise self._corrupt(f"line {number} of {name} is no JSON") from error
+
+    def _hash(self, name: str) -> str:
+        return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+
+    def _corrupt(self, what: str) -> TokenGymError:
+        return TokenGymError(
+            f"the run folder {self.path} is corrupt: {what}; nothing was changed; move or delete it to run it again"
+        )
+
+
+def run_folder(out: str | Path, spec: RunSpec) -> RunFolder:
+    """Return the folder of a run below the folder of its study's results."""
+    return RunFolder(Path(out) / "runs" / spec.name)
+
+
+def _differences(recorded: RunSpec, wanted: RunSpec) -> str:
+    old, new = recorded.to_dict(), wanted.to_dict()
+    parts = []
+    for key in new:
+        if old[key] == new[key]:
+            continue
+        if isinstance(old[key], dict) and isinstance(new[key], dict):
+            inner = sorted(k for k in {*old[key], *new[key]} if old[key].get(k) != new[key].get(k))
+            parts += [f"{key}.{k}: {old[key].get(k)!r} there, {new[key].get(k)!r} asked" for k in inner]
+        else:
+            parts.append(f"{key}: {old[key]!r} there, {new[key]!r} asked")
+    return "; ".join(parts)
+
+
+def plain(value: Any) -> Any:
+    """Return the value in JSON's own types: tuples as lists, numpy scalars as numbers, what is not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _is_of_training(line: bytes, tokens: int) -> bool:
+    """Whether a line is whole, was written while the run learnt, and up to so many tokens."""
+    try:
+        record = json.loads(line)
+        return line.endswith(b"\n") and record["tokens"] <= tokens and record.get("kind") not in ("final", "end")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = _unfinished(path)
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders, and needs none flushed
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

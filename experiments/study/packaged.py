@@ -1,0 +1,46 @@
+"""The studies that come with the package, found by name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ...envs.checking.errors import unknown_name
+from .file import load_study
+
+STUDIES = Path(__file__).resolve().parents[1] / "studies"
+"""Where they are, in a checkout and in an installed package alike."""
+
+
+def packaged_studies() -> dict[str, Path]:
+    """Return the files of the studies that come with the package, by name."""
+    return {path.stem: path for path in sorted(STUDIES.glob("*.yaml"))}
+
+
+def find_study(study: str | Path) -> Path:
+    """Return the file of a study: itself, ``<study>.yaml``, or the package's own of that name.
+
+    Raises:
+        TokenGymError: If a bare name is none of these; names the nearest.
+    """
+    path, known = Path(study), packaged_studies()
+    beside = Path(f"{study}.yaml")
+    if path.is_file():
+        return path
+    if path.suffix not in (".yaml", ".yml") and beside.is_file():
+        return beside
+    if str(study) in known:
+        return known[str(study)]
+    if re.fullmatch(r"[\w+-]+", str(study)):  # no path
+        raise unknown_name("study", str(study), [*known, f"a file {beside}"])
+    return path
+
+
+def descriptions() -> dict[str, str]:
+    """Return the first sentence of what each packaged study asks, and its size."""
+    found = {}
+    for name, path in packaged_studies().items():
+        study = load_study(path, check=False)
+        sentence = re.split(r"(?<=[.?!])\s", study.description.strip(), maxsplit=1)[0]
+        found[name] = f"{sentence} ({len(study.runs())} runs)"
+    return found

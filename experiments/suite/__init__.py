@@ -1,0 +1,1 @@
+"""Scores and pages of the suite, computed and written."""

@@ -1,0 +1,282 @@
+"""Watching a player: the position, what it would say and how surely, beside what that is exactly worth."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from ...agents.players import draw_actions
+from ...envs.checking.errors import TokenGymError, positive_int
+from ...envs.checking.visible import visible
+from ...envs.random import derive_start
+from ...envs.registration import make_task
+from ...envs.task import Task
+from ..console import guarded
+from ..evaluation import play_of, uses_masks
+from .episode import Episode
+from .guide import MOST_NODES, Guide
+from .named_players import SCRIPTED, Policy, learned, saved_player, scripted
+from .screen import Screen, View, panel_width, summary_of, talk_of
+
+if TYPE_CHECKING:
+    from ..commands.main import WatchOptions
+
+_OPTIMAL_NODES = 3_000_000
+_BARS = 7  # tokens whose probabilities are shown
+
+
+def watch(options: WatchOptions, console: Console) -> int:
+    """Show episodes of a player as the command line asks for it, and return the exit code.
+
+    Raises:
+        TokenGymError: If the environment or the player is unknown, they do not fit each other, or a number is wrong.
+    """
+    from ..commands.main import parse_arguments
+
+    positive_int("episodes", options.episodes)
+    if options.delay is not None and not 0 <= options.delay <= 60:
+        raise TokenGymError(f"delay={options.delay}: give 0 to 60 seconds")
+    task = make_task(options.env, **parse_arguments(options.kwargs))
+    guide = Guide(task, _OPTIMAL_NODES if options.agent == "optimal" else MOST_NODES)
+    masked = options.masked
+    player = None
+    if options.agent in SCRIPTED:
+        policy = scripted(options.agent, guide, masked)
+    else:
+        player, task = saved_player(options.agent, task, bool(options.kwargs), options.allow_imports)
+        masked = masked or uses_masks(player)
+        guide = guide if task is guide.task else Guide(task)
+        policy = learned(player, masked)
+    recorder = None
+    if options.frames is not None:
+        from .filming import Film
+
+        recorder = Film(options.frames)
+    show(
+        task,
+        policy,
+        console,
+        guide=guide,
+        player=_called(options.agent, player, options.greedy),
+        episodes=options.episodes,
+        seed=options.seed,
+        greedy=options.greedy,
+        delay=options.delay,
+        film=recorder,
+    )
+    return 0
+
+
+def _called(name: str, player: Any, greedy: bool) -> str:
+    """Return what a player is called, with the rule by which it samples where that is not a policy of its own."""
+    if player is None:
+        return name
+    play = play_of(player, greedy)
+    return Path(name).name + ("" if play in ("greedy", "sampled") else f" ({play.removeprefix('sampled (')}")
+
+
+def show(
+    task: Task,
+    policy: Policy,
+    console: Console,
+    *,
+    guide: Guide | None = None,
+    player: str = "agent",
+    episodes: int = 1,
+    seed: int = 0,
+    greedy: bool = False,
+    delay: float | None = None,
+    film: Any = None,
+) -> list[float]:
+    """Play episodes before somebody's eyes, and return their returns; an interruption ends it early.
+
+    Args:
+        task: The task.
+        policy: Who plays.
+        console: Where to draw: a whole screen on a terminal, a line a token elsewhere.
+        guide: What knows the exact values; by default one is made.
+        player: What the player is called.
+        episodes: Episodes to show.
+        seed: Seed of the episodes and of the draws.
+        greedy: Say the most probable token always.
+        delay: Seconds between two tokens; by default .6 on a terminal and 0 elsewhere.
+        film: A `Film` to which every position is handed, or None.
+    """
+    starts = [derive_start(seed, index) for index in range(episodes)]
+    audience = _Audience(task, policy, guarded(console), guide or Guide(task), player, delay, film)
+    generator = np.random.default_rng(seed)
+    returns: list[float] = []
+    try:
+        for index, start in enumerate(starts):
+            returns.append(audience.episode(index, episodes, start, generator, greedy))
+    except KeyboardInterrupt:
+        console.print("\nstopped")
+    finally:
+        if film is not None:
+            for path in film.close(audience.delay):
+                console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+    if len(returns) > 1:
+        console.print(f"mean of {len(returns)} episodes: [bold]{np.mean(returns):.4g}[/]", highlight=False)
+    return returns
+
+
+class _Audience:
+    """Draws one token after the other."""
+
+    def __init__(
+        self,
+        task: Task,
+        policy: Policy,
+        console: Console,
+        guide: Guide,
+        player: str,
+        delay: float | None,
+        film: Any,
+    ) -> None:
+        self.task = task
+        self.policy = policy
+        self.console = console
+        self.screen = Screen(console)
+        self.guide = guide
+        self.player = visible(player, one_line=True)
+        self.delay = (0.6 if self.screen.live else 0.0) if delay is None else delay
+        self.film = film
+        with console.status("looking up exact values …"):
+            _ = self.guide.references, self.guide.solution  # solved once, under the message
+
+    def episode(self, index: int, episodes: int, start: Any, generator: np.random.Generator, greedy: bool) -> float:
+        """Play and draw one episode, and return its return."""
+        episode = Episode(self.task)
+        episode.begin(start)
+        if self.film is not None:
+            self.film.begin(episode)
+        spec = self.task.spec  # tells variants from one another, which the name does not
+        called = (
+            visible(self.task.name, one_line=True)
+            if spec is None
+            else spec["id"].removeprefix("tokengym/").removesuffix("-v0")
+        )
+        heading = f"{called}, played by {self.player}" + (f", episode {index + 1}" if episodes > 1 else "")
+        if not self.screen.live:
+            self._print(Text.assemble((heading, "bold"), f": {summary_of(self.task)}"))
+            self._print(Text(episode.text(episode.exchanges[0].shown) or "(nothing is shown at the start)"))
+        reward = None
+        while not episode.ended:
+            probabilities = self.policy(episode)
+            values = self.guide.q_values(episode)
+            token = int(probabilities.argmax()) if greedy else int(draw_actions(probabilities[None], generator)[0])
+            line = self._line(episode, token, probabilities, values)
+            if self.film is not None:
+                self.film.take(reward, line.plain)
+            if self.screen.live:
+                panel = choices(episode.names, probabilities, values, token, panel_width())
+                self.screen.draw(self._view(heading, episode, panel, [line]))
+                time.sleep(self.delay)
+            turns = len(episode.exchanges)
+            reward, turn_over = episode.say(token)
+            if not self.screen.live:
+                if reward:
+                    line.append(f"  reward {reward:+.4g}")
+                self._print(line)
+                shown = episode.exchanges[-1].shown
+                if turn_over and shown and len(episode.exchanges) >= turns:
+                    self._print(Text(f"     → {episode.text(shown)}"))
+        verdict = self._verdict(episode)
+        if self.film is not None:
+            self.film.take(reward, verdict[0].plain)
+        if self.screen.live:
+            # What is printed below must not push the top off the screen: films, and the mean.
+            below = 0 if index + 1 < episodes else (episodes > 1) + (0 if self.film is None else episodes)
+            self.screen.draw(self._view(heading, episode, [], verdict), spare=1 + min(below, self.console.height // 3))
+            if index + 1 < episodes:
+                time.sleep(2 * self.delay)
+        else:
+            for line in verdict:
+                self._print(line)
+        return episode.total
+
+    def _print(self, line: Text) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def _view(self, heading: str, episode: Episode, panel: list[Text], notes: list[Text]) -> View:
+        talk = talk_of(episode, max(20, self.screen.width - panel_width() - 3), "says")
+        return View(
+            title=heading,
+            facts=f"token {len(episode.actions)} of {self.task.max_episode_tokens} · return {episode.total:.4g}",
+            subtitle=summary_of(self.task),
+            legend=episode.legend(),
+            picture=episode.picture(),
+            talk=talk if any(text.plain for text in talk) else [Text("(nothing has been said yet)", "dim")],
+            panel=panel,
+            notes=notes,
+        )
+
+    def _line(self, episode: Episode, token: int, probabilities: np.ndarray, values: np.ndarray | None) -> Text:
+        """Return one line about the token that is said now."""
+        name = episode.names[token]
+        line = Text.assemble(
+            (f"{len(episode.actions) + 1:>3}  ", "dim"), (name, "bold cyan"), (f"  p {probabilities[token]:.2f}", "dim")
+        )
+        if values is not None:
+            lost = float(values.max() - values[token])
+            line.append(f"  Q {values[token]:.4g}", "dim")
+            line.append("  best" if lost < 1e-9 else f"  {lost:.4g} worse than best", "green" if lost < 1e-9 else "red")
+        return line
+
+    def _verdict(self, episode: Episode) -> list[Text]:
+        why = "ended" if episode.ended == "terminated" else "was cut"
+        line = Text.assemble(
+            (f"{why} after {len(episode.actions)} tokens: ", "dim"), "return ", (f"{episode.total:.4g}", "bold")
+        )
+        with self.console.status("measuring what random play and the expert get …"):
+            ends, score = self.guide.judge(episode.total)
+        line.append(f"  {ends}", "dim")
+        return [line] if score is None else [line, score]
+
+
+def choices(
+    names: tuple[str, ...], probabilities: np.ndarray, values: np.ndarray | None, token: int, width: int
+) -> list[Text]:
+    """Return the most probable tokens as bars, with their exact values where known; the chosen one is marked.
+
+    Args:
+        names: The vocabulary.
+        probabilities: Of the next token, float64 (A,).
+        values: Optimal Q of each, float64 (A,), or None.
+        token: The chosen one; it is among those shown.
+        width: Columns.
+    """
+    order = np.argsort(-probabilities, kind="stable")[:_BARS].tolist()
+    if token not in order:
+        order[-1] = token
+    label = max(3, min(10, max(len(names[index]) for index in order)))
+    numbers = 6 + (9 if values is not None else 0)
+    room = max(3, width - label - 3 - numbers)
+    head = f"  {'says':<{label}} {'probability':<{room}}" + " " * 5 + ("     Q" if values is not None else "")
+    lines = [Text(head.rstrip(), "dim")]
+    for index in order:
+        filled = round(float(probabilities[index]) * room)
+        chosen = index == token
+        line = Text.assemble(
+            ("▸ " if chosen else "  ", "bold cyan"),
+            (f"{_short(names[index], label):<{label}} ", "bold cyan" if chosen else ""),
+            ("█" * filled, "cyan" if chosen else "blue"),
+            ("·" * (room - filled), "dim"),
+            f" {probabilities[index]:4.2f}",
+        )
+        if values is not None:
+            best = values[index] >= values.max() - 1e-9
+            line.append(f" {values[index]:8.3g}", "green" if best else "")
+        lines.append(line)
+    if values is not None:
+        lines.append(Text(f"  V {values.max():.4g}, played best from here", "dim"))
+    return lines
+
+
+def _short(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"
