@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -13,23 +14,23 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from ..agents.agent import Agent
-from ..agents.build import build_agent
 from ..agents.devices import usable_device
 from ..agents.sampling import Sampler
 from ..agents.session import StepOutput
 from ..envs.checking.arguments import Seed, Total, checked
 from ..envs.checking.entry_points import AllowImports
-from ..envs.checking.errors import TokenGymError
 from .collecting.rollout import Collector
 from .configs.base import AlgorithmConfig
 from .constructors import Constructed
 from .data.episodes import Episodes, episode_metrics
+from .making import make_agent, make_optimizer, make_reference
 from .parts.advantages import returns_to_go
 from .parts.divergence import DivergedError, first_nonfinite
-from .parts.kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
+from .parts.kl import KLController, kl_estimate
 from .parts.running_std import RunningStd
 from .parts.schedules import linear
 from .parts.seeds import derive_seed
+from .parts.stepping import Loss, Step, accumulate
 from .requirements import check_agent, check_task, chosen_config, resolve_task
 from .runs import checkpoint
 from .runs import state as saving
@@ -40,12 +41,16 @@ ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 
 
 class Algorithm(Constructed, ABC, Generic[ConfigT]):
-    """Learns to say tokens: collects whole episodes, updates the agent, repeats.
+    """Learns to say tokens: asks for a batch, updates the agent on it, repeats.
 
     A subclass is data and one method: its `Config`, the `heads` that its agent needs, what it `requires` of a task,
-    and `update(episodes) -> metrics`. Hooks for subclasses: `setup` (build what the update needs), `behaviour` (how
-    tokens are chosen while collecting), `collect`, and `extra_state` / `load_extra_state` (what a checkpoint must
-    hold beyond agent, optimiser, generators, normalisers and counters).
+    and `update(batch) -> metrics`. An update has three parts by convention: ``prepare(batch)``, all that needs no
+    gradient (targets, advantages, weights, log-probabilities of old and reference policies);
+    ``loss(part, prepared) -> Loss`` of a part of the batch, a pure function; and `optimise`, which takes one step on
+    the losses of all parts. Hooks for subclasses: `required_heads` and `requirements` where they follow from the
+    configuration, `setup` (build what the update needs), `next_batch` (collect, draw or read), `behaviour` (how tokens
+    are chosen while collecting), and `extra_state` / `load_extra_state` (what a checkpoint must hold beyond agent,
+    optimiser, generators, normalisers and counters).
 
     Args:
         env: an environment id, a `TokenEnv`, a `TokenVectorEnv` or a `Task`.
@@ -85,15 +90,23 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.device = usable_device(device)
         self.task, self.env_spec = resolve_task(env)
         self.seed = seed
-        check_task(self.name, self.requires, self.task, self.config)
-        self.agent = self.make_agent(agent)
-        check_agent(self.name, self.heads, self.agent, self.task)
-        self.reference = self.make_reference(reference)
+        check_task(self.name, self.requirements(), self.task, self.config)
+        self.agent = make_agent(
+            agent,
+            self.task,
+            self.config,
+            self.device,
+            self.required_heads(),
+            seed=derive_seed(seed, "agent"),
+            **self.agent_options(),
+        )
+        check_agent(self.name, self.required_heads(), self.agent, self.task)
+        self.reference = make_reference(reference, self.agent, self.config)
         self.kl_controller = KLController(self.config.kl_coef, self.config.kl_target, self.config.kl_horizon)
         self.return_scale = RunningStd()
         # Walking the modules for them costs a tiny model several percent of every step.
         self.parameters = list(self.agent.parameters())
-        self.optimizer = self.make_optimizer(self.parameters)
+        self.optimizer = make_optimizer(self.parameters, self.config, self.peak_learning_rate)
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "update"))
         self.collector = Collector(
             self.task,
@@ -108,11 +121,20 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.num_episodes = 0
         self.num_updates = 0
         self.total_timesteps = 0
+        self._counted = (0, 0)
         self.callbacks = Callback()
         self.waiting_states: CallbackStates = {}
         self.setup()
 
     # Hooks -----------------------------------------------------------------------------------------------------------
+
+    def required_heads(self) -> tuple[str, ...]:
+        """Return the heads that the agent needs under ``self.config``; `heads`, unless overridden."""
+        return self.heads
+
+    def requirements(self) -> tuple[str, ...]:
+        """Return what is required of a task under ``self.config``; `requires`, unless overridden."""
+        return self.requires
 
     def setup(self) -> None:
         """Build what the update needs beyond the shared parts; called once, at the end of construction."""
@@ -138,9 +160,17 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         """Play whole episodes, about ``config.rollout_tokens`` agent tokens in all."""
         return self.collector.collect(self.agent, self.behaviour, num_tokens=self.config.rollout_tokens)
 
+    def next_batch(self) -> Any:
+        """Return what the next update learns from; by default freshly collected episodes."""
+        return self.collect()
+
     @abstractmethod
-    def update(self, episodes: Episodes) -> dict[str, float]:
-        """Learn from freshly collected episodes and return the metrics."""
+    def update(self, batch: Any) -> dict[str, float]:
+        """Learn from what `next_batch` returned and return the metrics."""
+
+    def reduce(self, sums: Sequence[Tensor]) -> None:
+        """Add up, in place, what all workers that share a step contribute to sums over its batch; alone, nothing."""
+        return None
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return (named tensors or arrays, JSON-able data) that a checkpoint must hold for this algorithm."""
@@ -153,9 +183,14 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     # Shared parts of updates -----------------------------------------------------------------------------------------
 
     @property
+    def spent(self) -> int:
+        """What has been spent of the budget: agent tokens asked of environments, whoever asked for them."""
+        return self.num_timesteps
+
+    @property
     def progress(self) -> float:
         """Share of the budget spent, 0 … 1; what schedules run over."""
-        return min(self.num_timesteps / self.total_timesteps, 1.0) if self.total_timesteps else 0.0
+        return min(self.spent / self.total_timesteps, 1.0) if self.total_timesteps else 0.0
 
     @property
     def peak_learning_rate(self) -> float:
@@ -201,17 +236,20 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             rewards -= self.kl_controller.coef * kl_estimate(log_ratio, self.config.kl_estimator)
         return (rewards / self.reward_scale).astype(np.float32)
 
-    def optimise(self, loss: Tensor, **tensors: Tensor) -> float:
-        """Take one step of the optimiser on ``loss`` and return the norm of the gradient before clipping.
+    def optimise(self, parts: Iterable[Loss]) -> Step:
+        """Take one step of the optimiser on the sum of the losses of ``parts``.
+
+        Give a generator: each part's gradient is taken before the next part is asked for, so that the memory of one is
+        needed at a time. Weights are those of the whole batch, so the sum of the gradients is the gradient of the
+        batch, however it was cut.
 
         Raises:
-            DivergedError: the loss or a gradient is not finite; names the first of ``tensors`` (given in the order in
-                which they are computed), the loss, or the parameter.
+            DivergedError: a loss or a gradient is not finite; names the first of what the loss says it was made of
+                (`Loss.named`), the loss, or the parameter. The weights are those before the step.
         """
-        if not torch.isfinite(loss):
-            raise DivergedError(first_nonfinite({**tensors, "loss": loss}), self.num_updates)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        terms, tokens = accumulate(parts, self.num_updates)
+        self.reduce([p.grad for p in self.parameters if p.grad is not None])
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         if not torch.isfinite(norm):
             gradients = {f"gradient of {n}": p.grad for n, p in self.agent.named_parameters() if p.grad is not None}
@@ -219,48 +257,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.optimizer.step()
-        return float(norm)
-
-    def make_agent(self, agent: Any) -> Agent:
-        """Build the agent from its specification; an `Agent` is taken as it is."""
-        if isinstance(agent, Agent):
-            if self.config.temperature not in (1.0, agent.temperature):
-                raise TokenGymError(
-                    f"temperature is {self.config.temperature} in the config and {agent.temperature} in the agent; "
-                    "set it in one place, the agent."
-                )
-            return agent.to(self.device)
-        return build_agent(
-            agent,
-            self.task.vocabulary,
-            self.task.max_length,
-            heads=self.heads,
-            seed=derive_seed(self.seed, "agent"),
-            device=self.device,
-            temperature=self.config.temperature,
-            **self.agent_options(),
-        )
-
-    def make_reference(self, reference: Agent | None) -> Reference | None:
-        """Build what the KL is measured to: None where β is 0 and no reference agent was given."""
-        if reference is not None:
-            return AgentReference(reference.to(self.device))
-        if not self.config.kl_coef:
-            return None
-        if self.config.kl_reference == "uniform":
-            return UniformReference(self.task.vocabulary.num_actions)
-        return AgentReference(self.agent.clone_frozen())
-
-    def make_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        """Build Adam (AdamW where there is weight decay), with the fused step that tiny models gain most from."""
-        kind = torch.optim.AdamW if self.config.weight_decay else torch.optim.Adam
-        return kind(
-            parameters,
-            lr=self.peak_learning_rate,
-            eps=self.config.adam_eps,
-            weight_decay=self.config.weight_decay,
-            fused=True,
-        )
+        return Step(float(norm), terms, tokens)
 
     # Learning --------------------------------------------------------------------------------------------------------
 
@@ -292,21 +289,37 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.total_timesteps = total_timesteps
         with RunLogger(log_dir, self, progress_bar) as logger:
             callbacks.on_start(self)
-            while self.num_timesteps < self.total_timesteps:
+            while self.spent < self.total_timesteps:
                 started = time.perf_counter()
-                episodes = self.collect()
+                before = self.num_timesteps
+                batch = self.next_batch()
                 collected = time.perf_counter()
-                self.num_timesteps += episodes.num_tokens
-                self.num_episodes += len(episodes)
-                callbacks.on_episodes(self, episodes)
-                metrics = {**episode_metrics(episodes), **self.update(episodes)}
+                metrics: dict[str, float] = {}
+                if self.count_collected() and isinstance(batch, Episodes):
+                    callbacks.on_episodes(self, batch)
+                    metrics = episode_metrics(batch)
+                metrics = {**metrics, **self.update(batch)}
+                self.count_collected()
                 self.num_updates += 1
                 updated = time.perf_counter()
-                logger.log(self, metrics, episodes.num_tokens, rollout=collected - started, update=updated - collected)
+                tokens = self.num_timesteps - before
+                logger.log(self, metrics, tokens, rollout=collected - started, update=updated - collected)
                 if callbacks.on_update(self, metrics) is False:
                     break
             callbacks.on_end(self)
         return self
+
+    def count_collected(self) -> int:
+        """Add what the collector has counted since the last look to the counters; return the number of tokens.
+
+        It counts whoever asks it for tokens: the collection before an update, branches and further samples within one.
+        """
+        tokens, episodes = self.collector.num_tokens, self.collector.num_episodes
+        new = tokens - self._counted[0]
+        self.num_timesteps += new
+        self.num_episodes += episodes - self._counted[1]
+        self._counted = (tokens, episodes)
+        return new
 
     @checked
     def predict(

@@ -42,6 +42,10 @@ class Collector:
         action_masks: ask the task for legal tokens, and record them.
         token_rewards: credit rewards that a task gives a token at the end of a turn to those tokens.
         sampler: draws the tokens.
+
+    Attributes:
+        num_tokens: agent tokens asked of the task so far, whoever asked for them.
+        num_episodes: episodes finished so far.
     """
 
     @checked
@@ -66,6 +70,8 @@ class Collector:
         self.token_rewards = token_rewards
         self._session: Session | None = None
         self._session_agent: Agent | None = None
+        self.num_tokens = 0
+        self.num_episodes = 0
         self.groups_started = 0
         self.expected_length: float | None = None
 
@@ -118,7 +124,9 @@ class Collector:
                 actions, log_probs = act(output, allowed)
                 said = actions.cpu().numpy()
                 recording.before(rows, said, log_probs, masks)
+                self.num_tokens += len(rows)
                 recording.after(rows, self.engine.step(chosen, said))
+        self.num_episodes += recording.episodes_finished
         self.expected_length = recording.tokens_finished / recording.episodes_finished
         return recording.episodes()
 

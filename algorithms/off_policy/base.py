@@ -18,6 +18,7 @@ from ..data.episodes import Episodes
 from ..data.replay import EpisodeReplay, ReplaySample
 from ..parts.schedules import linear
 from ..parts.seeds import derive_seed
+from ..parts.stepping import Loss
 from ..parts.targets import EpisodeGrid, mask_illegal, n_step_targets, trace_targets
 
 
@@ -142,11 +143,11 @@ class OffPolicy(Algorithm):
         super().observe_returns(episodes)
         self.largest_scale = max(self.largest_scale, self.return_scale.std)
 
-    def update(self, episodes: Episodes) -> dict[str, float]:
+    def update(self, batch: Episodes) -> dict[str, float]:
         """Remember the episodes; once there are enough, take the updates that a collection is worth."""
         config = self.config
-        self.observe_returns(episodes)
-        self.replay.add(episodes)
+        self.observe_returns(batch)
+        self.replay.add(batch)
         totals: dict[str, float] = {}
         if self.num_timesteps >= config.learning_starts:
             for _ in range(config.updates_per_collection):
@@ -166,7 +167,7 @@ class OffPolicy(Algorithm):
         """Draw episodes, take one step of the optimiser, and move the target network."""
         replayed = self.draw()
         loss, errors, metrics = self.loss(replayed)
-        metrics["optim/grad_norm"] = self.optimise(loss)
+        metrics["optim/grad_norm"] = self.optimise([Loss(loss)]).grad_norm
         self.replay.prioritise(replayed.sample, errors.detach().cpu().numpy())
         self.num_gradient_steps += 1
         self.num_replayed_tokens += len(replayed.actions)

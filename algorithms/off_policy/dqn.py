@@ -59,13 +59,11 @@ class DQN(OffPolicy):
     heads = ("q",)
     config: DQNConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def make_agent(self, agent: Any) -> Agent:
-        """Build the agent with the heads that the config asks for."""
-        if self.config.kl_coef:
-            self.heads = ("policy",)  # pyright: ignore[reportAttributeAccessIssue]
-        elif self.config.dueling:
-            self.heads = ("q", "value")  # pyright: ignore[reportAttributeAccessIssue]
-        return super().make_agent(agent)
+    def required_heads(self) -> tuple[str, ...]:
+        """Return the policy's head where it is soft, whose logits are the Qs; else Q, and the value it is split by."""
+        if self.soft:
+            return ("policy",)
+        return ("q", "value") if self.config.dueling else ("q",)
 
     @property
     def soft(self) -> bool:
@@ -82,7 +80,7 @@ class DQN(OffPolicy):
 
     def q_values(self, agent: Agent, states: Batch) -> Tensor:
         """Return float (N + F, A), the agent's Q of every token in every state."""
-        evaluation = states.evaluate(agent, heads=self.heads)
+        evaluation = states.evaluate(agent, heads=self.required_heads())
         if self.soft:
             assert evaluation.logits is not None
             return self.scaled_kl_coef * (evaluation.logits - self.reference_logits(states))

@@ -10,6 +10,7 @@ from ..configs.on_policy import A2CConfig
 from ..data.batch import Batch
 from ..data.episodes import Episodes
 from ..parts.losses import value_errors
+from ..parts.stepping import Loss
 from .base import OnPolicy
 
 if TYPE_CHECKING:
@@ -44,23 +45,22 @@ class A2C(OnPolicy[A2CConfig]):
             **overrides: Unpack[A2COverrides],
         ) -> None: ...
 
-    def update(self, episodes: Episodes) -> dict[str, float]:
+    def update(self, batch: Episodes) -> dict[str, float]:
         """Take one step on the collection; metrics as documented on the page of A2C."""
-        batch = Batch.from_episodes(episodes, self.device)
-        evaluation = batch.evaluate(self.agent, ("policy", "value"), final=True)
-        targets = self.assess(episodes, batch, evaluation)
+        whole = Batch.from_episodes(batch, self.device)
+        evaluation = whole.evaluate(self.agent, ("policy", "value"), final=True)
+        targets = self.assess(batch, whole, evaluation)
 
         assert evaluation.logits is not None and evaluation.values is not None
-        distribution = log_softmax(evaluation.logits, batch.masks)
-        log_probs = distribution.gather(-1, batch.actions[:, None]).squeeze(-1)
+        distribution = log_softmax(evaluation.logits, whole.masks)
+        log_probs = distribution.gather(-1, whole.actions[:, None]).squeeze(-1)
         policy_loss = -(targets.weights * targets.advantages * log_probs).sum()
         value_loss = (targets.weights * value_errors(evaluation.values, targets.returns, targets.values)).sum()
         mean_entropy = (targets.weights * entropy(distribution)).sum()
         kl_loss = self.kl_loss(log_probs, targets.reference, targets.weights)
         loss = policy_loss + self.config.value_coef * value_loss - self.entropy_coef * mean_entropy + kl_loss
-        norm = self.optimise(
-            loss, advantages=targets.advantages, returns=targets.returns, log_probs=log_probs, values=evaluation.values
-        )
+        named = {"advantages": targets.advantages, "returns": targets.returns, "log_probs": log_probs}
+        norm = self.optimise([Loss(loss, named={**named, "values": evaluation.values})]).grad_norm
         return targets.metrics | {
             "policy/loss": policy_loss.item(),
             "policy/entropy": mean_entropy.item(),

@@ -13,6 +13,7 @@ from ..data.batch import Batch
 from ..data.episodes import Episodes
 from ..parts.exponentials import bounded_exp, exp_excess
 from ..parts.losses import clipped_surrogate, value_errors
+from ..parts.stepping import Loss
 from .base import OnPolicy, Targets
 
 if TYPE_CHECKING:
@@ -47,16 +48,16 @@ class PPO(OnPolicy[PPOConfig]):
             **overrides: Unpack[PPOOverrides],
         ) -> None: ...
 
-    def update(self, episodes: Episodes) -> dict[str, float]:
+    def update(self, batch: Episodes) -> dict[str, float]:
         """Run the epochs over the collection; metrics as documented on the page of PPO."""
-        batch = Batch.from_episodes(episodes, self.device)
+        whole = Batch.from_episodes(batch, self.device)
         with torch.no_grad():
-            evaluation = batch.evaluate(self.agent, ("policy", "value"), final=True)
-        targets = self.assess(episodes, batch, evaluation)
+            evaluation = whole.evaluate(self.agent, ("policy", "value"), final=True)
+        targets = self.assess(batch, whole, evaluation)
 
         steps: list[dict[str, float]] = []
         for _ in range(self.config.epochs):
-            parts = list(batch.minibatches(self.config.minibatches, self.generator))
+            parts = list(whole.minibatches(self.config.minibatches, self.generator))
             for part in parts:
                 steps.append(self.step(part, targets, scale=len(parts)))
                 if self.config.target_kl is not None and steps[-1]["policy/approx_kl"] > self.config.target_kl:
@@ -101,13 +102,8 @@ class PPO(OnPolicy[PPOConfig]):
         mean_entropy = (weights * entropy(distribution)).sum()
         kl_loss = self.kl_loss(log_probs, reference, weights)
         loss = policy_loss + self.config.value_coef * value_loss - self.entropy_coef * mean_entropy + kl_loss
-        norm = self.optimise(
-            loss,
-            advantages=targets.advantages,
-            returns=targets.returns,
-            log_ratio=log_ratio,
-            values=evaluation.values,
-        )
+        named = {"advantages": targets.advantages, "returns": targets.returns, "log_ratio": log_ratio}
+        norm = self.optimise([Loss(loss, named={**named, "values": evaluation.values})]).grad_norm
 
         with torch.no_grad():
             ratio = bounded_exp(log_ratio)
