@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...agents.masks import PackedMasks
 from ...envs.engine import Engine, StepResult
 from ...envs.task import Task
 from ..data.episodes import Episodes
@@ -44,12 +45,12 @@ class Recording:
         self._actions: list[np.ndarray] = []
         self._log_probs: list[Tensor] = []
         self._rewards: list[np.ndarray] = []
-        self._masks: list[np.ndarray] = []
+        self._masks: list[PackedMasks] = []
         # One entry an event: sequences that began, texts that were seen, episodes that ended.
         self._begun: list[tuple[np.ndarray, np.ndarray]] = []
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._ended: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._final_masks: list[np.ndarray] = []
+        self._final_masks: list[PackedMasks] = []
         self._credited: list[tuple[int, int, np.ndarray]] = []
 
     def start(self, rows: np.ndarray, starts: np.ndarray) -> None:
@@ -69,7 +70,7 @@ class Recording:
         self._actions.append(actions)
         self._log_probs.append(log_probs)
         if masks is not None:
-            self._masks.append(masks)
+            self._masks.append(PackedMasks.pack(masks))
 
     def after(self, rows: np.ndarray, result: StepResult) -> None:
         """Note what came of it; arrays of ``result`` are over the same rows."""
@@ -104,7 +105,7 @@ class Recording:
         if not self.by_turn:
             self._see(rows)
         if self.with_masks:
-            self._final_masks.append(self.engine.action_mask(rows))
+            self._final_masks.append(PackedMasks.pack(self.engine.action_mask(rows)))
         self._ended.append((self.slot[rows], self._sequence[rows], terminated))
         self.episodes_finished += len(rows)
         self.tokens_finished += int(self._said[rows].sum())
@@ -149,7 +150,7 @@ class Recording:
         truncated[place[last]] = ~ended_well
         final_masks = None
         if self.with_masks:
-            final_masks = np.concatenate(self._final_masks)[np.argsort(ended_slot)]
+            final_masks = PackedMasks.concat(self._final_masks)[np.argsort(ended_slot)]
         return Episodes(
             tokens=tokens,
             lengths=lengths,
@@ -161,7 +162,7 @@ class Recording:
             terminated=terminated,
             truncated=truncated,
             starts=np.concatenate(self._starts),
-            action_masks=np.concatenate(self._masks)[order] if self.with_masks else None,
+            action_masks=PackedMasks.concat(self._masks)[order] if self.with_masks else None,
             final_action_masks=final_masks,
             pad=pad,
         )

@@ -59,7 +59,7 @@ class Batch:
             columns=tensor(flat.column, torch.int64),
             actions=tensor(flat.action, torch.int64),
             log_probs=tensor(flat.log_prob, torch.float32),
-            masks=None if masks is None else tensor(masks, torch.bool),
+            masks=None if masks is None else masks.to(device).unpack(),
             index=torch.arange(len(flat), device=device),
             final_rows=tensor(episodes.last_sequences, torch.int64),
         )

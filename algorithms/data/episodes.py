@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ...agents.masks import PackedMasks
 from ...envs.checking.errors import TokenGymError
 from .ring import ranges
 
@@ -66,8 +67,9 @@ class Episodes:
         terminated: bool (B,), set on the last sequence of an episode that reached its own end.
         truncated: bool (B,), set on the last sequence of an episode that was cut from outside.
         starts: uint64 (E,), the seed that each episode was started with; equal starts form a group.
-        action_masks: bool (N, A) over the agent's tokens, or None where everything may be said.
-        final_action_masks: bool (E, A) in the final states, or None.
+        action_masks: what might be said in the states of the N tokens, packed, or None where everything may be said;
+            bool (N, A) is taken and packed.
+        final_action_masks: the same in the E final states, or None.
         pad: the token that fills the rows beyond their lengths.
     """
 
@@ -81,11 +83,14 @@ class Episodes:
     terminated: np.ndarray
     truncated: np.ndarray
     starts: np.ndarray
-    action_masks: np.ndarray | None = None
-    final_action_masks: np.ndarray | None = None
+    action_masks: PackedMasks | None = None
+    final_action_masks: PackedMasks | None = None
     pad: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("action_masks", "final_action_masks"):
+            if isinstance(masks := getattr(self, name), np.ndarray):
+                object.__setattr__(self, name, PackedMasks.pack(masks))
         shape = self.tokens.shape
         for name in ("agent_mask", "rewards", "log_probs"):
             if getattr(self, name).shape != shape:
@@ -206,6 +211,9 @@ class Episodes:
         def join(name: str) -> np.ndarray:
             return np.concatenate([getattr(part, name) for part in parts])
 
+        def join_masks(name: str) -> PackedMasks:
+            return PackedMasks.concat([getattr(part, name) for part in parts])
+
         def join_padded(name: str, fill: float) -> np.ndarray:
             widths = [length - part.tokens.shape[1] for part in parts]
             return np.concatenate(
@@ -227,8 +235,8 @@ class Episodes:
             terminated=join("terminated"),
             truncated=join("truncated"),
             starts=join("starts"),
-            action_masks=join("action_masks") if all(with_masks) else None,
-            final_action_masks=join("final_action_masks") if final else None,
+            action_masks=join_masks("action_masks") if all(with_masks) else None,
+            final_action_masks=join_masks("final_action_masks") if final else None,
             pad=parts[0].pad,
         )
 

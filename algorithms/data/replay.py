@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 
+from ...agents.masks import PackedMasks
 from ...envs.checking.arguments import Count, NotNegative, Seed, Share, checked
 from ...envs.checking.errors import TokenGymError
 from ...envs.checking.fields import Range
@@ -150,11 +152,11 @@ class EpisodeReplay:
         }
         if self.num_actions is not None:
             assert episodes.action_masks is not None
-            token_columns["masks"] = np.packbits(episodes.action_masks, axis=1)
+            token_columns["masks"] = episodes.action_masks.bits.numpy()
             final_masks = episodes.final_action_masks
             if final_masks is None:
-                final_masks = np.ones((num_episodes, self.num_actions), np.bool_)
-            episode_columns["masks"] = np.packbits(final_masks, axis=1)
+                final_masks = PackedMasks.full(num_episodes, self.num_actions)
+            episode_columns["masks"] = final_masks.bits.numpy()
         if self.prioritised == "episode":
             episode_columns["priority"] = np.full(num_episodes, self._largest_priority)
         elif self.prioritised == "token":
@@ -204,13 +206,13 @@ class EpisodeReplay:
         last_sequences = np.cumsum(num_sequences) - 1
         terminated[last_sequences] = self._episodes.get("terminated", positions)
         truncated[last_sequences] = self._episodes.get("truncated", positions)
-        masks: dict[str, np.ndarray] = {}
+        masks: dict[str, PackedMasks] = {}
         if self.num_actions is not None:
             for name, ring, where in (
                 ("action_masks", self._tokens, tokens),
                 ("final_action_masks", self._episodes, positions),
             ):
-                masks[name] = np.unpackbits(ring.get("masks", where), axis=1, count=self.num_actions).astype(np.bool_)
+                masks[name] = PackedMasks(torch.from_numpy(ring.get("masks", where)), self.num_actions)
         return Episodes(
             tokens=padded_ids,
             lengths=lengths,

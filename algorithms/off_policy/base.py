@@ -186,7 +186,7 @@ class OffPolicy(Algorithm):
         masks = batch.masks
         if masks is not None and len(truncated):
             assert episodes.final_action_masks is not None
-            masks = torch.cat([masks, torch.as_tensor(episodes.final_action_masks[truncated], device=self.device)])
+            masks = torch.cat([masks, episodes.final_action_masks[truncated].to(self.device).unpack()])
         states = replace(
             batch,
             rows=torch.cat([batch.rows, ends]),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tokengym.agents.masks import PackedMasks
 from tokengym.algorithms.data.episodes import Episodes
 from tokengym.algorithms.data.replay import EpisodeReplay
 from tokengym.envs.checking.errors import TokenGymError
@@ -52,10 +53,12 @@ def make_episodes(count, seed, *, num_actions=None, turns=3, longest=6):
 
 def assert_equal(got: Episodes, expected: Episodes):
     for name, value in vars(expected).items():
+        if isinstance(value, PackedMasks):
+            np.testing.assert_array_equal(getattr(got, name), value, err_msg=name)
         if isinstance(value, np.ndarray):
             np.testing.assert_array_equal(getattr(got, name), value, err_msg=name)
             assert getattr(got, name).dtype == value.dtype, name
-    assert got.action_masks is None or expected.action_masks is not None
+    assert (got.action_masks is None) == (expected.action_masks is None)
 
 
 @pytest.mark.parametrize("num_actions", [None, 11])

@@ -136,7 +136,7 @@ def test_masks_are_recorded_and_never_violated():
     episodes = collector.collect(agent, num_episodes=12)
     assert episodes.action_masks.shape == (episodes.num_tokens, task.vocabulary.num_actions)
     assert episodes.final_action_masks.shape == (12, task.vocabulary.num_actions)
-    assert episodes.action_masks[np.arange(episodes.num_tokens), episodes.flat.action].all()
+    assert episodes.action_masks.allows(torch.from_numpy(episodes.flat.action)).all()
 
 
 def test_the_same_seeds_give_the_same_bits():
