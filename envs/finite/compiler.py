@@ -1,4 +1,4 @@
-"""From a `FiniteTask`'s declaration to arrays: states are found by walking from the initial ones."""
+"""From a finite task's declaration to arrays: states are found by walking from the initial ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, TooManyStatesError
-from .task import FiniteArrays, FiniteTask, Initial, Shown, Transition
+from ..checking.errors import TokenGymError, TooManyStatesError, positive_int
+from .arrays import FiniteArrays
+from .declaration import Declaration, Initial, Shown, Transition
 
 _TOLERANCE = 1e-9
 
 
-def compile_task(task: FiniteTask) -> FiniteArrays:
+def compile_task(task: Declaration) -> FiniteArrays:
     """Walks all states that can be reached and returns the task's arrays.
 
     Raises:
@@ -22,7 +23,7 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
             before a turn has ended, a reward is not a number, or `legal` forbids everything.
     """
     num_actions = task.vocabulary.num_actions
-    turn_tokens = task.max_turn_tokens
+    turn_tokens = positive_int(f"task {task.name}: turn_tokens", task.turn_tokens)
     replies: dict[tuple[int, ...], int] = {(): 0}
 
     def reply_index(shown: Shown, *place: Any) -> int:
@@ -117,13 +118,12 @@ def compile_task(task: FiniteTask) -> FiniteArrays:
     return arrays
 
 
-def longest_episode(task: FiniteTask) -> tuple[int, int]:
+def longest_episode(name: str, arrays: FiniteArrays) -> tuple[int, int]:
     """Returns the most agent tokens of an episode and the longest sequence (`bos` included) of all that is said.
 
     Raises:
         TokenGymError: If the states can be visited in a circle, so that there is no longest episode.
     """
-    arrays = task.arrays
     num_states = arrays.num_states
     possible = arrays.probability > 0
     shown = np.where(possible, arrays.reply_counts[arrays.reply], 0)
@@ -137,7 +137,7 @@ def longest_episode(task: FiniteTask) -> tuple[int, int]:
         ready = (known[arrays.next[waiting]] | ~possible[waiting]).all(axis=(1, 2))
         if not ready.any():
             raise TokenGymError(
-                f"task {task.name}: its states can be visited in a circle, so no longest episode can be worked out: "
+                f"task {name}: its states can be visited in a circle, so no longest episode can be worked out: "
                 "set max_episode_tokens (and in context 'episode' max_length), or count the steps in the state"
             )
         now = waiting[ready]
@@ -158,27 +158,30 @@ def _find(index: dict[Hashable, int], states: list[Any], state: Hashable) -> int
     return found
 
 
-def _wrong_probabilities(task: FiniteTask, probabilities: Sequence[float], where: str) -> TokenGymError:
+def _wrong_probabilities(task: Declaration, probabilities: Sequence[float], where: str) -> TokenGymError:
     return TokenGymError(
         f"task {task.name}: the probabilities of {where} are {list(probabilities)}: "
         "they must be at least 0 and sum to 1"
     )
 
 
-def _legal(task: FiniteTask, states: Sequence[Any]) -> np.ndarray | None:
+def _legal(task: Declaration, states: Sequence[Any]) -> np.ndarray | None:
     """Returns the mask of legal tokens, (S, A), or None where nothing is forbidden."""
-    if type(task).legal is FiniteTask.legal:
-        return None
-    legal = np.zeros((len(states), task.vocabulary.num_actions), np.bool_)
+    legal = None
     for row, state in enumerate(states):
         allowed = task.legal(state)
-        legal[row, slice(None) if allowed is None else list(allowed)] = True
+        if allowed is None:
+            continue
+        if legal is None:
+            legal = np.ones((len(states), task.vocabulary.num_actions), np.bool_)
+        legal[row] = False
+        legal[row, list(allowed)] = True
         if not legal[row].any():
             raise TokenGymError(f"task {task.name}: legal({state!r}) allows no token: every state needs at least one")
-    return None if legal.all() else legal
+    return None if legal is None or legal.all() else legal
 
 
-def _check_turns(task: FiniteTask, arrays: FiniteArrays) -> None:
+def _check_turns(task: Declaration, arrays: FiniteArrays) -> None:
     """Walks the pairs (state, tokens said in this turn), to see that nothing is shown inside of a turn."""
     going_on = (arrays.probability > 0) & (arrays.next < arrays.num_states)
     shown = going_on & (arrays.reply_counts[arrays.reply] > 0)

@@ -7,10 +7,10 @@ the environment.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,85 +19,11 @@ from ..checking.errors import positive_int
 from ..drawing.picture import Picture
 from ..random import CounterRandom
 from ..saved_state import Limits
-from ..task import Outcome, Reply, Rows, State, Task
+from ..task import Outcome, Reply, RowOutcome, Rows, State, Task
+from .arrays import FiniteArrays, FiniteTables
+from .compiler import compile_task, longest_episode
 from .credit import share_reward
-
-Shown: TypeAlias = "str | tuple[int | str, ...]"
-"""What a task says: a tuple of token ids or names, or a single name."""
-
-
-class Initial(NamedTuple):
-    """A way for an episode to start: with this probability, in this state, showing these tokens after `bos`."""
-
-    probability: float
-    state: Hashable
-    shown: Shown = ()
-
-
-class Transition(NamedTuple):
-    """An outcome of saying a token in a state.
-
-    Attributes:
-        probability: Probability of this outcome.
-        state: The next state (hashable), or None where the episode ends.
-        reward: Expected reward.
-        shown: The tokens that the task says next, by id or name. Only a token that ends a turn may have any.
-        noise: Standard deviation of a normal noise added to the reward.
-    """
-
-    probability: float
-    state: Hashable | None
-    reward: float = 0.0
-    shown: Shown = ()
-    noise: float = 0.0
-
-
-@dataclass(frozen=True)
-class FiniteArrays:
-    """A finite task as arrays, for S states, A actions, at most K outcomes of an action and I ways to start.
-
-    Attributes:
-        next: Next state, int32 of shape (S, A, K); the value S stands for the end.
-        probability: Probability of the outcome, float64 of shape (S, A, K); 0 where there are fewer than K.
-        reward: Expected reward of the outcome, float64 of shape (S, A, K).
-        noise: Standard deviation of the reward's noise, float64 of shape (S, A, K).
-        reply: What is shown: index into `reply_tokens`, int32 of shape (S, A, K). Index 0 is the empty reply.
-        reply_tokens: The different replies, int32 of shape (R, Lr), padded.
-        reply_counts: Their lengths, int32 of shape (R,).
-        initial_state: States that episodes start in, int32 of shape (I,).
-        initial_probability: Their probabilities, float64 of shape (I,).
-        initial_reply: What is shown at the start: index into `reply_tokens`, int32 of shape (I,).
-        legal: Which tokens may be said, bool of shape (S, A), or None where all may everywhere.
-        states: The author's state objects, in the order of their indices.
-    """
-
-    next: npt.NDArray[np.int32]
-    probability: npt.NDArray[np.float64]
-    reward: npt.NDArray[np.float64]
-    noise: npt.NDArray[np.float64]
-    reply: npt.NDArray[np.int32]
-    reply_tokens: npt.NDArray[np.int32]
-    reply_counts: npt.NDArray[np.int32]
-    initial_state: npt.NDArray[np.int32]
-    initial_probability: npt.NDArray[np.float64]
-    initial_reply: npt.NDArray[np.int32]
-    legal: npt.NDArray[np.bool_] | None
-    states: list[Any] = field(repr=False)
-
-    @property
-    def num_states(self) -> int:
-        """The number of states (S), the end not counted."""
-        return self.next.shape[0]
-
-    @property
-    def num_actions(self) -> int:
-        """The number of actions (A)."""
-        return self.next.shape[1]
-
-    @property
-    def outcomes(self) -> int:
-        """The largest number of outcomes of an action (K)."""
-        return self.next.shape[2]
+from .declaration import Initial, Transition
 
 
 class FiniteTask(Task):
@@ -142,8 +68,6 @@ class FiniteTask(Task):
     @cached_property
     def arrays(self) -> FiniteArrays:
         """The task as arrays, compiled at the first use."""
-        from .compiler import compile_task
-
         return compile_task(self)
 
     def recompile(self) -> None:
@@ -174,9 +98,7 @@ class FiniteTask(Task):
 
     @cached_property
     def _longest(self) -> tuple[int, int]:
-        from .compiler import longest_episode
-
-        return longest_episode(self)
+        return longest_episode(self.name, self.arrays)
 
     @cached_property
     def reward_range(self) -> tuple[float, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -198,8 +120,8 @@ class FiniteTask(Task):
         return self.arrays.legal is not None
 
     @cached_property
-    def _tables(self) -> _Tables:
-        return _Tables.of(self.arrays)
+    def _tables(self) -> FiniteTables:
+        return FiniteTables.of(self.arrays)
 
     def make_state(self, num_rows: int) -> State:
         """Returns the index of each row's state, and how far its turn is and what of it is to be credited."""
@@ -276,6 +198,45 @@ class FiniteTask(Task):
                 credited = share_reward(paid[rows[ended]], weights[rows[ended]], sizes[ended])
         return Outcome(rewards, terminated, turn_ended, reply, credited)
 
+    def start_row(self, state: State, row: int, random: CounterRandom) -> npt.NDArray[np.int32]:
+        """Draws an initial state for one row, the one that `start` would draw."""
+        tables = self._tables
+        chosen = 0
+        if len(tables.initial_state) > 1:
+            chosen = int(tables.initial_cumulative.searchsorted(random.uniform_row(row), side="right"))
+        state["state"][row] = tables.initial_state.item(chosen)
+        if self.turn_tokens > 1:
+            state["turn_position"][row] = 0
+        return tables.said(tables.initial_reply.item(chosen))
+
+    def advance_row(self, state: State, row: int, action: int, random: CounterRandom) -> RowOutcome:
+        """Looks up what one row's token leads to, as `advance` does."""
+        tables = self._tables
+        states = state["state"]
+        index = states.item(row) * tables.width + action
+        if tables.cumulative is not None:
+            thresholds = tables.cumulative[index].tolist()
+            index = index * tables.outcomes + bisect_right(thresholds, random.uniform_row(row))
+        reward = tables.reward.item(index)
+        if tables.noise is not None:
+            reward += tables.noise.item(index) * random.normal_row(row)
+        states[row] = following = tables.next.item(index)
+        terminated = following == tables.num_states
+        size, turn_ended = 1, True
+        if self.turn_tokens > 1:
+            positions = state["turn_position"]
+            size = positions.item(row) + 1
+            turn_ended = terminated or size == self.turn_tokens
+            positions[row] = 0 if turn_ended else size
+        reply = () if tables.reply is None else tables.said(tables.reply.item(index))
+        credited = None
+        if self.credit_weights is not None:
+            paid, weights = state["turn_paid"][row], state["turn_weights"][row]
+            paid[size - 1], weights[size - 1] = reward, self.credit_weights[action]
+            if turn_ended:
+                credited = share_reward(paid[None], weights[None], np.array([size]))[0]
+        return RowOutcome(reward, terminated, turn_ended, reply, credited)
+
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
         """Returns what `legal` allows in each row's state, shape (m, A); after the end, everything."""
         legal = self._tables.legal
@@ -310,57 +271,3 @@ class FiniteTask(Task):
     def picture(self, state: State, row: int, tokens: npt.NDArray[np.integer]) -> Picture | None:
         """Returns `picture_of` the row's state."""
         return self.picture_of(self.state_of(state, row), tokens)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """`FiniteArrays` laid out for stepping: flat, with what is constant left out."""
-
-    num_actions: np.ndarray  # numbers that meet arrays are arrays, too: numpy takes them in half the time
-    end: np.ndarray
-    outcomes: int
-    next: npt.NDArray[np.int64]  # (S·A·K,)
-    reward: npt.NDArray[np.float64]  # (S·A·K,)
-    noise: npt.NDArray[np.float64] | None  # (S·A·K,)
-    cumulative: npt.NDArray[np.float64] | None  # (S·A, K)
-    reply: npt.NDArray[np.int64] | None  # (S·A·K,)
-    reply_tokens: npt.NDArray[np.int32]
-    reply_counts: npt.NDArray[np.int32]
-    initial_cumulative: npt.NDArray[np.float64]
-    legal: npt.NDArray[np.bool_] | None  # (S + 1, A)
-
-    @classmethod
-    def of(cls, arrays: FiniteArrays) -> _Tables:
-        cumulative = None
-        if arrays.outcomes > 1:
-            cumulative = _thresholds(arrays.probability.reshape(-1, arrays.outcomes))
-        initial_cumulative = _thresholds(arrays.initial_probability[None])[0]
-        legal = None
-        if arrays.legal is not None:
-            legal = np.concatenate([arrays.legal, np.ones((1, arrays.num_actions), np.bool_)])
-        return cls(
-            num_actions=np.array(arrays.num_actions),
-            end=np.array(arrays.num_states),
-            outcomes=arrays.outcomes,
-            next=arrays.next.ravel().astype(np.int64),
-            reward=arrays.reward.ravel(),
-            noise=arrays.noise.ravel() if arrays.noise.any() else None,
-            cumulative=cumulative,
-            reply=arrays.reply.ravel().astype(np.int64) if arrays.reply.any() else None,
-            reply_tokens=arrays.reply_tokens,
-            reply_counts=arrays.reply_counts,
-            initial_cumulative=initial_cumulative,
-            legal=legal,
-        )
-
-
-def _thresholds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Returns, for rows of probabilities (m, K), what a uniform draw must reach to pass each outcome, (m, K).
-
-    An outcome of probability 0 is passed by whatever reaches it, and nothing passes the last one of a row that has any:
-    so rounding never draws what cannot happen.
-    """
-    cumulative = probability.cumsum(axis=1)
-    last = probability.shape[1] - 1 - (probability[:, ::-1] > 0).argmax(axis=1)
-    cumulative[np.arange(probability.shape[1]) >= last[:, None]] = 2.0
-    return cumulative

@@ -69,7 +69,7 @@ def test_the_arrays_are_those_of_the_plain_compilation(make):
     # A clock that stops short of some positions leaves their replies unused, so replies are compared by what they say.
     for name in ("reply", "initial_reply"):
         assert said(task.arrays, name) == said(plain, name)
-    assert task.max_episode_tokens == longest_episode(task)[0]
+    assert task.max_episode_tokens == longest_episode(task.name, task.arrays)[0]
 
 
 def said(arrays, name):
