@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tokengym.envs import Reply, TokenTask, TurnResult
+from tokengym.envs.outcomes import Rows, State
 from tokengym.envs.random import CounterRandom
-from tokengym.envs.task import Reply, Rows, State, TokenTask, TurnResult
 from tokengym.envs.vocabulary import Vocabulary
 
 VOCABULARY, PROMPT, NEW, ROWS = 64, 16, 64, 64

@@ -7,17 +7,19 @@ from .engine import AppendResult, Engine, StepResult
 from .env import TokenEnv
 from .exact.solve import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
 from .finite.task import FiniteArrays, FiniteTask, Initial, Transition
+from .outcomes import Outcome, Reply, TurnResult
 from .random import CounterRandom, derive_start
 from .registration import list_ids, make_task, register_task
 from .rewards.functions import RewardFunction, build_reward
 from .rewards.guarded import GuardedReward
 from .specification import missing_arguments
-from .task import Outcome, Reply, Task, TokenTask, TurnResult
+from .task import Task
 from .tasks.games.two_player import TwoPlayerTask, exploitability
 from .text.chat import ChatTemplate
 from .text.chat_task import ChatTask
 from .text.task import Completion, TextReply, TextTask
 from .text.tokenizers import build_tokenizer
+from .token_task import TokenTask
 from .transforms import PotentialShaping, TimeLimit
 from .vector_env import TokenVectorEnv
 from .vocabulary import Vocabulary

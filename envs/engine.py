@@ -17,6 +17,7 @@ from .checking.errors import TokenGymError, positive_int
 from .drawing.picture import Picture
 from .engine_arguments import as_array, read_row, read_rows, read_turns
 from .random import CounterRandom, are_natural
+from .rows.single import SingleRows
 from .saved_state import check_row
 from .step_results import AppendResult, StepResult, reordered
 from .task import Reply, Rows, Task
@@ -26,7 +27,7 @@ _MOST_NUMBERS = 2**32
 """Of one engine's observations, all rows together: 16 GiB."""
 
 
-class Engine:
+class Engine(SingleRows):
     """Runs a task in a batch of rows.
 
     An episode begins with `reset(rows, starts)`: the *start* is the episode's seed, so rows that are given the same

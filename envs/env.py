@@ -11,10 +11,11 @@ from gymnasium import spaces
 
 from .checking.errors import TokenGymError, flag, whole_number
 from .describing import face_text
-from .engine import Engine, StepResult
+from .engine import Engine
 from .engine_arguments import as_array
 from .random import derive_start
 from .render import Frames, render_row
+from .rows.single import only_row
 from .saved_state import check_face
 from .specification import RecordedSpec
 from .task import Task
@@ -132,7 +133,7 @@ class TokenEnv(RecordedSpec, gymnasium.Env[Observation, np.int64]):  # pyright: 
             self._seed, self._episode = int(self.np_random.integers(2**63)), 0
         else:
             self._episode += 1
-        self.engine.reset(None, derive_start(self._seed, self._episode))
+        self.engine.reset_row(0, derive_start(self._seed, self._episode))
         self._reward, self.turn_ended = None, False
         if self.render_mode == "human":
             print(render_row(self.engine, 0, None))
@@ -147,13 +148,17 @@ class TokenEnv(RecordedSpec, gymnasium.Env[Observation, np.int64]):  # pyright: 
         Raises:
             TokenGymError: If the action is no token id in 0 … A − 1, or no episode is under way.
         """
-        result = self.engine.step(None, as_array("action", action)[None])
-        self._reward = float(result.rewards[0])
-        self.turn_ended = bool(result.turn_ended[0])
+        if isinstance(action, np.integer):
+            action = int(action)
+        if type(action) is int:
+            result = self.engine.step_row(0, action)
+        else:  # an array of one id, or what is none
+            result = only_row(self.engine.step(None, as_array("action", action)[None]))
+        reward, terminated, truncated, self.turn_ended, credited = result
+        self._reward = reward
         if self.render_mode == "human":
             print(render_row(self.engine, 0, self._reward))
-        ended = bool(result.terminated[0]), bool(result.truncated[0])
-        return self._observation(), self._reward, *ended, self._info(result)
+        return self._observation(), reward, terminated, truncated, self._info(credited)
 
     def render(self) -> str | npt.NDArray[np.uint8] | None:  # type: ignore[override]
         """Returns what the render mode asks for.
@@ -197,12 +202,12 @@ class TokenEnv(RecordedSpec, gymnasium.Env[Observation, np.int64]):  # pyright: 
     def _observation(self) -> Observation:
         return {"tokens": self.engine.tokens[0].copy(), "length": self.engine.lengths.copy()}
 
-    def _info(self, result: StepResult | None) -> dict[str, Any]:
+    def _info(self, token_rewards: npt.NDArray[np.float64] | None) -> dict[str, Any]:
         info: dict[str, Any] = {}
         if self.shows_action_masks:
             info["action_mask"] = self.engine.action_mask()[0].astype(np.int8)
-        if result is not None and result.token_rewards is not None and result.token_rewards[0] is not None:
-            info["token_rewards"] = pad_rewards(result.token_rewards[0], self.task.max_turn_tokens)
+        if token_rewards is not None:
+            info["token_rewards"] = pad_rewards(token_rewards, self.task.max_turn_tokens)
         return info
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,26 @@ class Outcome(NamedTuple):
     reply: Reply | None = None
     token_rewards: list[npt.NDArray[np.float64] | None] | None = None
     truncated: npt.NDArray[np.bool_] | None = None
+
+
+class RowOutcome(NamedTuple):
+    """What one token of a single row led to, in plain Python values: `Outcome` for one row.
+
+    Attributes:
+        reward: Reward for the token.
+        terminated: Whether the task ended the episode.
+        turn_ended: Whether the token ended the agent's turn. A terminated episode has.
+        reply: The ids of what the task says next, all of which count; empty where it says nothing.
+        token_rewards: The rewards of the turn's tokens one by one, where it ended and the task credits them, else None.
+        truncated: Whether a time limit cut the episode.
+    """
+
+    reward: float
+    terminated: bool
+    turn_ended: bool
+    reply: Sequence[int] | npt.NDArray[np.integer] = ()
+    token_rewards: npt.NDArray[np.float64] | None = None
+    truncated: bool = False
 
 
 class TurnResult(NamedTuple):

@@ -105,6 +105,17 @@ class CounterRandom:
         self._starts[rows] = starts
         self._positions[rows] = _mix(starts + _GAMMA)
 
+    def seed_row(self, row: int, start: int) -> None:
+        """Begins one row's stream anew, as `seed_rows` does, in a fraction of its time."""
+        self._starts[row] = start
+        self._positions[row] = _mix_int((start + _GAMMA_INT) & _MASK)
+
+    def uniform_row(self, row: int) -> float:
+        """Draws one number for one row, the one that `uniform` would draw, in a fraction of its time."""
+        position = (self._positions.item(row) + _GAMMA_INT) & _MASK
+        self._positions[row] = position
+        return (_mix_int(position) >> 11) * 2.0**-53
+
     def bits(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.uint64]:
         """Draws 64 random bits k times for each row: uint64 of shape (m, k)."""
         if k == 1:
@@ -145,6 +156,12 @@ class CounterRandom:
         """Draws k standard normal numbers for each row (Box–Muller, two uniforms each): float64 of shape (m, k)."""
         u = self.uniform(rows, 2 * k)
         return np.sqrt(-2.0 * np.log1p(-u[:, :k])) * np.cos(2.0 * np.pi * u[:, k:])
+
+    def normal_row(self, row: int) -> float:
+        """Draws one standard normal number for one row, the one that `normal` would draw."""
+        u, v = self.uniform_row(row), self.uniform_row(row)
+        # NumPy's functions: those of `math` may round differently.
+        return float(np.sqrt(-2.0 * np.log1p(-u)) * np.cos(2.0 * np.pi * v))
 
     def get_row(self, row: int) -> dict[str, int]:
         """Returns the stream of one row as two integers, `start` and `position`."""

@@ -27,6 +27,24 @@ class StepResult(NamedTuple):
     token_rewards: list[npt.NDArray[np.float64] | None] | None = None
 
 
+class RowResult(NamedTuple):
+    """What one token of a single row led to, in plain Python values: `StepResult` for one row.
+
+    Attributes:
+        reward: Reward for the token.
+        terminated: Whether the task ended the episode.
+        truncated: Whether a full context or a time limit cut the episode.
+        turn_ended: Whether the agent's turn ended. A terminated episode's has.
+        token_rewards: The rewards of the turn's tokens one by one, where it ended and the task credits them, else None.
+    """
+
+    reward: float
+    terminated: bool
+    truncated: bool
+    turn_ended: bool
+    token_rewards: npt.NDArray[np.float64] | None = None
+
+
 class AppendResult(NamedTuple):
     """What several tokens of each of m rows, said one after the other, led to.
 

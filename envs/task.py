@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,12 +18,17 @@ import numpy.typing as npt
 from .checking.errors import TokenGymError, positive_int
 from .describing import Made, noting
 from .drawing.picture import Picture
-from .outcomes import Outcome, Reply, Rows, State, TurnResult
+from .outcomes import Outcome, Reply, RowOutcome, Rows, State
 from .random import CounterRandom
 from .saved_state import Limits, check_arrays
 from .vocabulary import Vocabulary
 
 _MOST_LENGTH = 1_000_000
+
+
+def _definers(cls: type, name: str) -> list[int]:
+    """Returns which classes of a class's order of resolution define a name, the nearest first."""
+    return [place for place, base in enumerate(cls.__mro__) if name in vars(base)]
 
 
 class Task(ABC):
@@ -54,6 +58,8 @@ class Task(ABC):
         spec: What makes the task again, `make_task(spec["id"], **spec["kwargs"])`; None if `make_task` did not make it.
             Its arguments are JSON data; `specification.missing_arguments` names those that JSON cannot hold.
         entry_point_arguments: The arguments that take the name `"module:callable"` in place of a callable.
+        single_ways: Methods for batches of rows, and what does the same for one row in plain Python. Where a subclass
+            overrides the former alone, the latter goes through it.
     """
 
     vocabulary: Vocabulary
@@ -74,6 +80,7 @@ class Task(ABC):
     mirrors: str = ""
     spec: dict[str, Any] | None = None
     entry_point_arguments: ClassVar[tuple[str, ...]] = ()
+    single_ways: ClassVar[dict[str, str]] = {"start": "start_row", "advance": "advance_row"}
     _made: Made = Made.of((), {})
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -81,6 +88,10 @@ class Task(ABC):
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
             cls.__init__ = noting(cls.__init__)
+        for batched, single in cls.single_ways.items():
+            # One that was overridden for batches only is not to be bypassed: the first of all goes through it.
+            if _definers(cls, batched)[0] < _definers(cls, single)[0]:
+                setattr(cls, single, vars(cls.__mro__[_definers(cls, single)[-1]])[single])
 
     def __repr__(self) -> str:
         """Returns the class and the arguments that differ from its defaults."""
@@ -121,6 +132,27 @@ class Task(ABC):
         Returns:
             Rewards, ends and replies, in fresh arrays: they are handed on to the caller.
         """
+
+    def start_row(self, state: State, row: int, random: CounterRandom) -> Sequence[int] | npt.NDArray[np.integer]:
+        """Begins an episode in one row, as `start` does, and returns the ids that are shown after `bos`."""
+        reply = self.start(state, np.array([row]), random)
+        return reply.tokens[0, : int(reply.counts[0])]
+
+    def advance_row(self, state: State, row: int, action: int, random: CounterRandom) -> RowOutcome:
+        """Says one token in one row, as `advance` does: a single environment takes this way.
+
+        A task that knows a way without arrays of one number overrides it; what it does must be the same to the bit.
+        """
+        outcome = self.advance(state, np.array([row]), np.array([action]), random)
+        reply, credited, truncated = outcome.reply, outcome.token_rewards, outcome.truncated
+        return RowOutcome(
+            reward=float(outcome.rewards[0]),
+            terminated=bool(outcome.terminated[0]),
+            turn_ended=bool(outcome.turn_ended[0]),
+            reply=() if reply is None else reply.tokens[0, : int(reply.counts[0])],
+            token_rewards=credited[0] if credited else None,
+            truncated=truncated is not None and bool(truncated[0]),
+        )
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
         """Returns which tokens each row may say next: bool of shape (m, A), a fresh array. By default, all."""
@@ -218,147 +250,3 @@ class Task(ABC):
                 f"task {self.name}: max_length={self.max_length} is more than the {_MOST_LENGTH} tokens "
                 "for which a row keeps room: shorten the prompts, the turns or their number"
             )
-
-
-class TokenTask(Task):
-    """A task that answers whole turns, with token ids in arrays.
-
-    A subclass sets the attributes of `Task`, and writes `begin` and `respond`:
-
-        class Sum(TokenTask):
-            vocabulary = Vocabulary.of([*"0123456789"], shown=[f"={total}" for total in range(19)])
-            max_turns, max_turn_tokens, max_length = 1, 2, 4
-            fields = {"total": np.int64}
-
-            def begin(self, state, rows, random):
-                state["total"][rows] = random.integers(rows, 19)[:, 0]
-                return 10 + state["total"][rows, None]
-
-            def respond(self, state, rows, turn_tokens, counts, random):
-                return TurnResult(None, 1.0 * (turn_tokens.sum(axis=1) == state["total"][rows]))
-
-    Attributes:
-        end_of_turn: The token that ends a turn before `max_turn_tokens`, or None where turns have one length.
-        max_turns: The most turns of an episode, the last of which ends it as part of the task, or None where `respond`
-            alone says when it is over; `max_episode_tokens` must then be set.
-        fields: The names and types of numbers that each row has in the state; for arrays of another shape, extend
-            `make_state`.
-    """
-
-    end_of_turn: int | None = None
-    max_turns: int | None = None
-    fields: Mapping[str, npt.DTypeLike] = {}
-
-    @abstractmethod
-    def begin(self, state: State, rows: Rows, random: CounterRandom) -> Reply | npt.NDArray[np.integer]:
-        """Begins an episode in each of `rows` and returns what is shown first, after `bos`.
-
-        Returns:
-            A `Reply`, or ids of shape (m, R) of which every row is shown all.
-        """
-
-    @cached_property
-    def max_episode_tokens(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The longest turns, as many as there may be; set it where `max_turns` is not."""
-        if self.max_turns is None:
-            raise TokenGymError(f"task {self.name}: set max_turns, or max_episode_tokens where a turn limit is no rule")
-        return positive_int(f"task {self.name}: max_turns", self.max_turns) * self.max_turn_tokens
-
-    @abstractmethod
-    def respond(
-        self,
-        state: State,
-        rows: Rows,
-        turn_tokens: npt.NDArray[np.int32],
-        counts: npt.NDArray[np.int64],
-        random: CounterRandom,
-    ) -> TurnResult:
-        """Answers the finished turns of `rows`.
-
-        Args:
-            state: The state of all rows, to be changed in place.
-            rows: The rows whose turn ended, shape (m,).
-            turn_tokens: The tokens of each turn, int32 of shape (m, max_turn_tokens), the end-of-turn token included.
-                Ids past a row's count are meaningless.
-            counts: Tokens in each turn, int64 of shape (m,), at least 1.
-            random: The rows' random streams.
-        """
-
-    def make_state(self, num_rows: int) -> State:
-        """Returns the buffers of the turns under way and the `fields`; subclasses may add arrays of their own."""
-        state = {
-            "turn_tokens": np.zeros((num_rows, self.max_turn_tokens), np.int32),
-            "turn_counts": np.zeros(num_rows, np.int64),
-        }
-        if self.max_turns is not None:
-            state["turns_taken"] = np.zeros(num_rows, np.int64)
-        return state | {name: np.zeros(num_rows, dtype) for name, dtype in self.fields.items()}
-
-    def state_limits(self, over: bool) -> Limits:
-        """Returns what the buffers of the turns can hold."""
-        return turn_limits(self, over, "turns_taken", self.max_turns)
-
-    def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
-        """Begins an episode in each of `rows`; see `Task.start`."""
-        state["turn_counts"][rows] = 0
-        if self.max_turns is not None:
-            state["turns_taken"][rows] = 0
-        return _as_reply(self.begin(state, rows, random))
-
-    def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
-        """Says one token in each of `rows`, and asks `respond` about those whose turn it ended."""
-        counts = state["turn_counts"][rows]
-        state["turn_tokens"][rows, counts] = actions
-        counts += 1
-        state["turn_counts"][rows] = counts
-        ended = counts == self.max_turn_tokens
-        if self.end_of_turn is not None:
-            ended |= actions == self.end_of_turn
-        where = np.flatnonzero(ended)
-        m = len(rows)
-        if not len(where):
-            return Outcome(np.zeros(m), np.zeros(m, np.bool_), ended)
-        ending = rows[where]
-        result = self.respond(state, ending, state["turn_tokens"][ending], counts[where], random)
-        state["turn_counts"][ending] = 0
-        over = np.zeros(len(where), np.bool_) if result.terminated is None else result.terminated
-        if self.max_turns is not None:
-            state["turns_taken"][ending] += 1
-            over = over | (state["turns_taken"][ending] == self.max_turns)
-        said = None if result.reply is None else _as_reply(result.reply)
-        if len(where) == m:
-            return Outcome(result.rewards, over, ended, said, result.token_rewards, result.truncated)
-        rewards = np.zeros(m)
-        rewards[where] = result.rewards
-        terminated = np.zeros(m, np.bool_)
-        terminated[where] = over
-        truncated = None
-        if result.truncated is not None:
-            truncated = np.zeros(m, np.bool_)
-            truncated[where] = result.truncated
-        reply = None
-        if said is not None:
-            tokens = np.full((m, said.tokens.shape[1]), self.vocabulary.pad, np.int32)
-            tokens[where] = said.tokens
-            reply_counts = np.zeros(m, np.int64)
-            reply_counts[where] = said.counts
-            reply = Reply(tokens, reply_counts, said.padded)
-        return Outcome(rewards, terminated, ended, reply, result.token_rewards, truncated)
-
-
-def turn_limits(task: Task, over: bool, turns: str, max_turns: int | None) -> Limits:
-    """Returns the limits of the buffers of turns under way, and of the number of turns taken under its name."""
-    limits = {"turn_tokens": (0, task.vocabulary.num_actions - 1), "turn_counts": (0, task.max_turn_tokens - 1)}
-    return limits if max_turns is None else limits | {turns: (0, max_turns if over else max_turns - 1)}
-
-
-def _as_reply(shown: Reply | npt.NDArray[np.integer]) -> Reply:
-    """Returns ids of shape (m, R), of which every row is told all, as a `Reply`; a `Reply` as it is."""
-    if isinstance(shown, Reply):
-        return shown
-    tokens = np.asarray(shown)
-    if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
-        raise TokenGymError(
-            f"a task says a Reply or integer ids of shape (rows, tokens), got {tokens.dtype} of shape {tokens.shape}"
-        )
-    return Reply(tokens.astype(np.int32), np.full(len(tokens), tokens.shape[1], np.int64), padded=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +20,7 @@ class TokenBuffer:
     Attributes:
         tokens: int32 of shape (n, L); the columns past a row's length hold `pad`.
         lengths: int32 of shape (n,).
+        limit: The most tokens of a row (L).
     """
 
     def __init__(self, num_rows: int, max_length: int, bos: int, pad: int) -> None:
@@ -25,7 +28,7 @@ class TokenBuffer:
         self.tokens[:, 0] = bos
         self.lengths = np.ones(num_rows, np.int32)
         self._num_rows = num_rows
-        self._limit = max_length
+        self.limit = max_length
         self._pad = pad
         self._first = np.arange(num_rows) * max_length  # where each row begins in the buffer laid out flat
         # No length exceeds this bound; it saves looking at the lengths in every step.
@@ -33,10 +36,10 @@ class TokenBuffer:
 
     def full(self, rows: Rows) -> npt.NDArray[np.bool_] | None:
         """Returns which of `rows` have no room for another token, bool of shape (m,), or None where none has."""
-        if self._longest < self._limit:
+        if self._longest < self.limit:
             return None
         self._longest = int(self.lengths.max())
-        return self.lengths[rows] >= self._limit if self._longest >= self._limit else None
+        return self.lengths[rows] >= self.limit if self._longest >= self.limit else None
 
     def say(self, rows: Rows, actions: npt.NDArray[np.integer]) -> None:
         """Puts one token after those of each of `rows`, which must have room for it."""
@@ -56,12 +59,12 @@ class TokenBuffer:
             width, said, counts = 0, None, np.zeros(len(rows), np.int32)
         else:
             width, said, counts = reply.tokens.shape[1], self._padded(reply), reply.counts
-            if width >= self._limit:
-                width = self._limit - 1
+            if width >= self.limit:
+                width = self.limit - 1
                 said, counts = said[:, :width], np.minimum(counts, width)
         columns = 1 + width
         # Columns past the longest observation hold nothing but padding already.
-        dirty = max(self._longest, columns)
+        dirty = min(max(self._longest, columns), self.limit)
         if len(rows) == self._num_rows:
             if said is not None:
                 self.tokens[:, 1:columns] = said
@@ -95,16 +98,51 @@ class TokenBuffer:
         columns = lengths[:, None] + np.arange(width)
         places = self._first[rows][:, None] + columns
         longest = int(lengths.max()) + width
-        if longest <= self._limit:
+        if longest <= self.limit:
             # What is written past a row's count is padding, over padding.
             self.tokens.put(places, said)
             self.lengths[rows] = lengths + reply.counts
             self._longest = max(self._longest, longest)
         else:
-            fits = columns < self._limit
+            fits = columns < self.limit
             self.tokens.put(places[fits], said[fits])
-            self.lengths[rows] = np.minimum(lengths + reply.counts, self._limit)
-            self._longest = self._limit
+            self.lengths[rows] = np.minimum(lengths + reply.counts, self.limit)
+            self._longest = self.limit
+
+    def say_row(self, row: int, action: int) -> int:
+        """Puts one token after those of one row, which must have room for it, and returns how many it then has."""
+        length = self.lengths.item(row)
+        self.tokens[row, length] = action
+        length += 1
+        self.lengths[row] = length
+        if length > self._longest:
+            self._longest = length
+        return length
+
+    def show_row(self, row: int, reply: Sequence[int] | npt.NDArray[np.integer]) -> int:
+        """Replaces one row's observation by `bos` and as much of the reply as fits, and returns its length."""
+        before, length = self.lengths.item(row), 1 + len(reply)
+        if length > self.limit:
+            length = self.limit
+            reply = reply[: length - 1]
+        if length > 1:
+            self.tokens[row, 1:length] = reply
+        if before > length:
+            self.tokens[row, length:before] = self._pad
+        self.lengths[row] = length
+        if length > self._longest:
+            self._longest = length
+        return length
+
+    def extend_row(self, row: int, reply: Sequence[int] | npt.NDArray[np.integer]) -> int:
+        """Puts as much of the reply as fits after one row's tokens, and returns how many it then has."""
+        before = self.lengths.item(row)
+        length = min(before + len(reply), self.limit)
+        self.tokens[row, before:length] = reply[: length - before]
+        self.lengths[row] = length
+        if length > self._longest:
+            self._longest = length
+        return length
 
     def put(self, row: int, tokens: list[int]) -> None:
         """Replaces all of one row's observation, `bos` included."""

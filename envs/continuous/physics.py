@@ -13,7 +13,7 @@ from ..checking.errors import TokenGymError, finite_number, positive_int
 from ..drawing.picture import Cell, Picture
 from ..random import CounterRandom
 from ..saved_state import Limits
-from ..task import Outcome, Reply, Rows, State, Task
+from ..task import Outcome, Reply, RowOutcome, Rows, State, Task
 from ..vocabulary import Vocabulary
 from .quantise import Grid
 
@@ -40,6 +40,7 @@ class PhysicsTask(Task):
     max_turn_tokens = 1
     deterministic = True
     values: tuple[str, ...]
+    single_ways = Task.single_ways | {"move": "move_row", "observe": "observe_row"}
 
     def set_up(
         self, actions: Sequence[str], low: Sequence[float], high: Sequence[float], bins: int, max_steps: int
@@ -60,6 +61,7 @@ class PhysicsTask(Task):
         self.vocabulary = Vocabulary.of(actions, names)
         self.max_length = 1 + len(self.values) + 1
         self._first = len(actions) + bins * np.arange(len(self.values))
+        self._first_ids: list[int] = self._first.tolist()
 
     @abstractmethod
     def draw(self, rows: Rows, random: CounterRandom) -> Floats:
@@ -72,6 +74,17 @@ class PhysicsTask(Task):
     def observe(self, physics: Floats) -> Floats:
         """Returns what is observed of physical states (m, d), float64 (m, k); by default the states themselves."""
         return physics
+
+    def move_row(self, physics: list[float], action: int) -> tuple[Sequence[float], float, bool]:
+        """Returns what `move` does for one row, in plain numbers; by default through it."""
+        after, rewards, terminated = self.move(np.array([physics]), np.array([action]))
+        return after[0].tolist(), float(rewards[0]), bool(terminated[0])
+
+    def observe_row(self, physics: Sequence[float]) -> Sequence[float]:
+        """Returns what `observe` does for one row, in plain numbers; by default through it."""
+        if type(self).observe is PhysicsTask.observe:
+            return physics
+        return self.observe(np.array([physics]))[0].tolist()
 
     def control(self, seen: Floats) -> npt.NDArray[np.integer] | None:
         """Returns a good controller's tokens (m,) from dequantised observations (m, k), or None (the default)."""
@@ -101,6 +114,17 @@ class PhysicsTask(Task):
         state["steps"][rows] = steps
         turn_ended = np.ones(len(rows), np.bool_)
         return Outcome(rewards, terminated, turn_ended, self._show(physics), truncated=steps >= self.max_steps)
+
+    def advance_row(self, state: State, row: int, action: int, random: CounterRandom) -> RowOutcome:
+        """Moves one row's body by one step, as `advance` does."""
+        bodies, steps = state["physics"], state["steps"]
+        physics, reward, terminated = self.move_row(bodies[row].tolist(), action)
+        taken = steps.item(row) + 1
+        bodies[row], steps[row] = physics, taken
+        seen = np.array(self.observe_row(physics), np.float32).tolist()
+        places = self.grid.encode_row(seen)
+        shown = [first + place for first, place in zip(self._first_ids, places, strict=True)]
+        return RowOutcome(reward, terminated, True, shown, truncated=taken >= self.max_steps)
 
     def expert(self, state: State, rows: Rows) -> npt.NDArray[np.integer] | None:
         """Returns the tokens of a controller that sees what the agent sees."""

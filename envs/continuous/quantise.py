@@ -6,6 +6,7 @@ of Gato (Reed et al., 2022), which spends its bins on small magnitudes and needs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,7 @@ class Grid:
     _first: npt.NDArray[np.float64] = field(init=False, repr=False)
     _last: npt.NDArray[np.float64] = field(init=False, repr=False)
     _steps: npt.NDArray[np.float64] = field(init=False, repr=False)
+    _plain: tuple[list[float], list[float]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check scale and bounds."""
@@ -66,6 +68,7 @@ class Grid:
         object.__setattr__(self, "_first", first)
         object.__setattr__(self, "_last", last)
         object.__setattr__(self, "_steps", (self.bins - 1) / np.where(last > first, last - first, np.inf))
+        object.__setattr__(self, "_plain", (self._first.tolist(), self._steps.tolist()))
 
     def encode(self, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Gives the nearest points' indices, int64 (m, d) in 0 … bins - 1, of values (m, d).
@@ -78,6 +81,14 @@ class Grid:
             raise TokenGymError(f"a value to be quantised is NaN: {values[np.isnan(values).any(axis=1)][0]}")
         steps = (self._bend(values) - self._first) * self._steps
         return np.rint(np.minimum(np.maximum(steps, 0.0), self.bins - 1)).astype(np.int64)
+
+    def encode_row(self, values: Sequence[float]) -> list[int]:
+        """Gives the nearest points' indices of d values: `encode` of one row, in a fraction of its time."""
+        if self.scale != "uniform" or any(value != value for value in values):
+            return self.encode([values])[0].tolist()
+        top = self.bins - 1
+        places = ((value - first) * step for value, first, step in zip(values, *self._plain, strict=True))
+        return [round(min(max(place, 0.0), top)) for place in places]
 
     def decode(self, indices: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Gives the grid's points, float64 (m, d), at indices (m, d)."""

@@ -26,7 +26,8 @@ import numpy.typing as npt
 from ..checking.errors import TokenGymError, positive_int
 from ..random import CounterRandom
 from ..saved_state import Limits
-from ..task import Outcome, Reply, Rows, State, Task, turn_limits
+from ..task import Outcome, Reply, Rows, State, Task
+from ..token_task import turn_limits
 from ..vocabulary import Vocabulary
 from .codec import TextCodec
 from .tokenizers import build_tokenizer

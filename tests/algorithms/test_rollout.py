@@ -5,11 +5,11 @@ import torch
 from tokengym.agents.build import build_agent
 from tokengym.agents.sampling import Sampler
 from tokengym.algorithms.collecting.rollout import Collector
+from tokengym.envs import Reply, TokenTask, TurnResult
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
 from tokengym.envs.finite.task import FiniteTask, Initial, Transition
 from tokengym.envs.registration import make_task
-from tokengym.envs.task import Reply, TokenTask, TurnResult
 from tokengym.envs.transforms import apply_transforms
 from tokengym.envs.vocabulary import Vocabulary
 

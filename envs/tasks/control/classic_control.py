@@ -79,6 +79,15 @@ class MountainCar(PhysicsTask):
         v = np.where((x == -1.2) & (v < 0), 0.0, v)
         return np.stack((x, v), axis=1), np.full(len(x), -1.0), (x >= 0.5) & (v >= 0)
 
+    def move_row(self, physics: list[float], action: int) -> tuple[Sequence[float], float, bool]:
+        """Drives one car, as `move` does."""
+        x, v = physics
+        v = min(max(v + (action - 1) * 0.001 - float(np.cos(3 * x)) * 0.0025, -0.07), 0.07)
+        x = min(max(x + v, -1.2), 0.6)
+        if x == -1.2 and v < 0:
+            v = 0.0
+        return (x, v), -1.0, x >= 0.5 and v >= 0
+
     def control(self, seen: Floats) -> npt.NDArray[np.integer]:
         """Pushes the way that the car goes."""
         return np.where(seen[:, 1] >= 0, 2, 0)
@@ -268,6 +277,20 @@ class Pendulum(PhysicsTask):
         """Returns cosine and sine of the angle, and the velocity."""
         angle, spin = physics.T
         return np.stack((np.cos(angle), np.sin(angle), spin), axis=1)
+
+    def move_row(self, physics: list[float], action: int) -> tuple[Sequence[float], float, bool]:
+        """Turns one motor, as `move` does."""
+        angle, spin = physics
+        torque = self.torques.item(action)
+        upright = (angle + math.pi) % (2 * math.pi) - math.pi
+        cost = upright * upright + 0.1 * (spin * spin) + 0.001 * (torque * torque)
+        spin = min(max(spin + (15.0 * float(np.sin(angle)) + 3.0 * torque) * 0.05, -8.0), 8.0)
+        return (angle + spin * 0.05, spin), -cost, False
+
+    def observe_row(self, physics: Sequence[float]) -> Sequence[float]:
+        """Returns cosine and sine of one angle, and the velocity."""
+        angle, spin = physics
+        return float(np.cos(angle)), float(np.sin(angle)), spin
 
     def control(self, seen: Floats) -> npt.NDArray[np.integer]:
         """Puts energy in until there is enough to stand upright, and then balances."""

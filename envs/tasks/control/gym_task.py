@@ -17,8 +17,10 @@ from ...checking.entry_points import check_import
 from ...checking.errors import TokenGymError, positive_int, unknown_name
 from ...continuous.quantise import SCALES, to_digits
 from ...continuous.spaces import SpaceCodec
+from ...outcomes import TurnResult
 from ...random import CounterRandom
-from ...task import Reply, Rows, State, TokenTask, TurnResult
+from ...task import Reply, Rows, State
+from ...token_task import TokenTask
 from ...vocabulary import Vocabulary
 from .replayed_env import ReplayedEnv
 

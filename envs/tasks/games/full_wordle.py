@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from ...checking.errors import TokenGymError, flag, positive_int
 from ...drawing.picture import Picture
+from ...outcomes import TurnResult
 from ...random import CounterRandom
 from ...saved_state import Limits
-from ...task import Reply, Rows, State, TokenTask, TurnResult
+from ...task import Reply, Rows, State
+from ...token_task import TokenTask
 from ...vocabulary import Vocabulary
 from ..instance import instance_random
 from .guessing import blind_return
