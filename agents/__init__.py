@@ -13,7 +13,7 @@ from .specs import check_agent_spec
 
 if TYPE_CHECKING:
     from .agent import Agent, Evaluation
-    from .build import build_agent
+    from .build import build_agent, rebuild_agent
     from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, RandomPlayer
     from .sampling import Sampler
     from .session import Session, StepOutput
@@ -30,6 +30,7 @@ __all__ = [
     "StepOutput",
     "build_agent",
     "check_agent_spec",
+    "rebuild_agent",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -45,5 +46,6 @@ __getattr__, __dir__ = lazy_names(
         "Session": "session",
         "StepOutput": "session",
         "build_agent": "build",
+        "rebuild_agent": "build",
     },
 )

@@ -325,13 +325,5 @@ class Agent(nn.Module):
         return LEARNING_RATES[self._settings["spec"]["kind"]]
 
     def config(self) -> dict[str, Any]:
-        """All that `Agent.from_config` needs to build this agent again, but its weights; JSON-able."""
+        """All that `rebuild_agent` needs to build this agent again, but its weights; JSON-able."""
         return copy.deepcopy({**self._settings, "temperature": self.temperature})
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
-        """Build an agent from `config()`; load its weights with `load_state_dict`."""
-        # Building needs this class, so this module cannot import it above.
-        from .build import rebuild_agent
-
-        return rebuild_agent(config, device)

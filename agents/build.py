@@ -74,7 +74,12 @@ def build_agent(
 
 
 def rebuild_agent(config: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
-    """Build an agent of the shapes that `Agent.config` described; load its weights with `load_state_dict`."""
+    """Build an agent of the shapes that `Agent.config` described; load its weights with `load_state_dict`.
+
+    Args:
+        config: what `Agent.config()` gave, also after a way through JSON.
+        device: where to put it.
+    """
     config = dict(config)
     names = dict(config.pop("vocabulary"))
     names["tokens"] = tuple(names["tokens"])

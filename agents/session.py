@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
@@ -13,12 +13,9 @@ import torch
 from ..envs.checking.arguments import checked
 from ..envs.checking.errors import TokenGymError
 from ..envs.checking.fields import Range
+from ..envs.vocabulary import Vocabulary
 from .models.trunk import Decoder, Trunk
 from .weights import WeightsRecord
-
-if TYPE_CHECKING:
-    from .agent import Agent
-
 
 Rows = Annotated[int, Range(least=1, most=2**20)]
 """How many sequences are read side by side; each takes memory."""
@@ -49,6 +46,21 @@ def common_prefix(tokens: np.ndarray, cached: np.ndarray) -> np.ndarray:
     return first
 
 
+class Reader(Protocol):
+    """What a session asks of an agent: its trunks, and what its heads make of their features."""
+
+    vocabulary: Vocabulary
+    max_length: int
+
+    def trunks_of(self, heads: tuple[str, ...]) -> list[Trunk]:
+        """The trunks that these heads stand on, each once."""
+        ...
+
+    def apply_heads(self, features: list[torch.Tensor], heads: tuple[str, ...]) -> StepOutput:
+        """Outputs of heads, from one tensor of features for each of their trunks."""
+        ...
+
+
 class Session:
     """Rows of sequences, of which only what is new is computed.
 
@@ -64,7 +76,7 @@ class Session:
     """
 
     @checked
-    def __init__(self, agent: Agent, num_rows: Rows, heads: tuple[str, ...]):
+    def __init__(self, agent: Reader, num_rows: Rows, heads: tuple[str, ...]):
         self._agent = agent
         self.num_rows = num_rows
         self.heads = heads
@@ -84,7 +96,7 @@ class Session:
         self._weights = WeightsRecord(self._trunks)
 
     @property
-    def agent(self) -> Agent:
+    def agent(self) -> Reader:
         """Whose weights are used."""
         return self._agent
 

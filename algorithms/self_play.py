@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..agents.agent import Agent
+from ..agents.build import rebuild_agent
 from ..envs.checking.arguments import Count, Seed, checked
 from ..envs.checking.errors import TokenGymError
 from ..envs.finite.task import FiniteTask
@@ -171,7 +172,7 @@ class SelfPlay(Callback):
         """Take back what `state` returned."""
         self.snapshots = []
         for place, (config, timesteps) in enumerate(zip(data["agents"], data["timesteps"], strict=True)):
-            agent = Agent.from_config(config)
+            agent = rebuild_agent(config)
             agent.load_state_dict(saving.take(tensors, str(place)))
             self.snapshots.append(Snapshot(int(timesteps), agent.requires_grad_(False)))
         self.playing = int(data["playing"])

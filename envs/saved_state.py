@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .checking.errors import TokenGymError, finite_number, whole_number
-
-if TYPE_CHECKING:
-    from .task import State, Task
+from .outcomes import State
+from .vocabulary import Vocabulary
 
 Limits = Mapping[str, tuple[int, int]]
 """The lowest and the highest value of arrays of integers, by the names of the arrays."""
@@ -19,7 +18,20 @@ _LARGEST_STREAM = 2**64 - 1
 _KINDS = {"b": "True or False", "i": "whole numbers", "u": "whole numbers", "f": "finite numbers"}
 
 
-def check_row(task: Task, state: State, saved: Any) -> None:
+class Savable(Protocol):
+    """What the checks ask of a task."""
+
+    name: str
+    spec: dict[str, Any] | None
+    max_length: int
+    vocabulary: Vocabulary
+
+    def check_saved(self, state: State, saved: Any, over: bool) -> None:
+        """See `Task.check_saved`."""
+        ...
+
+
+def check_row(task: Savable, state: State, saved: Any) -> None:
     """Raises `TokenGymError` unless `saved` can be one row of an engine: what `Engine.get_state` returned.
 
     Args:
@@ -104,7 +116,7 @@ def check_face(saved: Any) -> None:
         finite_number("the state's reward", saved["reward"])
 
 
-def _check_tokens(task: Task, tokens: Any, over: bool) -> None:
+def _check_tokens(task: Savable, tokens: Any, over: bool) -> None:
     known = isinstance(tokens, (list, tuple, np.ndarray)) and len(tokens) > 0
     try:
         ids = np.asarray(tokens) if known else np.empty(0)

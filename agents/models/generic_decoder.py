@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,11 +10,20 @@ from transformers import DynamicCache
 
 from .trunk import Decoder, ReencodeDecoder
 
-if TYPE_CHECKING:
-    from .build import TransformerTrunk
-
 TOLERANCE = 1e-4
 """How far features may differ from the teacher-forced pass for the cache to count as exact."""
+
+
+class CachingTrunk(Protocol):
+    """What the cache asks of a trunk: a transformers model without its head, and how much it reads."""
+
+    body: Any
+    max_length: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        ...
 
 
 class CacheDecoder(Decoder):
@@ -30,7 +39,7 @@ class CacheDecoder(Decoder):
         num_rows: number of rows.
     """
 
-    def __init__(self, trunk: TransformerTrunk, num_rows: int):
+    def __init__(self, trunk: CachingTrunk, num_rows: int):
         self._body = trunk.body
         self._device = trunk.device
         self._num_rows = num_rows
@@ -94,7 +103,7 @@ class CacheDecoder(Decoder):
 
 
 @torch.no_grad()
-def is_exact(trunk: TransformerTrunk) -> bool:
+def is_exact(trunk: CachingTrunk) -> bool:
     """Whether `CacheDecoder` gives this model's features, tried on a few tokens.
 
     The trial has rows of different lengths, a row that starts over and a reply of several tokens, so it finds out

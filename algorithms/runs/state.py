@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...agents.agent import Agent
+from ...agents.build import rebuild_agent
 from ...envs.checking.entry_points import AllowImports, untrusted
 from ...envs.checking.errors import TokenGymError
 from ...envs.registration import make_task
@@ -99,7 +100,7 @@ def rebuild(
     """Rebuild an algorithm of class ``kind`` on ``env`` from what `state_of` returned; see `Algorithm.load`."""
     reference = None
     if "reference" in data:
-        reference = Agent.from_config(data["reference"], device=device)
+        reference = rebuild_agent(data["reference"], device=device)
         reference.load_state_dict(take(tensors, "reference"))
         reference = reference.clone_frozen()
     agent = load_agent(tensors, data, device)
@@ -122,7 +123,7 @@ def rebuild(
 
 def load_agent(tensors: dict[str, Tensor], data: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
     """Rebuild the agent alone from what `state_of` returned."""
-    agent = Agent.from_config(data["agent"], device=device)
+    agent = rebuild_agent(data["agent"], device=device)
     agent.load_state_dict(take(tensors, "agent"))
     return agent
 

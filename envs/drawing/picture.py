@@ -67,6 +67,6 @@ class Picture:
         Raises:
             TokenGymError: If there is no field, the rows differ in length, or the size is no whole number from 8 on.
         """
-        from .pixels import draw_picture  # draws with Pillow, which not every user of a task needs
+        from .pixels import draw_cells  # draws with Pillow, which not every user of a task needs
 
-        return draw_picture(self, cell_size)
+        return draw_cells(self.cells, self.shape, self.caption, cell_size)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from ..checking.errors import TokenGymError
-
-if TYPE_CHECKING:
-    from .picture import Cell, Picture
 
 Frame = npt.NDArray[np.uint8]
 """An image, uint8 of shape (height, width, 3), with even height and width."""
@@ -29,9 +27,24 @@ _MOST_LETTERS = 5_000  # of a text: more than the page holds
 _LINE = 1.35  # from the height of letters to that of lines
 
 
-def draw_picture(picture: Picture, cell_size: int | None = None) -> Frame:
-    """Draws a picture; see `Picture.to_rgb`."""
-    num_rows, num_columns = picture.shape
+class Field(Protocol):
+    """A field of a grid, as `Cell` is one: a text, its background and its colour, `"#rrggbb"`."""
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+    @property
+    def fill(self) -> str: ...  # noqa: D102
+
+    @property
+    def ink(self) -> str: ...  # noqa: D102
+
+
+def draw_cells(
+    cells: Sequence[Sequence[Field]], shape: tuple[int, int], caption: str, cell_size: int | None = None
+) -> Frame:
+    """Draws a grid of fields of so many rows and columns, and a caption below; see `Picture.to_rgb`."""
+    num_rows, num_columns = shape
     if cell_size is None:
         cell_size = min(_LARGEST, max(_SMALLEST, _SIDE // max(num_rows, num_columns)))
     if isinstance(cell_size, bool) or not isinstance(cell_size, int) or cell_size < _SMALLEST:
@@ -42,11 +55,11 @@ def draw_picture(picture: Picture, cell_size: int | None = None) -> Frame:
     image = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
     draw = ImageDraw.Draw(image)
     left, top = (image.width - num_columns * cell_size) // 2, _MARGIN
-    for i, row in enumerate(picture.cells):
+    for i, row in enumerate(cells):
         for j, cell in enumerate(row):
             _draw_cell(draw, cell, left + j * cell_size, top + i * cell_size, cell_size)
-    if picture.caption:
-        lines = _wrap(picture.caption, _font(_CAPTION), image.width - 2 * _MARGIN, 2)
+    if caption:
+        lines = _wrap(caption, _font(_CAPTION), image.width - 2 * _MARGIN, 2)
         y = top + num_rows * cell_size + _MARGIN + _CAPTION * _LINE / 2
         for index, line in enumerate(lines):
             middle = (image.width / 2, y + index * _CAPTION * _LINE)
@@ -110,7 +123,7 @@ def fit(frame: npt.NDArray[np.uint8], size: tuple[int, int]) -> Frame:
     return np.asarray(page).copy()
 
 
-def _draw_cell(draw: ImageDraw.ImageDraw, cell: Cell, x: int, y: int, size: int) -> None:
+def _draw_cell(draw: ImageDraw.ImageDraw, cell: Field, x: int, y: int, size: int) -> None:
     """Draws one field with its upper left corner at (x, y)."""
     fill = _colour(cell.fill)
     # A line of the field's own colour, only darker or lighter: neighbours can be told apart on any background.

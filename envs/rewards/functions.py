@@ -24,7 +24,6 @@ from ..checking.entry_points import call_entry_point, load_entry_point
 from ..checking.errors import TokenGymError, unknown_name
 from ..text.writer import TextWriter
 from .awaiting import await_all, drop
-from .guarded import GuardedReward
 from .rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
 from .scorer import Scorer, Scores, reward_range
 
@@ -141,9 +140,9 @@ class WeightedSum(NamedRule):
 
 
 REWARDS: dict[str, Callable[..., Any]] = {
-    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, WeightedSum, GuardedReward)
+    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, WeightedSum)
 }
-"""The named rules: name to class, whose fields are the parameters."""
+"""The named rules: name to class, whose fields are the parameters. `GuardedReward` adds itself."""
 
 
 def build_reward(spec: Any) -> Callable[..., Any]:

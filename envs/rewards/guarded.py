@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from ..checking.errors import TokenGymError
 from ..sandbox.guard import Guard
+from .functions import REWARDS, build_reward
 from .rules import NamedRule
-from .scorer import TrainerState, name_of, reward_range, text_of
+from .scorer import Scorer, TrainerState, name_of, reward_range, text_of
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,6 @@ class GuardedReward(NamedRule):
 
     def __post_init__(self) -> None:
         """Build the reward here, too, for what is wrong with it to be told at the door, and set up its guard."""
-        from .functions import build_reward  # which names this class
-
         function = build_reward(self.reward)
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
             raise TokenGymError(
@@ -101,6 +100,9 @@ class GuardedReward(NamedRule):
         self.guard.close()
 
 
+REWARDS[GuardedReward.name] = GuardedReward
+
+
 class _Row:
     """The reward function as the guarded process has it: built there from what was given, called for one completion."""
 
@@ -117,9 +119,6 @@ class _Row:
 
 class _LoadedRow:
     def __init__(self, given: Any) -> None:
-        from .functions import build_reward
-        from .scorer import Scorer
-
         self.scorer = Scorer(build_reward(given))
 
     def __call__(self, step: int, columns: dict[str, Any]) -> tuple[Any, list[Any], list[Any]]:

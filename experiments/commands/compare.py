@@ -6,7 +6,6 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,9 +19,7 @@ from ..study.folder import plain
 from ..study.packaged import descriptions, find_study
 from ..study.runner import Event, run_study
 from ..study.spec import RunSpec, Study
-
-if TYPE_CHECKING:
-    from .main import CompareOptions, ReportOptions
+from .options import CompareOptions, ReportOptions
 
 
 def compare(options: CompareOptions, console: Console) -> int:

@@ -11,8 +11,6 @@ import sys
 import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
@@ -20,10 +18,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.checking.fields import Range, check_value
+from ...envs.checking.fields import check_value
 from ..console import Terminal
 from ..streams import make_readable
 from ..study.full_disk import REMEDY, is_disk_full
+from ..study.mappings import parse_arguments
+from .options import (
+    CompareOptions,
+    EvaluateOptions,
+    ListOptions,
+    PlayOptions,
+    ReportOptions,
+    TrainOptions,
+    WatchOptions,
+)
 
 _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one action is one token
 
@@ -38,158 +46,7 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
 [dim]--help after a command lists its options.[/]"""
 
 
-def _named(metavar: str) -> Any:
-    """Say in the help what a flag takes; that it is left out by default needs no words."""
-    return tyro.conf.arg(
-        metavar=metavar, help_behavior_hint=lambda shown: "" if shown in ("None", "") else f"(default: {shown})"
-    )
-
-
-Count = Annotated[int, Range(least=1, most=10**15)]
-"""How many there are to be."""
-Seed = Annotated[int, Range(least=0, most=2**63 - 1)]
-"""What draws begin from."""
 OptionsT = TypeVar("OptionsT")
-
-
-@dataclass(frozen=True)
-class ListOptions:
-    """List the registered environments and algorithms."""
-
-    family: Annotated[str | None, _named("FAMILY")] = None
-    """Environments of one family only: diagnostics, text, games, control or reasoning."""
-    all: bool = False
-    """Show the variants of the environments, too."""
-    json: bool = False
-    """Print the environments as JSON, variants included, and nothing else."""
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Evaluate a trained agent, greedy and sampled, from starts that training never sees."""
-
-    checkpoint: Annotated[Path, tyro.conf.Positional, _named("FOLDER")]
-    """A run folder or a checkpoint that `train` or `compare` wrote."""
-    env: Annotated[str | None, _named("ENV")] = None
-    """Environment id; by default the one it was trained on."""
-    episodes: Count = 1000
-    """Episodes, where the exact value is out of reach."""
-    seed: Seed = 1_000_003
-    """Seed of the evaluation starts."""
-    beta: Annotated[Annotated[float, Range(least=0)] | None, _named("FLOAT")] = None
-    """Take beta times the KL to the uniform policy off the return."""
-    samples: Annotated[int, Range(least=0, most=1_000_000)] = 2
-    """Episodes to show."""
-    json: bool = False
-    """Print the result as one line of JSON, and nothing else."""
-    allow_imports: bool = False
-    """Import what the checkpoint names, such as a reward of your own: this runs that code, so trust who wrote it."""
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """Run a study, or what is missing of it, and write its report."""
-
-    study: Annotated[Path | None, tyro.conf.Positional, _named("STUDY")] = None
-    """The study's YAML file, or the name of a study that comes with the package."""
-    list: bool = False
-    """List the studies that come with the package, and run none."""
-    out: Annotated[Path | None, _named("FOLDER")] = None
-    """Folder of the results; by default results/<study>."""
-    workers: Annotated[Annotated[int, Range(least=1, most=4096)] | None, _named("INT")] = None
-    """Processes; by default one for each core."""
-    seeds: Annotated[tuple[Seed, ...] | None, _named("SEED …")] = None
-    """Training seeds, instead of the study's."""
-    budget: Annotated[Count | None, _named("TOKENS")] = None
-    """Agent tokens of every run, instead of the study's."""
-    replace_changed: bool = False
-    """Run again what was finished under another configuration, instead of stopping."""
-    json: bool = False
-    """Print the results as one line of JSON, and everything else to standard error."""
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Write the report of a study again from its run folders, without running anything."""
-
-    study: Annotated[Path, tyro.conf.Positional, _named("STUDY")]
-    """The study's YAML file, or the name of a study that comes with the package."""
-    out: Annotated[Path | None, _named("FOLDER")] = None
-    """Folder of the results; by default results/<study>."""
-    seeds: Annotated[tuple[Seed, ...] | None, _named("SEED …")] = None
-    """Training seeds, instead of the study's."""
-    budget: Annotated[Count | None, _named("TOKENS")] = None
-    """Agent tokens of every run, instead of the study's."""
-    json: bool = False
-    """Print the results as one line of JSON, and everything else to standard error."""
-
-
-@dataclass(frozen=True)
-class PlayOptions:
-    """Play an environment in the terminal, and see at the end what random and optimal play get."""
-
-    env: Annotated[str, tyro.conf.Positional, _named("ENV")]
-    """Environment id or name."""
-    seed: Seed = 0
-    """Seed of the episodes."""
-    episodes: Count = 1
-    """Episodes to play."""
-    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
-    """Arguments of the environment as name=value, the value in YAML."""
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    """Watch a player token by token: what it sees, how probable its tokens are, and what they are exactly worth."""
-
-    env: Annotated[str, tyro.conf.Positional, _named("ENV")]
-    """Environment id or name."""
-    agent: Annotated[str, _named("WHO")] = "random"
-    """random, expert, optimal, or the folder of a run or a checkpoint."""
-    episodes: Count = 1
-    """Episodes to watch."""
-    seed: Seed = 0
-    """Seed of the episodes and of the draws."""
-    greedy: bool = False
-    """Say the most probable token always, instead of drawing one."""
-    masked: bool = False
-    """Keep to the legal tokens; an agent that learnt with masks does so anyway."""
-    delay: Annotated[Annotated[float, Range(least=0, most=3600)] | None, _named("FLOAT")] = None
-    """Seconds between two tokens; by default .6 on a terminal."""
-    frames: Annotated[Path | None, _named("FOLDER")] = None
-    """New folder for a PNG of every position and an animated GIF of every episode."""
-    allow_imports: bool = False
-    """Import what the agent's checkpoint names, such as a reward of your own: this runs that code."""
-    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
-    """Arguments of the environment as name=value, the value in YAML."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Train one agent on one environment and write a run folder."""
-
-    env: Annotated[str, tyro.conf.Positional, _named("ENV")]
-    """Environment id or name."""
-    agent: Annotated[str | None, _named("AGENT")] = None
-    """mlp-tiny (the default of most), gpt2-tiny, llama-tiny, gru-tiny, table, a checkpoint folder, or YAML."""
-    total_tokens: Count = 20_000
-    """Agent tokens to train for."""
-    seed: Seed = 0
-    """Seed of the run."""
-    out: Annotated[Path | None, _named("FOLDER")] = None
-    """Folder for metrics and checkpoints; by default results/train/<environment>/<algorithm>/seed-<seed>."""
-    resume: bool = False
-    """Go on with a run whose folder is there, a finished one to a larger total; an interrupted one needs no flag."""
-    save_every: Annotated[Count | None, _named("TOKENS")] = None
-    """Agent tokens between two checkpoints; by default a tenth of all, and one every five minutes."""
-    keep: Annotated[Count | None, _named("INT")] = None
-    """Checkpoints to keep; by default two while it learns and the last one then."""
-    episodes: Count = 1000
-    """Episodes of the evaluation after training, where the exact value is out of reach."""
-    json: bool = False
-    """Print the result as one line of JSON, and nothing else."""
-    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
-    """Arguments of the environment as name=value, the value in YAML."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -331,28 +188,9 @@ def _play(arguments: list[str], console: Console) -> int:
 
 def _watch(arguments: list[str], console: Console) -> int:
     options = _parse(WatchOptions, "watch", arguments)
-    from ..terminal.watch import watch
+    from .watch import watch
 
     return watch(options, console)
-
-
-def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return ``{"length": 3}`` for ``["length=3"]``; values are YAML.
-
-    Raises:
-        TokenGymError: If a pair has no ``=``, its value is no YAML, or a name is given twice.
-    """
-    from ..study.yaml_text import read_yaml
-
-    found = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise TokenGymError(f"an argument of the environment is name=value, got {pair!r}")
-        if name in found:
-            raise TokenGymError(f"the argument {name!r} of the environment is given twice; keep one")
-        found[name] = read_yaml(value, f"the value of {pair!r}")
-    return found
 
 
 def _check_typed(arguments: Sequence[str]) -> None:

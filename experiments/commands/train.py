@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,16 +23,13 @@ from ..evaluation import Evaluation, evaluate_agent, known_references, uses_mask
 from ..statistics import normalised_score
 from ..study.folder import RunFolder, plain
 from ..study.lock import sole_use
+from ..study.mappings import parse_arguments
 from ..study.single_run import new_algorithm, specification, take_up
 from ..study.spec import RunSpec
 from ..study.yaml_text import read_yaml
 from ..transcribing import transcripts
 from .interruption import StopOnSignal
-from .main import parse_arguments
-
-if TYPE_CHECKING:
-    from .main import EvaluateOptions, TrainOptions
-
+from .options import EvaluateOptions, TrainOptions
 
 MODES = ("greedy", "sampled")
 """The ways in which an agent is evaluated."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...envs.checking.errors import TokenGymError
+from .yaml_text import read_yaml
 
 _LARGEST = 10**300
 
@@ -86,3 +87,20 @@ def _plain(noun: str, value: Any) -> Any:
         f"{noun} is {value!r}, a {type(value).__name__}: only texts, numbers, true, false, lists and mappings can be "
         f"recorded with a run{hint}"
     )
+
+
+def parse_arguments(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return ``{"length": 3}`` for ``["length=3"]``; values are YAML.
+
+    Raises:
+        TokenGymError: If a pair has no ``=``, its value is no YAML, or a name is given twice.
+    """
+    found = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise TokenGymError(f"an argument of the environment is name=value, got {pair!r}")
+        if name in found:
+            raise TokenGymError(f"the argument {name!r} of the environment is given twice; keep one")
+        found[name] = read_yaml(value, f"the value of {pair!r}")
+    return found

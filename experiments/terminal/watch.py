@@ -3,81 +3,24 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from ...agents.players import draw_actions
-from ...envs.checking.errors import TokenGymError, positive_int
 from ...envs.checking.visible import visible
 from ...envs.random import derive_start
-from ...envs.registration import make_task
 from ...envs.task import Task
 from ..console import guarded
-from ..evaluation import play_of, uses_masks
 from .episode import Episode
-from .guide import MOST_NODES, Guide
-from .named_players import SCRIPTED, Policy, learned, saved_player, scripted
+from .guide import Guide
+from .named_players import Policy
 from .screen import Screen, View, panel_width, summary_of, talk_of
-
-if TYPE_CHECKING:
-    from ..commands.main import WatchOptions
 
 _OPTIMAL_NODES = 3_000_000
 _BARS = 7  # tokens whose probabilities are shown
-
-
-def watch(options: WatchOptions, console: Console) -> int:
-    """Show episodes of a player as the command line asks for it, and return the exit code.
-
-    Raises:
-        TokenGymError: If the environment or the player is unknown, they do not fit each other, or a number is wrong.
-    """
-    from ..commands.main import parse_arguments
-
-    positive_int("episodes", options.episodes)
-    if options.delay is not None and not 0 <= options.delay <= 60:
-        raise TokenGymError(f"delay={options.delay}: give 0 to 60 seconds")
-    task = make_task(options.env, **parse_arguments(options.kwargs))
-    guide = Guide(task, _OPTIMAL_NODES if options.agent == "optimal" else MOST_NODES)
-    masked = options.masked
-    player = None
-    if options.agent in SCRIPTED:
-        policy = scripted(options.agent, guide, masked)
-    else:
-        player, task = saved_player(options.agent, task, bool(options.kwargs), options.allow_imports)
-        masked = masked or uses_masks(player)
-        guide = guide if task is guide.task else Guide(task)
-        policy = learned(player, masked)
-    recorder = None
-    if options.frames is not None:
-        from .filming import Film
-
-        recorder = Film(options.frames)
-    show(
-        task,
-        policy,
-        console,
-        guide=guide,
-        player=_called(options.agent, player, options.greedy),
-        episodes=options.episodes,
-        seed=options.seed,
-        greedy=options.greedy,
-        delay=options.delay,
-        film=recorder,
-    )
-    return 0
-
-
-def _called(name: str, player: Any, greedy: bool) -> str:
-    """Return what a player is called, with the rule by which it samples where that is not a policy of its own."""
-    if player is None:
-        return name
-    play = play_of(player, greedy)
-    return Path(name).name + ("" if play in ("greedy", "sampled") else f" ({play.removeprefix('sampled (')}")
 
 
 def show(

@@ -7,7 +7,7 @@ import transformers
 from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, random_tokens, tiny_neox
 from safetensors.torch import load_file, save_file
 
-from tokengym.agents import Agent, build_agent
+from tokengym.agents import build_agent, rebuild_agent
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.vocabulary import Vocabulary
 
@@ -166,7 +166,7 @@ def test_an_agent_is_rebuilt_from_its_config_and_weights(spec, separate, tmp_pat
     tokens, lengths = random_tokens(5) % 8, np.array([3, 4, 5, 6, 7])
     expected = agent.probabilities(tokens, lengths)
     save_file(agent.state_dict(), tmp_path / "agent.safetensors")
-    again = Agent.from_config(json.loads(json.dumps(agent.config())))
+    again = rebuild_agent(json.loads(json.dumps(agent.config())))
     again.load_state_dict(load_file(tmp_path / "agent.safetensors"))
     assert np.array_equal(again.probabilities(tokens, lengths), expected)
 

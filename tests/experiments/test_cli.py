@@ -12,8 +12,9 @@ from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.algorithms.registry import load_algorithm
 from tokengym.algorithms.runs.callbacks import SaveEvery
 from tokengym.envs.registration import make_task
-from tokengym.experiments.commands.main import main, parse_arguments
+from tokengym.experiments.commands.main import main
 from tokengym.experiments.study import pool
+from tokengym.experiments.study.mappings import parse_arguments
 
 STUDY = """
 name: tiny

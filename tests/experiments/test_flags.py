@@ -8,15 +8,16 @@ import pytest
 
 from tokengym.algorithms import ALGORITHMS
 from tokengym.experiments.commands import main as cli
+from tokengym.experiments.commands import options as flags
 
 COMMANDS = {
-    "list": (["list"], cli.ListOptions),
-    "evaluate": (["evaluate", "nowhere"], cli.EvaluateOptions),
-    "compare": (["compare", "nowhere.yaml"], cli.CompareOptions),
-    "report": (["report", "nowhere.yaml"], cli.ReportOptions),
-    "play": (["play", "Copy"], cli.PlayOptions),
-    "watch": (["watch", "Copy"], cli.WatchOptions),
-    "train": (["train", "ppo", "Copy"], cli.TrainOptions),
+    "list": (["list"], flags.ListOptions),
+    "evaluate": (["evaluate", "nowhere"], flags.EvaluateOptions),
+    "compare": (["compare", "nowhere.yaml"], flags.CompareOptions),
+    "report": (["report", "nowhere.yaml"], flags.ReportOptions),
+    "play": (["play", "Copy"], flags.PlayOptions),
+    "watch": (["watch", "Copy"], flags.WatchOptions),
+    "train": (["train", "ppo", "Copy"], flags.TrainOptions),
     **{f"train {name}": (["train", name, "Copy"], ALGORITHMS.config(name)) for name in ("ppo", "sb3-dqn")},
 }
 NOT_A_NUMBER = ["", " ", "x", "nan", "-inf", "-1", "9" * 5000, "True", "1,000", "0x10", "ä", "\0", "[3]", "1 2"]

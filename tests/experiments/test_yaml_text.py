@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokengym.envs.checking.errors import TokenGymError
-from tokengym.experiments.commands.main import parse_arguments
 from tokengym.experiments.commands.train import agent_specification
+from tokengym.experiments.study.mappings import parse_arguments
 from tokengym.experiments.study.yaml_text import read_yaml, write_yaml
 
 
