@@ -11,7 +11,7 @@ import numpy as np
 from ..envs.checking.arguments import Seed, checked
 from ..envs.checking.errors import TokenGymError
 from ..envs.checking.visible import visible
-from ..envs.exact.solve import solve
+from ..envs.exact.solver import solve
 from ..envs.finite.task import FiniteTask
 from ..envs.vocabulary import Vocabulary
 from .observations import rows_of

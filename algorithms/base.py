@@ -25,7 +25,7 @@ from .constructors import Constructed
 from .data.episodes import Episodes, episode_metrics
 from .making import make_agent, make_optimizer, make_reference
 from .parts.advantages import returns_to_go
-from .parts.divergence import DivergedError, first_nonfinite
+from .parts.nonfinite import DivergedError, first_nonfinite
 from .parts.kl import KLController, kl_estimate
 from .parts.running_std import RunningStd
 from .parts.schedules import linear

@@ -5,7 +5,7 @@ from .checking.errors import TokenGymError, TooManyNodesError
 from .drawing.picture import Cell, Picture
 from .engine import AppendResult, Engine, StepResult
 from .env import TokenEnv
-from .exact.solve import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
+from .exact.solver import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
 from .finite.task import FiniteArrays, FiniteTask, Initial, Transition
 from .outcomes import Outcome, Reply, TurnResult
 from .random import CounterRandom, derive_start

@@ -19,7 +19,7 @@ from ..envs.checking.arguments import NotNegative, Seed, checked
 from ..envs.checking.errors import TokenGymError, TooManyNodesError
 from ..envs.checking.fields import Range, shown
 from ..envs.engine import Engine
-from ..envs.exact.solve import evaluate_policy, solve
+from ..envs.exact.solver import evaluate_policy, solve
 from ..envs.finite.task import FiniteTask
 from ..envs.random import derive_start
 from ..envs.registration import make_task

@@ -104,7 +104,7 @@ BATTERY = [(where, name) for where, one in DOORS.items() for name in plain_param
 ELSEWHERE = {
     "agents.agent:Agent.__init__": "build_agent is its door",
     "agents.sampling:Sampler.sample": "called for every token, by what was checked",
-    "algorithms.ppo:PPO.step": "called by update alone",
+    "algorithms.on_policy.ppo:PPO.step": "called by update alone",
 }
 """Public, and checked in another way."""
 

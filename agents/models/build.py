@@ -50,7 +50,7 @@ TABLE_NUMBERS = 1 << 22
 """Numbers a head that a table has at most by default: where the vocabulary is large, it holds fewer prefixes."""
 
 
-class TransformerTrunk(Trunk):
+class TransformerTrunk(generic_decoder.CachingTrunk):
     """The body of a transformers causal language model, without its output head.
 
     Args:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import DynamicCache
 
-from .trunk import Decoder, ReencodeDecoder
+from .trunk import Decoder, ReencodeDecoder, Trunk
 
 TOLERANCE = 1e-4
 """How far features may differ from the teacher-forced pass for the cache to count as exact."""
 
 
-class CachingTrunk(Protocol):
-    """What the cache asks of a trunk: a transformers model without its head, and how much it reads."""
+class CachingTrunk(Trunk):
+    """A trunk around a transformers model without its head.
+
+    Attributes:
+        body: the model, which takes and gives `past_key_values`.
+    """
 
     body: Any
-    max_length: int
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters live."""
-        ...
 
 
 class CacheDecoder(Decoder):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .divergence import DivergedError, first_nonfinite
+from .nonfinite import DivergedError, first_nonfinite
 
 
 @dataclass(frozen=True, eq=False)

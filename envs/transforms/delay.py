@@ -56,7 +56,7 @@ class RewardDelay(Transform):
         known = inner.random_return, inner.optimal_return
         if None not in known or not inner.finite:
             return known
-        from ..exact.solve import solve
+        from ..exact.solver import solve
 
         try:
             solution = solve(cast(FiniteTask, inner))

@@ -11,7 +11,7 @@ import numpy as np
 from ...envs.checking.errors import TooManyNodesError
 from ...envs.drawing.picture import Picture
 from ...envs.engine import Engine
-from ...envs.exact.solve import Solution, solve
+from ...envs.exact.solver import Solution, solve
 from ...envs.finite.task import FiniteTask
 from ...envs.random import derive_start
 from ...envs.scores import BETA, SuiteScores

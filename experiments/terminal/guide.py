@@ -10,7 +10,7 @@ import numpy as np
 from rich.text import Text
 
 from ...envs.checking.errors import TokenGymError
-from ...envs.exact.solve import Solution, solve
+from ...envs.exact.solver import Solution, solve
 from ...envs.finite.task import FiniteTask
 from ...envs.scores import SuiteScores, suite_scores
 from ...envs.task import Task

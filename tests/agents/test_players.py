@@ -6,7 +6,7 @@ import tokengym  # noqa: F401
 from tokengym.agents import ExpertPlayer, HumanPlayer, OptimalPlayer, RandomPlayer
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.vocabulary import Vocabulary
 

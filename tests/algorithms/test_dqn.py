@@ -8,7 +8,7 @@ from off_policy_cases import QUICK, Stop
 from tokengym.agents.session import StepOutput
 from tokengym.algorithms.off_policy.dqn import DQN
 from tokengym.envs.checking.errors import TokenGymError
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.finite.task import FiniteTask, Initial, Transition
 from tokengym.envs.registration import make_task
 from tokengym.envs.transforms import TimeLimit

@@ -6,7 +6,7 @@ import torch
 
 from tokengym.algorithms.on_policy.a2c import A2C
 from tokengym.algorithms.on_policy.ppo import PPO
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 
 SMALL = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
 

@@ -18,7 +18,7 @@ from tokengym.algorithms.sb3.algorithm import SB3A2C, SB3DQN, SB3PPO
 from tokengym.algorithms.sb3.env import SB3VecEnv
 from tokengym.algorithms.sb3.policy import TokenExtractor, ids_and_lengths
 from tokengym.envs.checking.errors import TokenGymError
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.vector_env import TokenVectorEnv
 

@@ -6,7 +6,7 @@ import numpy as np
 from sample_tasks import INSTALLED
 
 from tokengym.envs import TASKS, Engine, FiniteTask, Task, derive_start
-from tokengym.envs.exact.solve import Solution
+from tokengym.envs.exact.solver import Solution
 
 FINITE = [name for name in INSTALLED if issubclass(TASKS[name].load(), FiniteTask)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.registration import make_task
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "environments"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokengym.envs.checking.errors import TokenGymError, TooManyNodesError
 from tokengym.envs.engine import Engine
 from tokengym.envs.exact.levels import unfold
-from tokengym.envs.exact.solve import evaluate_policy, optimal_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, optimal_policy, solve
 from tokengym.envs.finite.task import FiniteTask, Initial, Transition
 from tokengym.envs.tasks.control.lattice import Lattice
 from tokengym.envs.tasks.diagnostics.bandit import Copy, TokenBandit

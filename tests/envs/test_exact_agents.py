@@ -6,7 +6,7 @@ import torch
 from enumeration import RandomTask, play
 
 from tokengym.agents import build_agent
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.tasks.diagnostics.tree import KLTree
 from tokengym.envs.tasks.games.wordle import WordleMini
 

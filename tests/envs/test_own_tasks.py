@@ -26,7 +26,7 @@ from tokengym.envs import (
     Vocabulary,
     make_task,
 )
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "concepts" / "your-own-task.md"
 NAMES = ("Lamp", "Lamp-long", "Sum", "Guess", "Shout")

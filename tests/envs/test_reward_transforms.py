@@ -6,7 +6,7 @@ from playing import episodes
 from sample_tasks import SAMPLES, Echo, Weather
 
 from tokengym.envs import Engine, TextTask, TokenGymError, derive_start, make_task
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.finite.compiler import compile_task
 from tokengym.envs.transforms import Redistribution, RewardDelay, RewardNoise, RewardScale, TimeLimit, apply_transforms
 

@@ -22,7 +22,7 @@ from tokengym.envs import (
 from tokengym.envs.specification import import_name, record, resolve
 
 MODULE = """
-from tokengym.envs.reward_rules import Keyword
+from tokengym.envs.rewards.rules import Keyword
 from tokengym.envs.tasks.text_generation import TextGeneration
 
 def shout(completions, **kwargs):

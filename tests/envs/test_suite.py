@@ -9,7 +9,7 @@ from sample_tasks import INSTALLED, each, shared_task
 from suite import FINITE, optimal_returns, random_returns
 
 from tokengym.envs import TASKS, FiniteTask
-from tokengym.envs.exact.solve import Solution, solve
+from tokengym.envs.exact.solver import Solution, solve
 from tokengym.envs.scores import suite_scores
 from tokengym.experiments.suite.pages import read_examples
 from tokengym.experiments.suite.scores import example_of, scores_of

@@ -6,7 +6,7 @@ from playing import episodes
 from sample_tasks import SAMPLES, Echo, Weather
 
 from tokengym.envs import Engine, PotentialShaping, TimeLimit, TokenGymError, make_task
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.transforms import apply_transforms
 
 

@@ -22,7 +22,7 @@ from tokengym.envs import (
     Vocabulary,
     make_task,
 )
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.transforms import AllowedWords, Clock, apply_transforms
 
 SMALL = {"max_position": 2, "max_speed": 1, "num_steps": 4}

@@ -9,7 +9,7 @@ import torch
 from tokengym.agents.build import build_agent
 from tokengym.agents.weights import WeightsRecord
 from tokengym.envs.checking.errors import TokenGymError
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.registration import make_task
 from tokengym.experiments.evaluation import evaluate_agent, known_references, play_of, references
 from tokengym.experiments.transcribing import transcripts

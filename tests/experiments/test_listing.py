@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tokengym.envs import FAMILIES, TASKS, Entry
 from tokengym.envs.checking.errors import TokenGymError
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.scores import SuiteScores, suite_scores
 from tokengym.experiments.commands import list as listing

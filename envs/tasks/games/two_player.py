@@ -14,7 +14,7 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from ...checking.errors import TokenGymError
-from ...exact.solve import solve
+from ...exact.solver import solve
 from ...finite.compiler import compile_task
 from ...finite.task import FiniteArrays, FiniteTask, Initial, Transition
 from .opponents import Opponent, ask_opponent, build_opponent

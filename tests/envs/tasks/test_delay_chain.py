@@ -5,7 +5,7 @@ import pytest
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.tasks.diagnostics.delay_chain import DelayChain
 

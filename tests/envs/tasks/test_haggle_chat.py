@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tokengym.envs import Engine, TokenGymError, build_tokenizer, make_task
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.tasks.games.haggle import Haggle
 from tokengym.envs.tasks.games.haggle_chat import DEAL, UNCLEAR, HaggleChat
 

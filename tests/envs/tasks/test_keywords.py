@@ -5,7 +5,7 @@ import pytest
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.tasks.text.keywords import KeywordCover
 
 

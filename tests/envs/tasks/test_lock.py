@@ -7,7 +7,7 @@ import pytest
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.tasks.diagnostics.lock import Lock, SlipLock
 
 EXACT = {"rel": 0, "abs": 1e-9}

@@ -7,7 +7,7 @@ import pytest
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.tasks.text.palindrome import Palindrome
 
 EXACT = {"rel": 0, "abs": 1e-9}

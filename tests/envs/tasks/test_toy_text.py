@@ -6,7 +6,7 @@ import pytest
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import solve
+from tokengym.envs.exact.solver import solve
 from tokengym.envs.tasks.control.toy_text import FrozenLake, Taxi
 
 TAXI = max(name for name in gymnasium.registry if name.startswith("Taxi-v"))

@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.tasks.diagnostics.tree import KLTree
 
 

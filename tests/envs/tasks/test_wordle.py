@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
-from tokengym.envs.exact.solve import evaluate_policy, solve
+from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.tasks.games.wordle import WordleMini, mark_guess
 
 
