@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..envs.checking.arguments import Count, checked
-from ..envs.checking.errors import TokenGymError
-from ..envs.vocabulary import Vocabulary
+from ..envs import TokenGymError, Vocabulary
+from ..envs.checking import Count, checked
 from . import sampling
 from .heads import CRITIC_HEADS
-from .models.table import PrefixIndex
-from .models.trunk import Trunk
+from .models import PrefixIndex, Trunk
 from .observations import rows_of
 from .session import Rows, Session, StepOutput
 from .specs import LEARNING_RATES

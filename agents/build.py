@@ -8,14 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..envs.checking.arguments import Count, Positive, Seed, checked
-from ..envs.vocabulary import Vocabulary
+from ..envs import Vocabulary
+from ..envs.checking import Count, Positive, Seed, checked
 from .agent import Agent
 from .devices import usable_device
 from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
-from .models.build import build_trunk
-from .models.table import TableTrunk
-from .models.trunk import Trunk
+from .models import TableTrunk, Trunk, build_trunk
 from .seeding import seeded_initialisation
 from .specs import Width
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..envs.checking.errors import TokenGymError
-from ..envs.checking.fields import shown
+from ..envs import TokenGymError
+from ..envs.checking import shown
 
 
 def usable_device(device: str | torch.device) -> torch.device:

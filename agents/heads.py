@@ -13,8 +13,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..envs.checking.errors import TokenGymError, unknown_name
-from ..envs.checking.fields import shown
+from ..envs import TokenGymError
+from ..envs.checking import shown, unknown_name
 
 HEADS = ("policy", "value", "q", "twin_q")
 CRITIC_HEADS = ("value", "q", "twin_q")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.checking.errors import TokenGymError
-from ..envs.checking.fields import shown
+from ..envs import TokenGymError
+from ..envs.checking import shown
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..envs.checking.arguments import Seed, checked
-from ..envs.checking.errors import TokenGymError
-from ..envs.checking.visible import visible
-from ..envs.exact.solver import solve
-from ..envs.finite.task import FiniteTask
-from ..envs.vocabulary import Vocabulary
+from ..envs import FiniteTask, TokenGymError, Vocabulary, solve
+from ..envs.checking import Seed, checked, visible
 from .observations import rows_of
 
 

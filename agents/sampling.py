@@ -10,8 +10,8 @@ import math
 
 import torch
 
-from ..envs.checking.arguments import Seed, checked
-from ..envs.checking.errors import TokenGymError
+from ..envs import TokenGymError
+from ..envs.checking import Seed, checked
 
 
 def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from ..envs.checking.arguments import checked
-from ..envs.checking.errors import TokenGymError
-from ..envs.checking.fields import Range
-from ..envs.vocabulary import Vocabulary
-from .models.trunk import Decoder, Trunk
+from ..envs import TokenGymError, Vocabulary
+from ..envs.checking import Range, checked
+from .models import Decoder, Trunk
 from .weights import WeightsRecord
 
 Rows = Annotated[int, Range(least=1, most=2**20)]
@@ -46,6 +44,7 @@ def common_prefix(tokens: np.ndarray, cached: np.ndarray) -> np.ndarray:
     return first
 
 
+@runtime_checkable
 class Reader(Protocol):
     """What a session asks of an agent: its trunks, and what its heads make of their features."""
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..envs.checking.errors import TokenGymError, unknown_name
-from ..envs.checking.fields import Range, check_fields, from_mapping, shown
+from ..envs import TokenGymError
+from ..envs.checking import Range, check_fields, from_mapping, shown, unknown_name
 
 Width = Annotated[int, Range(least=1, most=65_536)]
 Layers = Annotated[int, Range(least=1, most=1_024)]

@@ -13,13 +13,10 @@ from .registry import ALGORITHMS, check_config, load_algorithm
 
 if TYPE_CHECKING:
     from .base import Algorithm
-    from .data.episodes import Episodes
-    from .off_policy.dqn import DQN
-    from .off_policy.sac import SAC
-    from .on_policy.a2c import A2C
-    from .on_policy.ppo import PPO
-    from .runs.callbacks import Callback, SaveEvery, StopAfter
-    from .runs.milestones import SaveBest, StopWhen
+    from .data import Episodes
+    from .off_policy import DQN, SAC
+    from .on_policy import A2C, PPO
+    from .runs import Callback, SaveBest, SaveEvery, StopAfter, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
 
 __all__ = [

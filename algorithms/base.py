@@ -13,29 +13,30 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ..agents.agent import Agent
+from ..agents import Agent, Sampler, StepOutput
 from ..agents.devices import usable_device
-from ..agents.sampling import Sampler
-from ..agents.session import StepOutput
-from ..envs.checking.arguments import Seed, Total, checked
-from ..envs.checking.entry_points import AllowImports
-from .collecting.rollout import Collector
-from .configs.base import AlgorithmConfig
+from ..envs.checking import AllowImports, Seed, Total, checked
+from .collecting import Collector
+from .configs import AlgorithmConfig
 from .constructors import Constructed
-from .data.episodes import Episodes, episode_metrics
+from .data import Episodes, episode_metrics
 from .making import make_agent, make_optimizer, make_reference
-from .parts.advantages import returns_to_go
-from .parts.nonfinite import DivergedError, first_nonfinite
-from .parts.kl import KLController, kl_estimate
-from .parts.running_std import RunningStd
-from .parts.schedules import linear
-from .parts.seeds import derive_seed
-from .parts.stepping import Loss, Step, accumulate
+from .parts import (
+    DivergedError,
+    KLController,
+    Loss,
+    RunningStd,
+    Step,
+    accumulate,
+    derive_seed,
+    first_nonfinite,
+    kl_estimate,
+    linear,
+    returns_to_go,
+)
 from .requirements import check_agent, check_task, chosen_config, resolve_task
-from .runs import checkpoint
+from .runs import Callback, Callbacks, CallbackStates, RunLogger, as_callback, checkpoint, load_callback_states
 from .runs import state as saving
-from .runs.callbacks import Callback, Callbacks, CallbackStates, as_callback, load_callback_states
-from .runs.loggers import RunLogger
 
 ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import torch
 
-from ..agents.agent import Agent
-from ..agents.build import build_agent
-from ..envs.checking.errors import TokenGymError
-from ..envs.task import Task
-from .configs.base import AlgorithmConfig
-from .parts.kl import AgentReference, Reference, UniformReference
+from ..agents import Agent, build_agent
+from ..envs import Task, TokenGymError
+from .configs import AlgorithmConfig
+from .parts import AgentReference, Reference, UniformReference
 
 
 def make_agent(

@@ -7,9 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..envs.checking.arguments import checked
-from ..envs.checking.entry_points import AllowImports
-from ..envs.checking.errors import TokenGymError, unknown_name
+from ..envs import TokenGymError
+from ..envs.checking import AllowImports, checked, unknown_name
 from . import configs
 
 if TYPE_CHECKING:

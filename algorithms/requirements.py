@@ -7,13 +7,11 @@ from typing import Any
 
 import gymnasium
 
-from ..agents.agent import Agent
-from ..envs.checking.errors import TokenGymError
-from ..envs.checking.fields import shown
-from ..envs.registration import make_task
-from ..envs.task import Task
+from ..agents import Agent
+from ..envs import Task, TokenGymError, make_task
+from ..envs.checking import shown
 from ..envs.transforms import apply_transforms
-from .configs.base import AlgorithmConfig, Config
+from .configs import AlgorithmConfig, Config
 
 Requirement = tuple[Callable[[Task], bool], str, str]
 

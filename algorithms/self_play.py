@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..agents.agent import Agent
-from ..agents.build import rebuild_agent
-from ..envs.checking.arguments import Count, Seed, checked
-from ..envs.checking.errors import TokenGymError
-from ..envs.finite.task import FiniteTask
-from ..envs.task import Task
-from ..envs.tasks.games.two_player import TwoPlayerTask
+from ..agents import Agent, rebuild_agent
+from ..envs import FiniteTask, Task, TokenGymError, TwoPlayerTask
+from ..envs.checking import Count, Seed, checked
 from .base import Algorithm
+from .runs import Callback, read
 from .runs import state as saving
-from .runs.callbacks import Callback
-from .runs.checkpoint import read
 
 
 class FrozenPolicy:

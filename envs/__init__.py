@@ -1,24 +1,20 @@
 """Token-level environments: the vocabulary, tasks, the engine and its Gymnasium faces, and the exact solver."""
 
 from .catalogue import FAMILIES, TASKS, Entry
-from .checking.errors import TokenGymError, TooManyNodesError
-from .drawing.picture import Cell, Picture
+from .checking import TokenGymError, TooManyNodesError
+from .drawing import Cell, Picture
 from .engine import AppendResult, Engine, StepResult
 from .env import TokenEnv
-from .exact.solver import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
-from .finite.task import FiniteArrays, FiniteTask, Initial, Transition
+from .exact import PolicyEvaluation, Solution, evaluate_policy, optimal_policy, solve
+from .finite import FiniteArrays, FiniteTask, Initial, Transition
 from .outcomes import Outcome, Reply, TurnResult
 from .random import CounterRandom, derive_start
 from .registration import list_ids, make_task, register_task
-from .rewards.functions import RewardFunction, build_reward
-from .rewards.guarded import GuardedReward
+from .rewards import GuardedReward, RewardFunction, build_reward
 from .specification import missing_arguments
 from .task import Task
-from .tasks.games.two_player import TwoPlayerTask, exploitability
-from .text.chat import ChatTemplate
-from .text.chat_task import ChatTask
-from .text.task import Completion, TextReply, TextTask
-from .text.tokenizers import build_tokenizer
+from .tasks.games import TwoPlayerTask, exploitability
+from .text import ChatTask, ChatTemplate, Completion, TextReply, TextTask, build_tokenizer
 from .token_task import TokenTask
 from .transforms import PotentialShaping, TimeLimit
 from .vector_env import TokenVectorEnv

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .checking.entry_points import import_module, trusted
-from .checking.errors import TokenGymError
+from .checking import TokenGymError, import_module, trusted
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .checking.errors import TokenGymError, positive_int
-from .drawing.picture import Picture
+from .checking import TokenGymError, positive_int
+from .drawing import Picture
 from .engine_arguments import as_array, read_row, read_rows, read_turns
 from .random import CounterRandom, are_natural
-from .rows.single import SingleRows
+from .rows import SingleRows
 from .saved_state import check_row
 from .step_results import AppendResult, StepResult, reordered
 from .task import Reply, Rows, Task

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .checking.errors import TokenGymError, whole_number
+from .checking import TokenGymError, whole_number
 from .outcomes import Rows
 
 

@@ -12,7 +12,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from .checking.errors import TokenGymError, positive_int
+from .checking import TokenGymError, positive_int
 
 _GAMMA_INT, _MULTIPLIER_1_INT, _MULTIPLIER_2_INT = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 # Arrays of one number: NumPy lets them meet another array in little more than half the time of its scalars.

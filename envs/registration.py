@@ -10,8 +10,7 @@ from typing import Any
 import gymnasium
 
 from .catalogue import FAMILIES, TASKS, Entry
-from .checking.entry_points import import_module
-from .checking.errors import TokenGymError, finite_number, unknown_name
+from .checking import TokenGymError, finite_number, import_module, unknown_name
 from .env import TokenEnv
 from .specification import record, resolve
 from .task import Task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .checking.visible import visible
+from .checking import visible
 from .engine import Engine
 
 
@@ -38,7 +38,7 @@ class Frames:
 
     def draw(self, row: int, reward: float | None) -> npt.NDArray[np.uint8]:
         """Returns one row as an image, uint8 of shape (height, width, 3); the arguments are those of `render_row`."""
-        from .drawing.pixels import draw_text, fit  # Pillow takes a moment to load
+        from .drawing import draw_text, fit  # Pillow takes a moment to load
 
         frame = self._engine.frame(row)
         if frame is None:

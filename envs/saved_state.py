@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .checking.errors import TokenGymError, finite_number, whole_number
+from .checking import TokenGymError, finite_number, whole_number
 from .outcomes import State
 from .vocabulary import Vocabulary
 

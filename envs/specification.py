@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from .checking.entry_points import load_object
-from .checking.errors import TokenGymError
+from .checking import TokenGymError, load_object
 
 IMPORT, NOT_RECORDED = "$import", "$not_recorded"
 """The keys of the two markers; no argument of a task's own looks like them."""

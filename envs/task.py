@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .checking.errors import TokenGymError, positive_int
+from .checking import TokenGymError, positive_int
 from .describing import Made, noting
-from .drawing.picture import Picture
+from .drawing import Picture
 from .outcomes import Outcome, Reply, RowOutcome, Rows, State
 from .random import CounterRandom
 from .saved_state import Limits, check_arrays

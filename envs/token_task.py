@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .checking.errors import TokenGymError, positive_int
+from .checking import TokenGymError, positive_int
 from .outcomes import Outcome, Reply, RowOutcome, Rows, State, TurnResult
 from .random import CounterRandom
 from .saved_state import Limits

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from .checking.errors import TokenGymError, flag, positive_int
+from .checking import TokenGymError, flag, positive_int
 from .describing import face_text
 from .engine import Engine, StepResult
 from .env import Observation, check_render_mode, check_seed, make_spaces, pad_rewards, settle_randomness

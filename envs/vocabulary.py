@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .checking.errors import TokenGymError, unknown_name
+from .checking import TokenGymError, unknown_name
 from .describing import brief
 
 _MOST_SHOWN = 6

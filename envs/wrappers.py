@@ -17,10 +17,10 @@ import gymnasium
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from .checking.errors import TokenGymError
+from .checking import TokenGymError
 from .env import TokenEnv
 from .random import derive_start
-from .text.spaces import AnyText, Phrases
+from .text import AnyText, Phrases
 
 
 class TextObservation(gymnasium.ObservationWrapper, RecordConstructorArgs):

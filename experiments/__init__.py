@@ -1,13 +1,11 @@
-"""What compares: command line, study runner, statistics, plots and reports. Nothing here imports torch by itself."""
+"""What compares: command line, study runner, statistics, plots and reports, without torch until a run needs it."""
 
 from __future__ import annotations
 
 from .callbacks import EvaluateEvery
 from .evaluation import Evaluation, References, evaluate_agent, references
-from .report.results import StudyResults, collect
-from .study.file import load_study
-from .study.runner import run_study
-from .study.spec import Study
+from .report import StudyResults, collect
+from .study import Study, load_study, run_study
 from .transcribing import transcripts
 
 __all__ = [

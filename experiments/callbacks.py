@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..algorithms.runs.callbacks import Callback
-from ..algorithms.runs.loggers import JsonLines
-from ..envs.checking.arguments import Count, Seed, checked
+from ..algorithms import Callback
+from ..algorithms.runs import JsonLines
+from ..envs.checking import Count, Seed, checked
 from .evaluation import evaluate_agent, known_references, uses_masks
 from .statistics import normalised_score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..algorithms.base import Algorithm
+    from ..algorithms import Algorithm
     from .evaluation import References
 
 

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableT
 from rich.measure import Measurement
 from rich.segment import Segment
 
-from ..envs.checking.visible import visible
+from ..envs.checking import visible
 
 
 class Terminal(Console):

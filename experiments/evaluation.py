@@ -15,15 +15,18 @@ from typing import Annotated, Any, cast
 
 import numpy as np
 
-from ..envs.checking.arguments import NotNegative, Seed, checked
-from ..envs.checking.errors import TokenGymError, TooManyNodesError
-from ..envs.checking.fields import Range, shown
-from ..envs.engine import Engine
-from ..envs.exact.solver import evaluate_policy, solve
-from ..envs.finite.task import FiniteTask
-from ..envs.random import derive_start
-from ..envs.registration import make_task
-from ..envs.task import Task
+from ..envs import (
+    Engine,
+    FiniteTask,
+    Task,
+    TokenGymError,
+    TooManyNodesError,
+    derive_start,
+    evaluate_policy,
+    make_task,
+    solve,
+)
+from ..envs.checking import NotNegative, Range, Seed, checked, shown
 
 Choice = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None"], tuple[np.ndarray, "np.ndarray | None"]]
 """Rows (m,), their tokens (m, L), lengths (m,) and masks (m, A) or None to actions (m,) and entropies (m,) or None."""
@@ -308,7 +311,8 @@ def chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Itera
 def _session_chooser(agent: Any, session: Any, seed: int, deterministic: bool) -> Choice:
     import torch
 
-    from ..agents.sampling import Sampler, entropy, log_softmax
+    from ..agents import Sampler
+    from ..agents.sampling import entropy, log_softmax
 
     sampler = Sampler(derive_start(seed, 0) >> 1)
 

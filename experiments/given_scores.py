@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..envs.checking.errors import TokenGymError
-from ..envs.checking.fields import shown
+from ..envs import TokenGymError
+from ..envs.checking import shown
 
 Scores = Sequence[np.ndarray]
 """One float array of runs for each task."""

@@ -20,9 +20,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from ..envs.checking.arguments import Seed, checked
-from ..envs.checking.errors import TokenGymError
-from ..envs.checking.fields import Range
+from ..envs import TokenGymError
+from ..envs.checking import Range, Seed, checked
 from .given_scores import Scores, numbers_of, tasks_of
 
 Spread = Literal["bootstrap", "range", "none"]

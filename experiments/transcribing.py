@@ -7,11 +7,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..envs.checking.arguments import Count, Seed, checked
-from ..envs.checking.fields import Range
-from ..envs.engine import Engine
-from ..envs.random import derive_start
-from ..envs.task import Task
+from ..envs import Engine, Task, derive_start
+from ..envs.checking import Count, Range, Seed, checked
 from .evaluation import acting, chooser
 
 

@@ -29,7 +29,7 @@ from tokengym.experiments.statistics import interquartile_mean, mean_difference,
 _PACKAGES = (tokengym.agents, tokengym.algorithms, tokengym.experiments)
 
 for package in _PACKAGES:
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
 
 NOT_A_VALUE: list[Any] = [object(), b"1", 1j, {"value": 1}, [object()], (None,)]

@@ -1,1 +1,31 @@
 """Causal models: transformers, GRU, MLP and table, and how each decodes with a cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .build import build_trunk
+    from .table import PrefixIndex, TableTrunk
+    from .trunk import Decoder, Trunk
+
+__all__ = [
+    "Decoder",
+    "PrefixIndex",
+    "TableTrunk",
+    "Trunk",
+    "build_trunk",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Decoder": "trunk",
+        "PrefixIndex": "table",
+        "TableTrunk": "table",
+        "Trunk": "trunk",
+        "build_trunk": "build",
+    },
+)

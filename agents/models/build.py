@@ -23,9 +23,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.checking.fields import check_value, shown
-from ...envs.vocabulary import Vocabulary
+from ...envs import TokenGymError, Vocabulary
+from ...envs.checking import check_value, shown, unknown_name
 from ..heads import OwnHead
 from ..specs import (
     NAMES,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from .trunk import Decoder, ReencodeDecoder, Trunk
 
 

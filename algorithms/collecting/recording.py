@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from ...agents.masks import PackedMasks
-from ...envs.engine import Engine, StepResult
-from ...envs.task import Task
-from ..data.episodes import Episodes
+from ...envs import Engine, StepResult, Task
+from ..data import Episodes
 
 
 class Recording:

@@ -10,15 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents.agent import Agent
-from ...agents.sampling import Sampler
-from ...agents.session import Rows, Session, StepOutput
-from ...envs.checking.arguments import Count, Seed, checked
-from ...envs.checking.errors import TokenGymError
-from ...envs.engine import Engine
-from ...envs.random import derive_start
-from ...envs.task import Task
-from ..data.episodes import Episodes
+from ...agents import Agent, Sampler, Session, StepOutput
+from ...agents.session import Rows
+from ...envs import Engine, Task, TokenGymError, derive_start
+from ...envs.checking import Count, Seed, checked
+from ..data import Episodes
 from .recording import Recording
 
 Behaviour = Callable[[StepOutput, "Tensor | None"], "tuple[Tensor, Tensor]"]

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.checking.fields import Range, check_fields, shown
+from ...envs import TokenGymError
+from ...envs.checking import Range, check_fields, shown, unknown_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ...envs.checking.fields import Range
+from ...envs.checking import Range
 from .base import (
     AlgorithmConfig,
     Delay,

@@ -1,1 +1,33 @@
 """What is learnt from: episodes, batches of them, and the replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .episodes import Episodes, FlatTokens, episode_metrics
+    from .replay import EpisodeReplay, ReplaySample
+
+__all__ = [
+    "Batch",
+    "EpisodeReplay",
+    "Episodes",
+    "FlatTokens",
+    "ReplaySample",
+    "episode_metrics",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Batch": "batch",
+        "EpisodeReplay": "replay",
+        "Episodes": "episodes",
+        "FlatTokens": "episodes",
+        "ReplaySample": "replay",
+        "episode_metrics": "episodes",
+    },
+)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents.agent import Agent, Evaluation
+from ...agents import Agent, Evaluation
 from .episodes import Episodes
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ...agents.masks import PackedMasks
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from .ring import ranges
 
 

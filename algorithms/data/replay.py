@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from ...agents.masks import PackedMasks
-from ...envs.checking.arguments import Count, NotNegative, Seed, Share, checked
-from ...envs.checking.errors import TokenGymError
-from ...envs.checking.fields import Range
-from ..configs.off_policy import Prioritisation
+from ...envs import TokenGymError
+from ...envs.checking import Count, NotNegative, Range, Seed, Share, checked
+from ..configs import Prioritisation
 from .episodes import Episodes
 from .ring import Ring, ranges
 

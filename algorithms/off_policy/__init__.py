@@ -1,1 +1,24 @@
 """Learning from a replay of whole episodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .dqn import DQN
+    from .sac import SAC
+
+__all__ = [
+    "DQN",
+    "SAC",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "DQN": "dqn",
+        "SAC": "sac",
+    },
+)

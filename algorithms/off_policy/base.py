@@ -10,16 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents.session import StepOutput
+from ...agents import StepOutput
 from ..base import Algorithm
-from ..configs.off_policy import OffPolicyConfig
-from ..data.batch import Batch
-from ..data.episodes import Episodes
-from ..data.replay import EpisodeReplay, ReplaySample
-from ..parts.schedules import linear
-from ..parts.seeds import derive_seed
-from ..parts.stepping import Loss
-from ..parts.targets import EpisodeGrid, mask_illegal, n_step_targets, trace_targets
+from ..configs import OffPolicyConfig
+from ..data import Batch, EpisodeReplay, Episodes, ReplaySample
+from ..parts import EpisodeGrid, Loss, derive_seed, linear, mask_illegal, n_step_targets, trace_targets
 
 
 @dataclass(frozen=True, eq=False)

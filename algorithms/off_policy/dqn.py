@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss, one_hot
 
-from ...agents.agent import Agent
-from ...agents.session import StepOutput
-from ..configs.off_policy import DQNConfig
-from ..data.batch import Batch
-from ..parts.kl import AgentReference
-from ..parts.targets import (
+from ...agents import Agent, StepOutput
+from ..configs import DQNConfig
+from ..data import Batch
+from ..parts import (
+    AgentReference,
     cut_traces,
     double_q_values,
     greedy_actions,
@@ -28,7 +27,7 @@ from .base import OffPolicy, Replayed, weighted_mean
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..configs.overrides import DQNOverrides
+    from ..configs import DQNOverrides
 
 
 class DQN(OffPolicy):

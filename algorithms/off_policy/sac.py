@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from ...agents import StepOutput
 from ...agents.sampling import log_softmax
-from ...agents.session import StepOutput
-from ..configs.off_policy import SACConfig
-from ..parts.schedules import linear
-from ..parts.targets import mask_illegal, retrace_traces, soft_values
+from ..configs import SACConfig
+from ..parts import linear, mask_illegal, retrace_traces, soft_values
 from .base import OffPolicy, Replayed, weighted_mean
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ...agents.agent import Agent
-    from ..configs.overrides import SACOverrides
+    from ...agents import Agent
+    from ..configs import SACOverrides
 
 LARGEST_LOG_ALPHA = 30.0
 """Where a tuned log α stops, on both sides: a target out of reach would drive it on until its exponential overflows."""

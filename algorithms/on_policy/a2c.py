@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...agents.sampling import entropy, log_softmax
-from ..configs.base import AlgorithmConfig
-from ..configs.on_policy import A2CConfig
-from ..data.batch import Batch
-from ..data.episodes import Episodes
-from ..parts.losses import value_errors
-from ..parts.stepping import Loss
+from ..configs import A2CConfig, AlgorithmConfig
+from ..data import Batch, Episodes
+from ..parts import Loss, value_errors
 from .base import OnPolicy
 
 if TYPE_CHECKING:
     import torch
     from typing_extensions import Unpack
 
-    from ...agents.agent import Agent
-    from ..configs.overrides import A2COverrides
+    from ...agents import Agent
+    from ..configs import A2COverrides
 
 
 class A2C(OnPolicy[A2CConfig]):

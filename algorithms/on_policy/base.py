@@ -9,18 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents.agent import Evaluation
+from ...agents import Evaluation
 from ...agents.sampling import entropy, log_softmax
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from ..base import Algorithm
-from ..configs.base import AlgorithmConfig
-from ..configs.on_policy import OnPolicyConfig
-from ..data.batch import Batch
-from ..data.episodes import Episodes
-from ..parts.advantages import NEGLIGIBLE, gae, whiten
-from ..parts.kl import kl_estimate
-from ..parts.losses import divergence, token_weights
-from ..parts.schedules import linear
+from ..configs import AlgorithmConfig, OnPolicyConfig
+from ..data import Batch, Episodes
+from ..parts import NEGLIGIBLE, divergence, gae, kl_estimate, linear, token_weights, whiten
 
 
 @dataclass(frozen=True, eq=False)

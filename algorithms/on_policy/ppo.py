@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from ...agents.sampling import entropy, log_softmax
-from ..configs.base import AlgorithmConfig
-from ..configs.on_policy import PPOConfig
-from ..data.batch import Batch
-from ..data.episodes import Episodes
-from ..parts.exponentials import bounded_exp, exp_excess
-from ..parts.losses import clipped_surrogate, value_errors
-from ..parts.stepping import Loss
+from ..configs import AlgorithmConfig, PPOConfig
+from ..data import Batch, Episodes
+from ..parts import Loss, bounded_exp, clipped_surrogate, exp_excess, value_errors
 from .base import OnPolicy, Targets
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ...agents.agent import Agent
-    from ..configs.overrides import PPOOverrides
+    from ...agents import Agent
+    from ..configs import PPOOverrides
 
 
 class PPO(OnPolicy[PPOConfig]):

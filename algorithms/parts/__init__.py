@@ -1,1 +1,111 @@
 """The pure mathematics that updates are made of, each part tested against a closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
+    from .exponentials import bounded_exp, exp_excess
+    from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
+    from .losses import clipped_surrogate, divergence, token_weights, value_errors
+    from .nonfinite import DivergedError, first_nonfinite
+    from .running_std import RunningStd
+    from .schedules import linear
+    from .seeds import derive_seed
+    from .stepping import Loss, Step, accumulate
+    from .targets import (
+        EpisodeGrid,
+        cut_traces,
+        double_q_values,
+        greedy_actions,
+        mask_illegal,
+        max_values,
+        n_step_targets,
+        retrace_traces,
+        soft_optimal_log_probs,
+        soft_optimal_values,
+        soft_values,
+        trace_targets,
+    )
+
+__all__ = [
+    "AgentReference",
+    "DivergedError",
+    "EpisodeGrid",
+    "KLController",
+    "Loss",
+    "NEGLIGIBLE",
+    "Reference",
+    "RunningStd",
+    "Step",
+    "UniformReference",
+    "accumulate",
+    "bounded_exp",
+    "clipped_surrogate",
+    "cut_traces",
+    "derive_seed",
+    "divergence",
+    "double_q_values",
+    "exp_excess",
+    "first_nonfinite",
+    "gae",
+    "greedy_actions",
+    "kl_estimate",
+    "linear",
+    "mask_illegal",
+    "max_values",
+    "n_step_targets",
+    "retrace_traces",
+    "returns_to_go",
+    "soft_optimal_log_probs",
+    "soft_optimal_values",
+    "soft_values",
+    "token_weights",
+    "trace_targets",
+    "value_errors",
+    "whiten",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AgentReference": "kl",
+        "DivergedError": "nonfinite",
+        "EpisodeGrid": "targets",
+        "KLController": "kl",
+        "Loss": "stepping",
+        "NEGLIGIBLE": "advantages",
+        "Reference": "kl",
+        "RunningStd": "running_std",
+        "Step": "stepping",
+        "UniformReference": "kl",
+        "accumulate": "stepping",
+        "bounded_exp": "exponentials",
+        "clipped_surrogate": "losses",
+        "cut_traces": "targets",
+        "derive_seed": "seeds",
+        "divergence": "losses",
+        "double_q_values": "targets",
+        "exp_excess": "exponentials",
+        "first_nonfinite": "nonfinite",
+        "gae": "advantages",
+        "greedy_actions": "targets",
+        "kl_estimate": "kl",
+        "linear": "schedules",
+        "mask_illegal": "targets",
+        "max_values": "targets",
+        "n_step_targets": "targets",
+        "retrace_traces": "targets",
+        "returns_to_go": "advantages",
+        "soft_optimal_log_probs": "targets",
+        "soft_optimal_values": "targets",
+        "soft_values": "targets",
+        "token_weights": "losses",
+        "trace_targets": "targets",
+        "value_errors": "losses",
+        "whiten": "advantages",
+    },
+)

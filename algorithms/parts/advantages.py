@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...envs.checking.arguments import Share, checked
-from ..data.episodes import FlatTokens
+from ...envs.checking import Share, checked
+from ..data import FlatTokens
 
 NEGLIGIBLE = 1e-7
 """A standard deviation below this share of the largest value is the rounding of float32: the values do not vary."""

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents.agent import Agent
+from ...agents import Agent
 from ...agents.sampling import log_softmax
-from ...envs.checking.arguments import Count, NotNegative, Positive, checked
-from ..data.batch import Batch
+from ...envs.checking import Count, NotNegative, Positive, checked
+from ..data import Batch
 from .exponentials import exp_excess
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, Tensor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 
 
 class DivergedError(TokenGymError):

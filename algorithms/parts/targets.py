@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 
 IMPOSSIBLE = -1e30
 """Log-probabilities below this are those of masked tokens: minus infinity, or the most negative finite number."""

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ...envs.checking.arguments import Count, Positive, checked
-from ...envs.checking.errors import TokenGymError
+from ...envs.checking import Count, Positive, checked
+from ...envs import TokenGymError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..base import Algorithm
-    from ..data.episodes import Episodes
+    from ..data import Episodes
 
 
 class Callback:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ...envs.checking.arguments import checked
-from ...envs.checking.errors import TokenGymError
-from ...envs.checking.fields import Range
-from ...envs.checking.visible import visible
+from ...envs.checking import checked
+from ...envs import TokenGymError
+from ...envs.checking import Range
+from ...envs.checking import visible
 
 if TYPE_CHECKING:
     from ..base import Algorithm

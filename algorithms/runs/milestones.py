@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...envs.checking.arguments import Count, NotNegative, checked
-from ...envs.checking.errors import TokenGymError
+from ...envs.checking import Count, NotNegative, checked
+from ...envs import TokenGymError
 from .callbacks import Callback
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents.agent import Agent
-from ...agents.build import rebuild_agent
-from ...envs.checking.entry_points import AllowImports, untrusted
-from ...envs.checking.errors import TokenGymError
-from ...envs.registration import make_task
-from ...envs.specification import missing_arguments
+from ...agents import Agent
+from ...agents import rebuild_agent
+from ...envs.checking import AllowImports, untrusted
+from ...envs import TokenGymError
+from ...envs import make_task
+from ...envs import missing_arguments
 from .callbacks import callback_states
-from ..parts.kl import AgentReference
+from ..parts import AgentReference
 
 if TYPE_CHECKING:
     from ..base import Algorithm

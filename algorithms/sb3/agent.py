@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from ...agents.players import Player
-from ...envs.vocabulary import Vocabulary
+from ...envs import Vocabulary
 
 
 class SB3Agent(Player):

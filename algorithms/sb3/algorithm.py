@@ -13,21 +13,18 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from ...agents.build import build_agent
+from ...agents import build_agent, check_agent_spec
 from ...agents.devices import usable_device
-from ...agents.models.trunk import Trunk
-from ...agents.specs import check_agent_spec, machine_memory
-from ...envs.checking.arguments import Seed, Total, checked
-from ...envs.checking.entry_points import AllowImports
-from ...envs.checking.errors import TokenGymError
-from ..configs.sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
+from ...agents.models import Trunk
+from ...agents.specs import machine_memory
+from ...envs import TokenGymError
+from ...envs.checking import AllowImports, Seed, Total, checked
+from ..configs import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
 from ..constructors import Constructed
-from ..parts.seeds import derive_seed
+from ..parts import derive_seed
 from ..requirements import chosen_config, resolve_task
-from ..runs import checkpoint
+from ..runs import Callback, RunLogger, as_callback, checkpoint
 from ..runs import state as saving
-from ..runs.callbacks import Callback, as_callback
-from ..runs.loggers import RunLogger
 from .agent import SB3Agent
 from .env import SB3VecEnv
 from .lent_generators import LentGenerators
@@ -36,7 +33,7 @@ from .policy import TokenExtractor, TrunkExtractor
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ..configs.overrides import SB3A2COverrides, SB3DQNOverrides, SB3PPOOverrides
+    from ..configs import SB3A2COverrides, SB3DQNOverrides, SB3PPOOverrides
 
 _METRICS = {
     "train/policy_gradient_loss": "policy/loss",

@@ -11,11 +11,8 @@ import numpy as np
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from ...envs.checking.errors import TokenGymError
-from ...envs.engine import Engine
+from ...envs import Engine, Task, TokenGymError, derive_start
 from ...envs.env import Observation, make_spaces
-from ...envs.random import derive_start
-from ...envs.task import Task
 
 
 class SB3VecEnv(VecEnv):

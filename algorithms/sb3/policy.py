@@ -9,8 +9,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from ...agents.models.trunk import Trunk
-from ...envs.checking.errors import TokenGymError
+from ...agents.models import Trunk
+from ...envs import TokenGymError
 
 
 def ids_and_lengths(observations: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

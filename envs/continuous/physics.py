@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, finite_number, positive_int
-from ..drawing.picture import Cell, Picture
+from ..checking import TokenGymError, finite_number, positive_int
+from ..drawing import Cell, Picture
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Reply, RowOutcome, Rows, State, Task

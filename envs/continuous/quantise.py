@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, positive_int, unknown_name
+from ..checking import TokenGymError, positive_int, unknown_name
 
 SCALES = ("uniform", "mu_law")
 MU = 100.0

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 from .quantise import MU_LIMIT, Grid, digits_needed, from_digits, to_digits
 
 _MOST_NAMED = 65_536

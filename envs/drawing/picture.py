@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 
 Frame = npt.NDArray[np.uint8]
 """An image, uint8 of shape (height, width, 3), with even height and width."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..checking.errors import TokenGymError
-from ..finite.task import FiniteTask
+from ..checking import TokenGymError
+from ..finite import FiniteTask
 from .levels import Graph, Level, row_keys
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..finite.task import FiniteTask
+from ..finite import FiniteTask
 from .backup import action_values, ask, legal_actions, moments, require_finite
 from .levels import Graph, Level, unfold
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..checking.errors import TokenGymError, TooManyNodesError
-from ..finite.task import FiniteArrays, FiniteTask
+from ..checking import TokenGymError, TooManyNodesError
+from ..finite import FiniteArrays, FiniteTask
 
 # Beliefs whose weights differ by less than this grid are one node; far below the solver's promised precision of 1e-12.
 _WEIGHT_GRID = float(2**46)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checking.errors import TokenGymError
-from ..finite.task import FiniteTask
+from ..checking import TokenGymError
+from ..finite import FiniteTask
 from .levels import Graph, row_keys
 
 

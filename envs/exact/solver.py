@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..checking.errors import TokenGymError
-from ..finite.task import FiniteTask
+from ..checking import TokenGymError
+from ..finite import FiniteTask
 from .backup import action_values, legal_actions, moments, require_finite, soft_values
 from .evaluation import PolicyEvaluation, evaluate_policy
 from .following import Follower

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 from .task import FiniteArrays, FiniteTask, Initial, Transition
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, TooManyStatesError, positive_int
+from ..checking import TokenGymError, TooManyStatesError, positive_int
 from .arrays import FiniteArrays
 from .declaration import Declaration, Initial, Shown, Transition
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import positive_int
-from ..drawing.picture import Picture
+from ..checking import positive_int
+from ..drawing import Picture
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Reply, RowOutcome, Rows, State, Task

@@ -20,9 +20,8 @@ from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from ..checking.entry_points import call_entry_point, load_entry_point
-from ..checking.errors import TokenGymError, unknown_name
-from ..text.writer import TextWriter
+from ..checking import TokenGymError, call_entry_point, load_entry_point, unknown_name
+from ..text import TextWriter
 from .awaiting import await_all, drop
 from .rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
 from .scorer import Scorer, Scores, reward_range

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..checking.errors import TokenGymError
-from ..sandbox.guard import Guard
+from ..checking import TokenGymError
+from ..sandbox import Guard
 from .functions import REWARDS, build_reward
 from .rules import NamedRule
 from .scorer import Scorer, TrainerState, name_of, reward_range, text_of

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, cast
 
 from typing_extensions import Self
 
-from ..checking.errors import TokenGymError, unknown_name
-from ..text.writer import TextWriter
+from ..checking import TokenGymError, unknown_name
+from ..text import TextWriter
 
 
 class NamedRule:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 from .awaiting import await_all
 
 

@@ -1,1 +1,9 @@
 """Functions called in a process apart, with a time limit and nothing worth breaking."""
+
+from __future__ import annotations
+
+from .guard import Guard
+
+__all__ = [
+    "Guard",
+]

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checking.errors import TokenGymError, finite_number, positive_int
+from ..checking import TokenGymError, finite_number, positive_int
 
 _START = (
     "import importlib.util as u, sys\n"

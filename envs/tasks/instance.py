@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checking.errors import whole_number
+from ..checking import whole_number
 
 
 def instance_random(instance_seed: int) -> np.random.Generator:

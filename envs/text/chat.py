@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..checking.errors import TokenGymError, unknown_name
+from ..checking import TokenGymError, unknown_name
 from .chat_guard import MessageGuard
 from .writer import TextWriter
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 from .writer import TextWriter
 
 _HEADER = re.compile(r"\w+|[^\w\s]")

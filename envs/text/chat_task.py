@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 from .chat import ChatTemplate, Message
 from .task import TextTask
 

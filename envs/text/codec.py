@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 from ..vocabulary import Vocabulary
 from .writer import TextWriter
 

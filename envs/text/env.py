@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from ..checking.entry_points import check_import, import_module, load_entry_point
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError, check_import, import_module, load_entry_point
 from .global_random import GlobalDraws
 
 LEGAL_KEYS = ("legal_actions", "legal_texts", "admissible_commands", "valid_actions", "available_actions")

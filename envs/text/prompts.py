@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checking.errors import TokenGymError, unknown_name
+from ..checking import TokenGymError, unknown_name
 from .chat import check_messages
 
 SPLITS = ("train", "held_out", "all")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from ..checking.errors import TokenGymError, unknown_name
+from ..checking import TokenGymError, unknown_name
 from ..task import Task
 from .task import TextTask
 

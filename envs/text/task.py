@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, positive_int
+from ..checking import TokenGymError, positive_int
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Reply, Rows, State, Task

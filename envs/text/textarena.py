@@ -6,8 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from ..checking.entry_points import import_module
-from ..checking.errors import TokenGymError, unknown_name
+from ..checking import TokenGymError, import_module, unknown_name
 
 
 class TextArenaEnv:

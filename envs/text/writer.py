@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..checking.errors import TokenGymError
+from ..checking import TokenGymError
 
 _CACHE_LIMIT = 4096
 _NAMED = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id")

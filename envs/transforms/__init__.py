@@ -4,6 +4,8 @@ A transform is named in JSON, `{"name": "time_limit", "max_tokens": 50}`, so tha
 written down and read back. What is finite stays finite wherever it can, so that the exact solver takes it, too.
 """
 
+from __future__ import annotations
+
 from .base import FiniteTransform, RewardTransform, Transform
 from .clock import Clock, FiniteClock, clock
 from .delay import FiniteRewardDelay, RewardDelay, reward_delay
@@ -15,7 +17,6 @@ from .table import TRANSFORMS, apply_transforms, check_arguments, check_transfor
 from .words import AllowedWords, FiniteAllowedWords, allowed_words
 
 __all__ = [
-    "TRANSFORMS",
     "AllowedWords",
     "Clock",
     "FiniteAllowedWords",
@@ -32,6 +33,7 @@ __all__ = [
     "RewardNoise",
     "RewardScale",
     "RewardTransform",
+    "TRANSFORMS",
     "TimeLimit",
     "Transform",
     "allowed_words",

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..drawing.picture import Picture
-from ..finite.task import FiniteTask, Initial, Transition
+from ..drawing import Picture
+from ..finite import FiniteTask, Initial, Transition
 from ..random import CounterRandom
 from ..saved_state import Limits, check_arrays, check_keys
 from ..task import Outcome, Reply, Rows, State, Task

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, positive_int
-from ..drawing.picture import Picture
-from ..finite.task import FiniteTask, Initial, Transition
+from ..checking import TokenGymError, positive_int
+from ..drawing import Picture
+from ..finite import FiniteTask, Initial, Transition
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Reply, Rows, State, Task

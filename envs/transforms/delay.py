@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, TooManyStatesError, positive_int
-from ..finite.task import FiniteTask, Initial, Transition
+from ..checking import TokenGymError, TooManyStatesError, positive_int
+from ..finite import FiniteTask, Initial, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
 from .base import FiniteTransform, Transform
@@ -56,7 +56,7 @@ class RewardDelay(Transform):
         known = inner.random_return, inner.optimal_return
         if None not in known or not inner.finite:
             return known
-        from ..exact.solver import solve
+        from ..exact import solve
 
         try:
             solution = solve(cast(FiniteTask, inner))

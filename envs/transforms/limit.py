@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import positive_int
+from ..checking import positive_int
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Rows, State, Task

@@ -9,13 +9,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, finite_number
-from ..finite.credit import share_reward
-from ..finite.task import FiniteArrays, FiniteTask, Transition
+from ..checking import TokenGymError, finite_number
+from ..finite import FiniteArrays, FiniteTask, Transition, share_reward
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Rows, State, Task
-from ..text.task import TextTask
+from ..text import TextTask
 from .base import FiniteTransform, Transform
 from .shaping import token_weights
 

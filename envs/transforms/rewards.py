@@ -11,9 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, finite_number
-from ..finite.compiler import compile_task
-from ..finite.task import FiniteArrays, FiniteTask, Initial, Transition
+from ..checking import TokenGymError, finite_number
+from ..finite import FiniteArrays, FiniteTask, Initial, Transition, compile_task
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
 from .base import FiniteTransform, RewardTransform, Transform

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError
-from ..finite.task import FiniteTask, Initial, Transition
+from ..checking import TokenGymError
+from ..finite import FiniteTask, Initial, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Rows, State, Task
 from ..vocabulary import Vocabulary

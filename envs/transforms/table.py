@@ -7,8 +7,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..checking.errors import TokenGymError, unknown_name
-from ..checking.fields import check_value
+from ..checking import TokenGymError, check_value, unknown_name
 from ..task import Task
 from .clock import clock
 from .delay import reward_delay

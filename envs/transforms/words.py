@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..checking.errors import TokenGymError, finite_number
-from ..finite.task import FiniteTask, Transition
+from ..checking import TokenGymError, finite_number
+from ..finite import FiniteTask, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
-from ..text.task import TextTask
+from ..text import TextTask
 from .base import FiniteTransform, RewardTransform
 
 Effect = Literal["mask", "end", "penalty"]

@@ -12,13 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from ..console import Terminal, guarded
-from ..study.file import load_study
-from ..study.folder import plain
-from ..study.packaged import descriptions, find_study
-from ..study.runner import Event, run_study
-from ..study.spec import RunSpec, Study
+from ..study import Event, RunSpec, Study, descriptions, find_study, load_study, plain, run_study
 from .options import CompareOptions, ReportOptions
 
 
@@ -155,10 +151,7 @@ def _study(options: CompareOptions | ReportOptions, check: bool = True) -> tuple
 
 def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, console: Console) -> int:
     # Matplotlib takes a second to import, which bad input should not cost.
-    from ..report import tables
-    from ..report.differences import difference_table
-    from ..report.page import write_report
-    from ..report.results import collect, summary
+    from ..report import collect, difference_table, summary, tables, write_report
 
     results = collect(study, out)
     guarded(console)

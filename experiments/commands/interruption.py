@@ -7,7 +7,7 @@ import signal
 from types import FrameType
 from typing import Any
 
-from ...algorithms.runs.callbacks import Callback
+from ...algorithms import Callback
 
 _SAID = b"\nfinishing the update under way, then saving; once more ends at once\n"
 

@@ -14,10 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ...algorithms.registry import ALGORITHMS
-from ...envs.catalogue import FAMILIES, Entry
-from ...envs.checking.errors import unknown_name
-from ...envs.checking.visible import visible
+from ...algorithms import ALGORITHMS
+from ...envs import FAMILIES, Entry
+from ...envs.checking import unknown_name, visible
 from ...envs.scores import SuiteScores, suite_scores
 from ..console import guarded
 

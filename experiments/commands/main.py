@@ -17,12 +17,11 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.checking.fields import check_value
+from ...envs import TokenGymError
+from ...envs.checking import check_value, unknown_name
 from ..console import Terminal
 from ..streams import make_readable
-from ..study.full_disk import REMEDY, is_disk_full
-from ..study.mappings import parse_arguments
+from ..study import REMEDY, is_disk_full, parse_arguments
 from .options import (
     CompareOptions,
     EvaluateOptions,
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(_USAGE)
         return 0
     if arguments[0] == "--version":
-        from ..report.page import installed_version
+        from ..report import installed_version
 
         console.print(f"tokengym {installed_version()}", highlight=False)
         return 0
@@ -119,7 +118,7 @@ def _list(arguments: list[str], console: Console) -> int:
 
 
 def _train(arguments: list[str], console: Console) -> int:
-    from ...algorithms.registry import ALGORITHMS
+    from ...algorithms import ALGORITHMS
 
     if not arguments or arguments[0].startswith("-"):
         names = ", ".join(ALGORITHMS)
@@ -177,12 +176,12 @@ def _report(arguments: list[str], console: Console) -> int:
 
 def _play(arguments: list[str], console: Console) -> int:
     options = _parse(PlayOptions, "play", arguments)
-    from ...envs.registration import make_task
-    from ..terminal.play import play
+    from ...envs import make_task
+    from ..terminal import play_episodes
 
     task = make_task(options.env, **parse_arguments(options.kwargs))
     name = task.spec["id"] if task.spec is not None else task.name
-    play(task, seed=options.seed, episodes=options.episodes, console=console, name=name)
+    play_episodes(task, seed=options.seed, episodes=options.episodes, console=console, name=name)
     return 0
 
 

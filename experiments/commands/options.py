@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ...envs.checking.fields import Range
+from ...envs.checking import Range
 
 
 def _named(metavar: str) -> Any:

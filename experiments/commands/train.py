@@ -11,22 +11,24 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ...algorithms.registry import load_algorithm
-from ...algorithms.runs.callbacks import SaveEvery
-from ...algorithms.runs.checkpoint import prune
-from ...envs.checking.errors import TokenGymError, positive_int
-from ...envs.checking.visible import visible
-from ...envs.registration import make_task
-from ...envs.task import Task
+from ...algorithms import SaveEvery, load_algorithm
+from ...algorithms.runs import prune
+from ...envs import Task, TokenGymError, make_task
+from ...envs.checking import positive_int, visible
 from ..console import guarded
 from ..evaluation import Evaluation, evaluate_agent, known_references, uses_masks
 from ..statistics import normalised_score
-from ..study.folder import RunFolder, plain
-from ..study.lock import sole_use
-from ..study.mappings import parse_arguments
-from ..study.single_run import new_algorithm, specification, take_up
-from ..study.spec import RunSpec
-from ..study.yaml_text import read_yaml
+from ..study import (
+    RunFolder,
+    RunSpec,
+    new_algorithm,
+    parse_arguments,
+    plain,
+    read_yaml,
+    sole_use,
+    specification,
+    take_up,
+)
 from ..transcribing import transcripts
 from .interruption import StopOnSignal
 from .options import EvaluateOptions, TrainOptions

@@ -7,13 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from ...envs.checking.errors import TokenGymError, positive_int
-from ...envs.registration import make_task
+from ...envs import TokenGymError, make_task
+from ...envs.checking import positive_int
 from ..evaluation import play_of, uses_masks
-from ..study.mappings import parse_arguments
-from ..terminal.guide import MOST_NODES, Guide
-from ..terminal.named_players import SCRIPTED, learned, saved_player, scripted
-from ..terminal.watch import show
+from ..study import parse_arguments
+from ..terminal import MOST_NODES, SCRIPTED, Guide, learned, saved_player, scripted, show
 from .options import WatchOptions
 
 _OPTIMAL_NODES = 3_000_000
@@ -41,7 +39,7 @@ def watch(options: WatchOptions, console: Console) -> int:
         policy = learned(player, masked)
     recorder = None
     if options.frames is not None:
-        from ..terminal.filming import Film
+        from ..terminal import Film
 
         recorder = Film(options.frames)
     show(

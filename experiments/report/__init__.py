@@ -1,1 +1,47 @@
 """What a study found: results, tables, plots and the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from . import tables
+    from .differences import difference_table
+    from .page import installed_version, write_report
+    from .plots import learning_curves, style
+    from .results import RunResult, StudyResults, cell_interval, collect, subset, summary
+
+__all__ = [
+    "RunResult",
+    "StudyResults",
+    "cell_interval",
+    "collect",
+    "difference_table",
+    "installed_version",
+    "learning_curves",
+    "style",
+    "subset",
+    "summary",
+    "tables",
+    "write_report",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "RunResult": "results",
+        "StudyResults": "results",
+        "cell_interval": "results",
+        "collect": "results",
+        "difference_table": "differences",
+        "installed_version": "page",
+        "learning_curves": "plots",
+        "style": "plots",
+        "subset": "results",
+        "summary": "results",
+        "tables": "",
+        "write_report": "page",
+    },
+)

@@ -12,11 +12,9 @@ from typing import Any
 
 import jinja2
 
-from ...envs.checking.arguments import checked
-from ...envs.checking.visible import visible
+from ...envs.checking import checked, visible
 from ..statistics import described
-from ..study.file import study_to_mapping
-from ..study.yaml_text import write_yaml
+from ..study import study_to_mapping, write_yaml
 from . import tables
 from .differences import difference_table
 from .plots import colours, save_plots

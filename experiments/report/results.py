@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...envs.checking.arguments import checked
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
+from ...envs.checking import checked
 from ..statistics import (
     MIN_RUNS,
     Interval,
@@ -24,8 +24,7 @@ from ..statistics import (
     stratified_bootstrap,
     summarise,
 )
-from ..study.folder import RunFolder, run_folder
-from ..study.spec import RunSpec, Study
+from ..study import RunFolder, RunSpec, Study, run_folder
 
 Status = Literal["done", "failed", "missing"]
 

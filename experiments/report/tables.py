@@ -8,8 +8,8 @@ from typing import Literal
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ...algorithms.registry import ALGORITHMS
-from ...envs.checking.visible import visible
+from ...algorithms import ALGORITHMS
+from ...envs.checking import visible
 from ..statistics import described
 from .results import StudyResults, aggregates, cell_interval
 

@@ -1,1 +1,70 @@
 """A study: its file, its runs on worker processes, and the folders that they write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .file import load_study, study_to_mapping
+    from .folder import RunFolder, plain, run_folder
+    from .full_disk import REMEDY, is_disk_full
+    from .lock import sole_use
+    from .mappings import parse_arguments
+    from .packaged import descriptions, find_study
+    from .runner import Event, run_study
+    from .single_run import new_algorithm, specification, take_up
+    from .spec import EnvironmentSpec, RunSpec, Study
+    from .yaml_text import read_yaml, write_yaml
+
+__all__ = [
+    "EnvironmentSpec",
+    "Event",
+    "REMEDY",
+    "RunFolder",
+    "RunSpec",
+    "Study",
+    "descriptions",
+    "find_study",
+    "is_disk_full",
+    "load_study",
+    "new_algorithm",
+    "parse_arguments",
+    "plain",
+    "read_yaml",
+    "run_folder",
+    "run_study",
+    "sole_use",
+    "specification",
+    "study_to_mapping",
+    "take_up",
+    "write_yaml",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "EnvironmentSpec": "spec",
+        "Event": "runner",
+        "REMEDY": "full_disk",
+        "RunFolder": "folder",
+        "RunSpec": "spec",
+        "Study": "spec",
+        "descriptions": "packaged",
+        "find_study": "packaged",
+        "is_disk_full": "full_disk",
+        "load_study": "file",
+        "new_algorithm": "single_run",
+        "parse_arguments": "mappings",
+        "plain": "folder",
+        "read_yaml": "yaml_text",
+        "run_folder": "folder",
+        "run_study": "runner",
+        "sole_use": "lock",
+        "specification": "single_run",
+        "study_to_mapping": "file",
+        "take_up": "single_run",
+        "write_yaml": "yaml_text",
+    },
+)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ...agents.specs import check_agent_spec
-from ...algorithms.registry import ALGORITHMS, check_config
-from ...envs.checking.errors import TokenGymError
+from ...agents import check_agent_spec
+from ...algorithms import ALGORITHMS, check_config
+from ...envs import TokenGymError
 from ...envs.registration import check_task
 from .spec import AlgorithmSpec, EnvironmentSpec, Study
 

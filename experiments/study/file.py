@@ -19,9 +19,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ...envs.checking.arguments import checked
-from ...envs.checking.errors import TokenGymError
-from ...envs.checking.fields import ClassT, from_mapping
+from ...envs import TokenGymError
+from ...envs.checking import ClassT, checked, from_mapping
 from .check import check_study
 from .mappings import as_integers, as_mapping, is_int
 from .spec import MOST_SEEDS, AlgorithmSpec, EnvironmentSpec, EvaluationSpec, Study

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from .spec import RunSpec
 from .yaml_text import read_yaml, write_yaml
 

@@ -28,7 +28,7 @@ def prepare(algorithms: Sequence[str]) -> None:
 
     # Tiny models on more threads than free cores are several times slower than on one.
     torch.set_num_threads(1)
-    from ...algorithms.registry import ALGORITHMS
+    from ...algorithms import ALGORITHMS
     from . import run as training  # noqa: F401
 
     for name in algorithms:
@@ -49,7 +49,7 @@ def perform(job: dict[str, Any], tell: Tell) -> Any:
         TokenGymError: Bad input.
     """
     from ...agents.seeding import seed_process
-    from ...envs.registration import make_task
+    from ...envs import make_task
     from ..evaluation import References
     from .folder import RunFolder
     from .run import make_algorithm, run_references, train_run

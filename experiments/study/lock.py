@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 
 LOCK = ".lock"
 """The name of the file that is locked; it stays in the folder and says nothing."""

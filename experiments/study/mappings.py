@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from .yaml_text import read_yaml
 
 _LARGEST = 10**300

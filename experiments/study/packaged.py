@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...envs.checking.errors import unknown_name
+from ...envs.checking import unknown_name
 from .file import load_study
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from . import jobs as study_jobs
 from . import worker as worker_process
 

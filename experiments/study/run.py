@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ...algorithms.registry import ALGORITHMS
-from ...algorithms.runs.callbacks import Callback
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.registration import make_task
-from ...envs.task import Task
+from ...algorithms import ALGORITHMS, Callback
+from ...envs import Task, TokenGymError, make_task
+from ...envs.checking import unknown_name
 from ..evaluation import Evaluation, References, evaluate_agent, references, uses_masks
 from ..statistics import normalised_score
 from ..transcribing import transcripts

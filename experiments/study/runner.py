@@ -16,9 +16,8 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ...envs.checking.arguments import checked
-from ...envs.checking.errors import TokenGymError
-from ...envs.checking.fields import Range
+from ...envs import TokenGymError
+from ...envs.checking import Range, checked
 from .check import check_study
 from .folder import run_folder
 from .full_disk import REMEDY

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from ...algorithms.registry import ALGORITHMS, load_algorithm
-from ...algorithms.runs.checkpoint import has_checkpoint, sweep
-from ...envs.checking.errors import TokenGymError
-from ...envs.task import Task
+from ...algorithms import ALGORITHMS, load_algorithm
+from ...algorithms.runs import has_checkpoint, sweep
+from ...envs import Task, TokenGymError
 from .folder import RESULTS, RunFolder
 from .lock import LOCK
 from .spec import EvaluationSpec, RunSpec

@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from ...envs.checking.arguments import Count, Positive, Seed, checked
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.checking.fields import Range, check_fields, from_mapping, shown
+from ...envs import TokenGymError
+from ...envs.checking import Count, Positive, Range, Seed, check_fields, checked, from_mapping, shown, unknown_name
 from .mappings import plain_value
 
 MOST_SEEDS = 10_000

@@ -27,7 +27,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from ..streams import make_readable
 from .full_disk import is_disk_full
 

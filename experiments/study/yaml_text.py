@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"

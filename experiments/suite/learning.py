@@ -16,14 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...envs.checking.errors import TokenGymError
-from ...envs.registration import make_task
+from ...envs import TokenGymError, make_task
 from ...envs.scores import SuiteScores, suite_scores
-from ..report.plots import learning_curves, style
-from ..report.results import RunResult, StudyResults, cell_interval, collect, subset
+from ..report import RunResult, StudyResults, cell_interval, collect, learning_curves, style, subset
 from ..statistics import Interval, described, summarise
-from ..study.file import load_study
-from ..study.spec import EnvironmentSpec
+from ..study import EnvironmentSpec, load_study
 
 PAGE = Path("docs") / "environments" / "learning.md"
 NOTES = PAGE.parent / "intro" / "learning.md"

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...envs.catalogue import FAMILIES, Entry
+from ...envs import FAMILIES, Entry
 from ...envs.scores import BETA, SuiteScores
 from .scores import Example
 

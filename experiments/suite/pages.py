@@ -15,10 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...envs.catalogue import TASKS
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.drawing.picture import Picture
-from ...envs.registration import make_task
+from ...envs import TASKS, Picture, TokenGymError, make_task
+from ...envs.checking import unknown_name
 from ...envs.scores import SCORES_FILE, SuiteScores
 from .markdown import Pages
 from .scores import Example, example_of, frames_of, scores_of, solved, with_measured

@@ -8,14 +8,8 @@ from typing import Literal, cast
 
 import numpy as np
 
-from ...envs.checking.errors import TooManyNodesError
-from ...envs.drawing.picture import Picture
-from ...envs.engine import Engine
-from ...envs.exact.solver import Solution, solve
-from ...envs.finite.task import FiniteTask
-from ...envs.random import derive_start
+from ...envs import Engine, FiniteTask, Picture, Solution, Task, TooManyNodesError, derive_start, solve
 from ...envs.scores import BETA, SuiteScores
-from ...envs.task import Task
 
 SEED = 0
 """Examples are episode 0 of this seed."""

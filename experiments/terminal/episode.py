@@ -8,10 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...envs.checking.visible import visible
-from ...envs.drawing.picture import Picture
-from ...envs.engine import Engine
-from ...envs.task import Task
+from ...envs import Engine, Picture, Task
+from ...envs.checking import visible
 
 
 @dataclass

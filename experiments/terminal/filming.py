@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...envs.checking.errors import TokenGymError
+from ...envs import TokenGymError
 from ...envs.render import Frames
 from .episode import Episode
 
@@ -46,7 +46,7 @@ class Film:
         """
         from PIL import Image
 
-        from ...envs.drawing.pixels import subtitle
+        from ...envs.drawing import subtitle
 
         assert self._frames is not None, "begin comes first"
         frame = subtitle(self._frames.draw(0, reward), words)

@@ -9,14 +9,11 @@ from typing import cast
 import numpy as np
 from rich.text import Text
 
-from ...envs.checking.errors import TokenGymError
-from ...envs.exact.solver import Solution, solve
-from ...envs.finite.task import FiniteTask
+from ...envs import FiniteTask, Solution, Task, TokenGymError, solve
 from ...envs.scores import SuiteScores, suite_scores
-from ...envs.task import Task
 from ..evaluation import References
 from ..statistics import normalised_score
-from ..suite.scores import measured_return
+from ..suite import measured_return
 from .episode import Episode
 
 MOST_NODES = 400_000

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.random import derive_start
-from ...envs.task import Task
+from ...envs import Task, TokenGymError, derive_start
+from ...envs.checking import unknown_name
 from .episode import Episode
 from .guide import Guide
 
@@ -81,7 +80,7 @@ def saved_player(where: str, task: Task, as_given: bool, allow_imports: bool = F
     if not folder.exists():
         hint = str(unknown_name("player", where, SCRIPTED)).partition(": ")[2]
         raise TokenGymError(f"agent {where!r} is no folder and no player that every task has ({hint})")
-    from ...algorithms.registry import load_algorithm
+    from ...algorithms import load_algorithm
 
     player: Any = load_algorithm(folder, allow_imports=allow_imports)
     own, spec = player.task, task.spec

@@ -9,10 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from ...envs.checking.errors import TokenGymError, positive_int
-from ...envs.checking.visible import visible
-from ...envs.random import derive_start
-from ...envs.task import Task
+from ...envs import Task, TokenGymError, derive_start
+from ...envs.checking import positive_int, visible
 from ..console import guarded
 from .episode import Episode
 from .guide import Guide
@@ -26,7 +24,7 @@ Ask = Callable[[], str]
 _PANEL_LINES, _HELP_LINES = 7, 60  # of tokens: beside the game, and in the help
 
 
-def play(
+def play_episodes(
     task: Task,
     *,
     seed: int = 0,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from ...envs.checking.visible import visible
-from ...envs.task import Task
+from ...envs import Task
+from ...envs.checking import visible
 from .screen import innermost
 
 _HEADINGS = {

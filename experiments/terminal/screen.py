@@ -15,9 +15,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from ...envs.checking.visible import visible
-from ...envs.drawing.picture import Cell, Picture
-from ...envs.task import Task
+from ...envs import Cell, Picture, Task
+from ...envs.checking import visible
 from .episode import Episode, Exchange
 
 _WIDEST, _BESIDE = 100, 40  # columns: of a screen, and what text beside a picture needs at least

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from ...envs.checking.errors import TokenGymError, unknown_name
-from ...envs.task import Task
-from ...envs.text.task import TextTask
-from ...envs.vocabulary import Vocabulary
+from ...envs import Task, TextTask, TokenGymError, Vocabulary
+from ...envs.checking import unknown_name
 from .screen import innermost
 
 COMMANDS = {

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ...agents.players import draw_actions
-from ...envs.checking.visible import visible
-from ...envs.random import derive_start
-from ...envs.task import Task
+from ...envs import Task, derive_start
+from ...envs.checking import visible
 from ..console import guarded
 from .episode import Episode
 from .guide import Guide

@@ -7,8 +7,8 @@ from tokengym.agents.build import build_agent
 from tokengym.algorithms.data.batch import Batch
 from tokengym.algorithms.on_policy.a2c import A2C
 from tokengym.algorithms.on_policy.ppo import PPO
-from tokengym.algorithms.parts.nonfinite import DivergedError
 from tokengym.algorithms.parts.losses import clipped_surrogate, token_weights, value_errors
+from tokengym.algorithms.parts.nonfinite import DivergedError
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.exact.solver import evaluate_policy
 from tokengym.envs.finite.task import FiniteTask, Initial, Transition

@@ -86,7 +86,7 @@ def test_thresholds_do_not_exceed_the_optimum():
 
 
 def test_a_variants_arguments_can_be_overridden_and_a_missing_dependency_is_named(monkeypatch):
-    entry = Entry("lattice:Lattice", kwargs={"num_steps": 4, "max_position": 2}, variant_of="Lattice")
+    entry = Entry("control.lattice:Lattice", kwargs={"num_steps": 4, "max_position": 2}, variant_of="Lattice")
     monkeypatch.setitem(TASKS, "Lattice-short", entry)
     assert make_task("Lattice-short").max_episode_tokens == 4
     task = make_task("tokengym/Lattice-short-v0", num_steps=3)

@@ -23,7 +23,7 @@ from tokengym.envs.specification import import_name, record, resolve
 
 MODULE = """
 from tokengym.envs.rewards.rules import Keyword
-from tokengym.envs.tasks.text_generation import TextGeneration
+from tokengym.envs.tasks.text.text_generation import TextGeneration
 
 def shout(completions, **kwargs):
     return [float(text.isupper()) for text in completions]

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from tokengym.experiments.terminal.play import play
+from tokengym.experiments.terminal.play import play_episodes
 
 
 def terminal(width=80, height=24):
@@ -24,4 +24,4 @@ def run(task, lines, console=None, **settings):
             raise line
         return line
 
-    return play(task, console=console, ask=ask, **settings), console.file.getvalue()
+    return play_episodes(task, console=console, ask=ask, **settings), console.file.getvalue()

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...continuous.physics import Floats, PhysicsTask, Sketch, captioned, checked_bounds
-from ...drawing.picture import Cell, Picture
+from ...continuous import Floats, PhysicsTask, Sketch, captioned, checked_bounds
+from ...drawing import Cell, Picture
 from ...random import CounterRandom
 from ...task import Rows, State
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, positive_int
-from ...continuous.physics import Floats, PhysicsTask, Sketch, captioned, checked_bounds
-from ...drawing.picture import Cell, Picture
+from ...checking import TokenGymError, positive_int
+from ...continuous import Floats, PhysicsTask, Sketch, captioned, checked_bounds
+from ...drawing import Cell, Picture
 from ...random import CounterRandom
 from ...task import Rows, State
 

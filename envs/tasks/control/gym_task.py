@@ -13,10 +13,8 @@ import numpy.typing as npt
 from gymnasium.utils import EzPickle
 from gymnasium.utils.env_checker import data_equivalence
 
-from ...checking.entry_points import check_import
-from ...checking.errors import TokenGymError, positive_int, unknown_name
-from ...continuous.quantise import SCALES, to_digits
-from ...continuous.spaces import SpaceCodec
+from ...checking import TokenGymError, check_import, positive_int, unknown_name
+from ...continuous import SCALES, SpaceCodec, to_digits
 from ...outcomes import TurnResult
 from ...random import CounterRandom
 from ...task import Reply, Rows, State

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, positive_int
-from ...drawing.picture import Cell, Picture
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, positive_int
+from ...drawing import Cell, Picture
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 
 _MOST_STATES = 200_000

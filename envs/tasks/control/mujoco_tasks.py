@@ -10,9 +10,9 @@ from abc import abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, flag, positive_int
-from ...continuous.physics import MOST_BINS, Sketch
-from ...drawing.picture import Cell, Picture
+from ...checking import TokenGymError, flag, positive_int
+from ...continuous import MOST_BINS, Sketch
+from ...drawing import Cell, Picture
 from ...task import Rows, State
 from .gym_task import Gym
 

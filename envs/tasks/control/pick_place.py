@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, finite_number, positive_int
-from ...drawing.picture import Cell, Picture
-from ...finite.clocked import ClockedTask
-from ...finite.task import Initial, Transition
+from ...checking import TokenGymError, finite_number, positive_int
+from ...drawing import Cell, Picture
+from ...finite import ClockedTask, Initial, Transition
 from ...vocabulary import Vocabulary
 
 _MOVES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}

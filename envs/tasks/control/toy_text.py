@@ -12,10 +12,9 @@ import numpy.typing as npt
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
 from gymnasium.envs.toy_text.taxi import TaxiEnv
 
-from ...checking.errors import TokenGymError, finite_number, flag, positive_int, unknown_name
-from ...drawing.picture import Cell, Picture
-from ...finite.clocked import ClockedTask
-from ...finite.task import Initial, Transition
+from ...checking import TokenGymError, finite_number, flag, positive_int, unknown_name
+from ...drawing import Cell, Picture
+from ...finite import ClockedTask, Initial, Transition
 from ...vocabulary import Vocabulary
 
 _EXPERT_DISCOUNT = 0.99

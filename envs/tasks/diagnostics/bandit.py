@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...checking.errors import TokenGymError, finite_number, positive_int, whole_number
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, finite_number, positive_int, whole_number
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 from ..instance import instance_random
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ...finite.task import FiniteTask, Initial, Transition
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 
 

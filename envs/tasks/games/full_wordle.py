@@ -10,8 +10,8 @@ from string import ascii_lowercase
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, flag, positive_int
-from ...drawing.picture import Picture
+from ...checking import TokenGymError, flag, positive_int
+from ...drawing import Picture
 from ...outcomes import TurnResult
 from ...random import CounterRandom
 from ...saved_state import Limits

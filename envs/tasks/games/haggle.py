@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from ...checking.errors import TokenGymError, positive_int
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, positive_int
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 
 _MOST_STATES = 100_000

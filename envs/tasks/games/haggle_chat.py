@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, flag, positive_int
+from ...checking import TokenGymError, flag, positive_int
 from ...saved_state import is_index
 from ...task import Rows, State
-from ...text.chat import TEMPLATE_TOKENS, Message
-from ...text.chat_task import ChatTask
+from ...text import TEMPLATE_TOKENS, ChatTask, Message
 from .haggle import Haggle
 
 OPENING = "What do you want for the lamp?"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, positive_int
-from ...drawing.picture import Cell, Picture
+from ...checking import TokenGymError, positive_int
+from ...drawing import Cell, Picture
 from ...vocabulary import Vocabulary
 from .two_player import TwoPlayerTask
 

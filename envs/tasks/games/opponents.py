@@ -9,8 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...checking.entry_points import call_entry_point, load_entry_point
-from ...checking.errors import TokenGymError, unknown_name
+from ...checking import TokenGymError, call_entry_point, load_entry_point, unknown_name
 
 NAMED = ("random", "optimal")
 """The opponents that need no policy: a uniformly random legal move, and minimax with ties broken uniformly."""

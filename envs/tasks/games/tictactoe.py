@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...drawing.picture import Cell, Picture
+from ...drawing import Cell, Picture
 from ...vocabulary import Vocabulary
 from .two_player import TwoPlayerTask
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...checking.errors import TokenGymError, positive_int
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, positive_int
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 from ..instance import instance_random
 from .guessing import blind_return

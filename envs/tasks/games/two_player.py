@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from ...checking.errors import TokenGymError
-from ...exact.solver import solve
-from ...finite.compiler import compile_task
-from ...finite.task import FiniteArrays, FiniteTask, Initial, Transition
+from ...checking import TokenGymError
+from ...exact import solve
+from ...finite import FiniteArrays, FiniteTask, Initial, Transition, compile_task
 from .opponents import Opponent, ask_opponent, build_opponent
 
 SIDES = ("first", "second", "both")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...checking.errors import TokenGymError, flag, positive_int, unknown_name
+from ...checking import TokenGymError, flag, positive_int, unknown_name
 from ...vocabulary import Vocabulary
 from .prompt_choice import choose_prompts
 from .written_answer import Problem, WrittenAnswer

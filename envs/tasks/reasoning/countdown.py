@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, positive_int, unknown_name
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, positive_int, unknown_name
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 from .prompt_choice import choose_prompts
 

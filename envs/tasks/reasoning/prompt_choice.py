@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, positive_int, unknown_name
-from ...text.prompts import SPLITS
+from ...checking import TokenGymError, positive_int, unknown_name
+from ...text import SPLITS
 from ..instance import instance_random
 
 MOST_BY_DEFAULT = 10_000

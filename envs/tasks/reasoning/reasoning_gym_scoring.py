@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...checking.errors import TokenGymError, unknown_name
-from ...sandbox.guard import Guard
+from ...checking import TokenGymError, unknown_name
+from ...sandbox import Guard
 
 EVALUATING = ("binary_matrix", "n_queens", "spiral_matrix", "string_insertion")
 """Data sets whose scorers call `eval` with the answer."""

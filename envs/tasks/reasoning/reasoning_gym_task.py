@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...checking.errors import TokenGymError, positive_int, whole_number
+from ...checking import TokenGymError, positive_int, whole_number
 from ...saved_state import is_index
-from ...text.prompts import read_prompts
-from ...text.task import TextTask
-from ...text.tokenizers import build_tokenizer
-from ...text.writer import TextWriter
+from ...text import TextTask, TextWriter, build_tokenizer, read_prompts
 from .reasoning_gym_scoring import AnswerScorer, make_dataset
 
 DATASET = {"name": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}

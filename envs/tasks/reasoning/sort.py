@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...checking.errors import TokenGymError, positive_int
+from ...checking import TokenGymError, positive_int
 from ...vocabulary import Vocabulary
 from .prompt_choice import choose_prompts
 from .written_answer import Problem, WrittenAnswer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ...checking.errors import unknown_name
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import unknown_name
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 
 REWARDS = ("outcome", "fraction", "process")

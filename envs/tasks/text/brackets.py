@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, positive_int
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, positive_int
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
-from ..diagnostics.bandit import not_negative
+from ..diagnostics import not_negative
 
 _MOST_PAIRS = 200
 _OPEN, _CLOSE = 0, 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ...checking.errors import TokenGymError, positive_int
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, positive_int
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 from ..instance import instance_random
 

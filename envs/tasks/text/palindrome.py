@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...checking.errors import TokenGymError, positive_int
-from ...finite.task import FiniteTask, Initial, Transition
+from ...checking import TokenGymError, positive_int
+from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 
 _MOST_HALVES = 100_000

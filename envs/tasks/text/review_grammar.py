@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ...checking.errors import TokenGymError, positive_int
+from ...checking import TokenGymError, positive_int
 
 WORDS: dict[str, tuple[str, ...]] = {
     "determiner": ("the", "our", "this", "their"),

@@ -9,15 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ...checking.errors import TokenGymError, positive_int
-from ...rewards.functions import build_reward, read_under, reward_of_functions
-from ...rewards.scorer import Scorer
+from ...checking import TokenGymError, positive_int
+from ...rewards import Scorer, build_reward, read_under, reward_of_functions
 from ...saved_state import is_index
-from ...text.chat import ChatTemplate, Message
-from ...text.prompts import read_prompts
-from ...text.task import TextReply, TextTask
-from ...text.tokenizers import build_tokenizer
-from ...text.writer import TextWriter
+from ...text import ChatTemplate, Message, TextReply, TextTask, TextWriter, build_tokenizer, read_prompts
 
 PROMPTS = (
     {"prompt": "the sea", "words": "waves salt shore"},

@@ -9,10 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from ...checking.errors import TokenGymError, flag, positive_int, unknown_name
-from ...text.env import TextEnvMaker, TextEpisode, Told
-from ...text.task import TextReply, TextTask
-from ...text.tokenizers import build_tokenizer
+from ...checking import TokenGymError, flag, positive_int, unknown_name
+from ...text import TextEnvMaker, TextEpisode, TextReply, TextTask, Told, build_tokenizer
 from .number_hunt import NumberHunt
 
 REPEATS = ("auto", "cut", "keep")
