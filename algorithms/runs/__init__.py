@@ -1,0 +1,57 @@
+"""What accompanies a run: callbacks, loggers and checkpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .callbacks import Callback, CallbackStates, Callbacks, SaveEvery, StopAfter, as_callback, load_callback_states
+    from .checkpoint import has_checkpoint, prune, read, sweep
+    from .loggers import JsonLines, RunLogger
+    from .milestones import SaveBest, StopWhen
+    from . import checkpoint, state
+
+__all__ = [
+    "Callback",
+    "CallbackStates",
+    "Callbacks",
+    "JsonLines",
+    "RunLogger",
+    "SaveBest",
+    "SaveEvery",
+    "StopAfter",
+    "StopWhen",
+    "as_callback",
+    "checkpoint",
+    "has_checkpoint",
+    "load_callback_states",
+    "prune",
+    "read",
+    "state",
+    "sweep",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Callback": "callbacks",
+        "CallbackStates": "callbacks",
+        "Callbacks": "callbacks",
+        "JsonLines": "loggers",
+        "RunLogger": "loggers",
+        "SaveBest": "milestones",
+        "SaveEvery": "callbacks",
+        "StopAfter": "callbacks",
+        "StopWhen": "milestones",
+        "as_callback": "callbacks",
+        "checkpoint": "",
+        "has_checkpoint": "checkpoint",
+        "load_callback_states": "callbacks",
+        "prune": "checkpoint",
+        "read": "checkpoint",
+        "state": "",
+        "sweep": "checkpoint",
+    },
+)
