@@ -15,13 +15,11 @@ import numpy.typing as npt
 
 from .checking import TokenGymError, positive_int
 from .drawing import Picture
-from .engine_arguments import as_array, read_row, read_rows, read_turns
-from .random import CounterRandom, are_natural
-from .rows import SingleRows
+from .random import CounterRandom
+from .rows import SingleRows, TokenBuffer, as_array, read_fork, read_row, read_rows, read_streams, read_turns
 from .saved_state import check_row
 from .step_results import AppendResult, StepResult, reordered
 from .task import Reply, Rows, Task
-from .token_buffer import TokenBuffer
 
 _MOST_NUMBERS = 2**32
 """Of one engine's observations, all rows together: 16 GiB."""
@@ -75,31 +73,32 @@ class Engine(SingleRows):
         """Tokens in each observation, shape (n,): a live buffer, never to be written."""
         return self._buffer.lengths
 
-    def reset(self, rows: npt.ArrayLike | None, starts: npt.ArrayLike) -> None:
+    def reset(self, rows: npt.ArrayLike | None, starts: npt.ArrayLike, streams: npt.ArrayLike | None = None) -> None:
         """Begins an episode in each of `rows`, whatever was under way there.
 
         Args:
             rows: The rows, shape (m,), or None for all.
             starts: The episodes' starts, integers in 0 … 2^64 − 1: shape (m,), or one for all.
+            streams: None, or what all draws after the start come from, integers as `starts`: rows of a group have one
+                start, and streams of their own make them independent of one another where there is chance.
 
         Raises:
             TokenGymError: If a prompt does not fit the context and leave room for a token, or an argument is wrong.
         """
         where, order = self._rows(rows)
-        values = as_array("starts", starts)
-        if values.size and not are_natural(values):
-            raise TokenGymError(f"starts={starts!r}: give integers in 0 … 2**64 - 1, for example from derive_start")
-        if values.shape not in ((), (len(where),)):
-            raise TokenGymError(f"{values.shape} starts for {len(where)} rows: give one for each row, or one for all")
+        values = read_streams("starts", starts, len(where))
+        later = None if streams is None else read_streams("streams", streams, len(where))
         if not len(where):
             return
-        values = values.astype(np.uint64, copy=False) if values.ndim else np.full(len(where), values, np.uint64)
         if order is not None:
             values = values[order]
+            later = None if later is None else later[order]
         self._random.seed_rows(where, values)
         try:
             reply = self.task.start(self._state, where, self._random)
             self._check_prompts(reply, values)
+            if later is not None:
+                self._branch(where, later)
         except BaseException:
             # Whatever was under way in these rows is gone, and nothing has begun.
             self.over[where] = True
@@ -108,6 +107,54 @@ class Engine(SingleRows):
         self._buffer.show(where, reply)
         if self._num_over:
             self.over[where] = False
+            self._num_over = int(np.count_nonzero(self.over))
+
+    def fork(self, sources: npt.ArrayLike, targets: npt.ArrayLike, starts: npt.ArrayLike | None = None) -> None:
+        """Copies episodes under way to other rows, with all that belongs to them, in one call.
+
+        Without `starts` each target meets what its source will meet: for the same tokens the same draws. With `starts`
+        only what has happened is the same, hidden draws included, and all further draws are fresh: the mean over many
+        branches is then one over chance as well as over actions.
+
+        Args:
+            sources: The rows to copy, shape (m,), which may repeat, or one for all targets; their episodes must be
+                under way.
+            targets: The rows that become copies, shape (m,), without repetitions, whatever was under way there. A row
+                that is copied can be a target itself only where it is its own source: it then stays, and where there
+                are `starts` goes on with other draws.
+            starts: None, or the beginnings of the targets' random streams, integers in 0 … 2^64 − 1: shape (m,), or
+                one for all. They are no starts of episodes: equal ones do not bring the same numbers.
+
+        Raises:
+            TokenGymError: If the task cannot copy its rows, or an argument is wrong.
+        """
+        if not self.task.can_save_state:
+            raise TokenGymError(
+                f"task {self.task.name} cannot save its state (can_save_state is False), so that its rows cannot be "
+                "forked: reset the targets with the sources' starts, and append what was said"
+            )
+        where, to, order = read_fork(sources, targets, self.num_rows)
+        streams = None if starts is None else read_streams("starts", starts, len(to))
+        self._check_under_way(where)
+        if not len(to):
+            return
+        if streams is not None and order is not None:
+            streams = streams[order]
+        moved = where != to
+        try:
+            if moved.any():
+                copied, new = where[moved], to[moved]
+                self._buffer.copy_rows(copied, new)
+                self._random.copy_rows(copied, new)
+                self.task.fork(self._state, copied, new)
+            if streams is not None:
+                self._branch(to, streams)
+            self.over[to] = False
+        except BaseException:
+            # Whatever was under way in these rows is gone.
+            self.over[to] = True
+            raise
+        finally:
             self._num_over = int(np.count_nonzero(self.over))
 
     def step(self, rows: npt.ArrayLike | None, actions: npt.ArrayLike) -> StepResult:
@@ -255,6 +302,11 @@ class Engine(SingleRows):
         vars(self).update(attributes)
         if "_state" not in attributes:
             self._state = self.task.make_state(self.num_rows)
+
+    def _branch(self, rows: Rows, streams: npt.NDArray[np.uint64]) -> None:
+        """Lets all further draws of `rows` come from fresh streams."""
+        self._random.branch_rows(rows, streams)
+        self.task.reseed(self._state, rows, self._random)
 
     def _step(self, rows: Rows, actions: npt.NDArray[np.integer]) -> StepResult:
         """Steps checked rows, in increasing order, with checked actions."""

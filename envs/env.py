@@ -12,10 +12,9 @@ from gymnasium import spaces
 from .checking import TokenGymError, flag, whole_number
 from .describing import face_text
 from .engine import Engine
-from .engine_arguments import as_array
 from .random import derive_start
 from .render import Frames, render_row
-from .rows import only_row
+from .rows import as_array, only_row
 from .saved_state import check_face
 from .specification import RecordedSpec
 from .task import Task

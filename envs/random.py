@@ -18,6 +18,7 @@ _GAMMA_INT, _MULTIPLIER_1_INT, _MULTIPLIER_2_INT = 0x9E3779B97F4A7C15, 0xBF58476
 # Arrays of one number: NumPy lets them meet another array in little more than half the time of its scalars.
 _ZERO, _ONE = np.array(0, np.int64), np.array(1, np.uint64)
 _GAMMA = np.array(_GAMMA_INT, np.uint64)
+_BRANCH = np.array(0xD1B54A32D192ED03, np.uint64)  # tells the streams of branches from those of episodes
 _MULTIPLIER_1, _MULTIPLIER_2 = np.array(_MULTIPLIER_1_INT, np.uint64), np.array(_MULTIPLIER_2_INT, np.uint64)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = (np.array(shift, np.uint64) for shift in (30, 27, 31))
 _SHIFT_TO_DOUBLE = np.array(11, np.uint64)
@@ -115,6 +116,19 @@ class CounterRandom:
         position = (self._positions.item(row) + _GAMMA_INT) & _MASK
         self._positions[row] = position
         return (_mix_int(position) >> 11) * 2.0**-53
+
+    def branch_rows(self, rows: npt.NDArray[np.intp], streams: npt.NDArray[np.uint64]) -> None:
+        """Lets `rows` draw from other streams from here on, `streams` being uint64 of shape (m,).
+
+        They are told apart from those of a start of the same value, which the rows may have drawn already. What
+        `starts` says stays.
+        """
+        self._positions[rows] = _mix(_mix(streams + _GAMMA) ^ _BRANCH)
+
+    def copy_rows(self, sources: npt.NDArray[np.intp], targets: npt.NDArray[np.intp]) -> None:
+        """Gives `targets`, shape (m,), the streams of `sources`, which may repeat: from here on they draw the same."""
+        self._starts[targets] = self._starts[sources]
+        self._positions[targets] = self._positions[sources]
 
     def bits(self, rows: npt.NDArray[np.intp], k: int = 1) -> npt.NDArray[np.uint64]:
         """Draws 64 random bits k times for each row: uint64 of shape (m, k)."""

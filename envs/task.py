@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .branching import copy_arrays, reseed_arrays
 from .checking import TokenGymError, positive_int
 from .describing import Made, noting
 from .drawing import Picture
@@ -170,6 +171,40 @@ class Task(ABC):
         """Puts one row back to what `save` returned."""
         for key, value in saved.items():
             state[key][row] = copy.deepcopy(value)
+
+    def fork(self, state: State, sources: Rows, targets: Rows) -> None:
+        """Copies rows to other rows, so that the copies go on as the originals would, and apart from them.
+
+        By default the arrays are copied at once, and objects one by one by `copy.deepcopy`; where a subclass has a
+        `save` and `restore` of its own, by them.
+
+        Args:
+            state: The state of all rows, to be changed in place.
+            sources: The rows to copy, shape (m,), which may repeat.
+            targets: The rows that become copies, shape (m,), none of which is a source.
+        """
+        if type(self).save is Task.save and type(self).restore is Task.restore:
+            copy_arrays(self.name, state, sources, targets)
+        else:
+            self.fork_by_saving(state, sources, targets)
+
+    def fork_by_saving(self, state: State, sources: Rows, targets: Rows) -> None:
+        """Copies rows to other rows one by one, by `save` and `restore`; the arguments are those of `fork`."""
+        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+            self.restore(state, target, self.save(state, source))
+
+    def reseed(self, state: State, rows: Rows, random: CounterRandom) -> None:
+        """Lets the generators that rows hold in their state draw from fresh streams; what was drawn stays.
+
+        By default those of NumPy's and Python's that objects in the state hold, however deep. A task that draws from
+        `random` alone holds none.
+
+        Args:
+            state: The state of all rows, to be changed in place.
+            rows: The rows, shape (m,).
+            random: The rows' random streams, freshly begun.
+        """
+        reseed_arrays(self.name, state, rows, random)
 
     def check_saved(self, state: State, saved: Any, over: bool) -> None:
         """Raises `TokenGymError` where `restore` would be given what is no state of this task; changes nothing.

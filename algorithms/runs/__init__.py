@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .callbacks import Callback, CallbackStates, Callbacks, SaveEvery, StopAfter, as_callback, load_callback_states
+    from . import checkpoint, state
+    from .callbacks import Callback, Callbacks, CallbackStates, SaveEvery, StopAfter, as_callback, load_callback_states
     from .checkpoint import has_checkpoint, prune, read, sweep
     from .loggers import JsonLines, RunLogger
     from .milestones import SaveBest, StopWhen
-    from . import checkpoint, state
 
 __all__ = [
     "Callback",

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ...envs.checking import Count, Positive, checked
 from ...envs import TokenGymError
+from ...envs.checking import Count, Positive, checked
 
 if TYPE_CHECKING:
     from torch import Tensor

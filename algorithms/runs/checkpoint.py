@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...envs.checking import Count, checked
 from ...envs import TokenGymError
+from ...envs.checking import Count, checked
 from .loggers import free_name
 
 TENSORS = "state.safetensors"

@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ...envs.checking import checked
 from ...envs import TokenGymError
-from ...envs.checking import Range
-from ...envs.checking import visible
+from ...envs.checking import Range, checked, visible
 
 if TYPE_CHECKING:
     from ..base import Algorithm

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...envs.checking import Count, NotNegative, checked
 from ...envs import TokenGymError
+from ...envs.checking import Count, NotNegative, checked
 from .callbacks import Callback
 
 if TYPE_CHECKING:

@@ -11,14 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import Agent
-from ...agents import rebuild_agent
+from ...agents import Agent, rebuild_agent
+from ...envs import TokenGymError, make_task, missing_arguments
 from ...envs.checking import AllowImports, untrusted
-from ...envs import TokenGymError
-from ...envs import make_task
-from ...envs import missing_arguments
-from .callbacks import callback_states
 from ..parts import AgentReference
+from .callbacks import callback_states
 
 if TYPE_CHECKING:
     from ..base import Algorithm

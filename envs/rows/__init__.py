@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from .arguments import as_array, read_fork, read_row, read_rows, read_streams, read_turns
+from .buffer import TokenBuffer
 from .single import SingleRows, only_row
 
 __all__ = [
     "SingleRows",
+    "TokenBuffer",
+    "as_array",
     "only_row",
+    "read_fork",
+    "read_row",
+    "read_rows",
+    "read_streams",
+    "read_turns",
 ]

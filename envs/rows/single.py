@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..random import CounterRandom
 from ..step_results import RowResult, StepResult
 from ..task import Reply, State, Task
-from ..token_buffer import TokenBuffer
+from .buffer import TokenBuffer
 
 
 class SingleRows(ABC):

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..branching import Reseedable
 
-class GlobalDraws:
+
+class GlobalDraws(Reseedable):
     """States of the global generators that belong to one owner, such as an episode of somebody else's environment.
 
     What runs within `lent` draws from the owner's states, wherever they were left, and leaves everybody else's alone.
@@ -24,6 +26,10 @@ class GlobalDraws:
         Args:
             seed: Below 2^32.
         """
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Begins the owner's states anew, with a seed below 2^32."""
         self._seed = seed
         self._torch: Any = None
         self._states: tuple[Any, Any] = (

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..branching import copy_arrays, reseed_arrays
 from ..drawing import Picture
 from ..finite import FiniteTask, Initial, Transition
 from ..random import CounterRandom
@@ -89,9 +90,8 @@ class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOver
 
     def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Begins the inner task's episodes."""
-        for key, array in state.items():
-            if key.startswith(self._prefix):
-                array[rows] = 0
+        for array in self._own(state).values():
+            array[rows] = 0
         return self.task.start(self.inner(state), rows, random)
 
     def advance(self, state: State, rows: Rows, actions: npt.NDArray[np.integer], random: CounterRandom) -> Outcome:
@@ -108,16 +108,28 @@ class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOver
 
     def save(self, state: State, row: int) -> dict[str, Any]:
         """Saves the inner task's row and the transform's own numbers."""
-        names = [key for key in state if key.startswith(self._prefix)]
-        own = {key.removeprefix(self._prefix): copy.deepcopy(state[key][row]) for key in names}
+        own = {key.removeprefix(self._prefix): copy.deepcopy(array[row]) for key, array in self._own(state).items()}
         return {"own": own, "task": self.task.save(self.inner(state), row)}
+
+    def fork(self, state: State, sources: Rows, targets: Rows) -> None:
+        """Copies the transform's own numbers, and lets the inner task copy its rows."""
+        if type(self).save is Transform.save and type(self).restore is Transform.restore:
+            copy_arrays(self.name, self._own(state), sources, targets)
+            self.task.fork(self.inner(state), sources, targets)
+        else:
+            self.fork_by_saving(state, sources, targets)
+
+    def reseed(self, state: State, rows: Rows, random: CounterRandom) -> None:
+        """Begins the generators anew that the transform's own objects hold, and the inner task's."""
+        reseed_arrays(self.name, self._own(state), rows, random)
+        self.task.reseed(self.inner(state), rows, random)
 
     def check_saved(self, state: State, saved: Any, over: bool) -> None:
         """Checks the transform's own numbers, and lets the inner task check its own."""
         if type(self).save is not Transform.save:
             return
         check_keys(f"a state of {self.name} under a transform", saved, {"own", "task"})
-        own = {key.removeprefix(self._prefix): array for key, array in state.items() if key.startswith(self._prefix)}
+        own = {key.removeprefix(self._prefix): array for key, array in self._own(state).items()}
         counted = (0, max(self.max_episode_tokens, self.max_length))
         limits = {name: counted for name in own} | dict(self.own_limits(over))
         check_arrays(f"a transform of {self.name}", saved["own"], own, limits)
@@ -156,6 +168,10 @@ class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOver
     def inner(self, state: State) -> State:
         """Returns the state as the inner task made it: the same arrays, without the transform's."""
         return {key: array for key, array in state.items() if not key.startswith(self._prefix)}
+
+    def _own(self, state: State) -> State:
+        """Returns the transform's own arrays, under the names that they have in the state."""
+        return {key: array for key, array in state.items() if key.startswith(self._prefix)}
 
 
 class RewardTransform(Transform):

@@ -169,6 +169,20 @@ class Gym(TokenTask):
         if not isinstance(env, gymnasium.Env) or type(env.unwrapped) is not type(state["env"][0].unwrapped):
             raise TokenGymError(f"the state's 'env' is {str(env)[:60]!r}: it is no environment {self.env_id!r}")
 
+    def reseed(self, state: State, rows: Rows, random: CounterRandom) -> None:
+        """Lets the rows' environments draw from fresh generators; see `Task.reseed`.
+
+        Of an environment that cannot be copied only Gymnasium's own `np_random` is known.
+        """
+        if self.can_save_state and not self._replays:
+            super().reseed(state, rows, random)
+            return
+        for env, seed in zip(state["env"][rows], random.bits(rows)[:, 0].tolist(), strict=True):
+            if isinstance(env, ReplayedEnv):
+                env.reseed(seed)
+            else:
+                env.unwrapped.np_random = np.random.default_rng(seed)
+
     def begin(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
         """Resets the rows' environments with seeds from their streams and shows the observations."""
         seeds = (random.bits(rows)[:, 0] >> np.uint64(33)).tolist()

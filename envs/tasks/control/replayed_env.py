@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -33,8 +33,20 @@ class ReplayedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._episode[1].append(np.copy(action) if isinstance(action, np.ndarray) else action)
         return self.env.step(action)
 
+    def reseed(self, seed: int) -> None:
+        """Gives the environment another generator for what comes, and remembers where."""
+        assert self._episode is not None
+        self._episode[1].append(_Reseeded(seed))
+        self.unwrapped.np_random = np.random.default_rng(seed)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _play, (*self._made, self._episode)
+
+
+class _Reseeded(NamedTuple):
+    """Stands among an episode's actions where the environment was given another generator."""
+
+    seed: int
 
 
 def _play(env_id: str, arguments: Mapping[str, Any], episode: tuple[int | None, list[Any]] | None) -> ReplayedEnv:
@@ -44,5 +56,8 @@ def _play(env_id: str, arguments: Mapping[str, Any], episode: tuple[int | None, 
         seed, actions = episode
         env.reset(seed=seed)
         for action in actions:
-            env.step(action)
+            if isinstance(action, _Reseeded):
+                env.reseed(action.seed)
+            else:
+                env.step(action)
     return env

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .task import Reply, Rows
+from ..outcomes import Reply, Rows
 
 _ONE = np.array(1, np.int32)  # NumPy adds an array of one number in half the time of a Python one
 
@@ -150,6 +150,12 @@ class TokenBuffer:
         self.tokens[row, : len(tokens)] = tokens
         self.lengths[row] = len(tokens)
         self._longest = max(self._longest, len(tokens))
+
+    def copy_rows(self, sources: Rows, targets: Rows) -> None:
+        """Replaces the observations of `targets` by those of `sources`, which may repeat and be in any order."""
+        # Columns past the longest observation hold nothing but padding already.
+        self.tokens[targets, : self._longest] = self.tokens[sources, : self._longest]
+        self.lengths[targets] = self.lengths[sources]
 
     def _padded(self, reply: Reply) -> npt.NDArray[np.int32]:
         """Returns the reply's tokens with padding past the counts."""
