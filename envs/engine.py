@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .checking import TokenGymError, positive_int
+from .columns import check_columns, put
 from .drawing import Picture
 from .random import CounterRandom
 from .rows import SingleRows, TokenBuffer, as_array, read_fork, read_row, read_rows, read_streams, read_turns
@@ -205,6 +206,7 @@ class Engine(SingleRows):
         said = np.zeros(m, np.int64)
         terminated, truncated, turn_ended = np.zeros((3, m), np.bool_)
         credited: dict[int, npt.NDArray[np.float64] | None] = {}
+        columns: dict[str, npt.NDArray[Any]] = {}
         going = np.arange(m)
         for column in range(width):
             going = going[amounts[going] > column]
@@ -218,6 +220,8 @@ class Engine(SingleRows):
             turn_ended[going] = result.turn_ended
             if result.token_rewards is not None:
                 credited.update(zip(going[result.turn_ended].tolist(), result.token_rewards, strict=True))
+            if result.columns is not None:
+                put(columns, result.columns, (going, column), (m, width))
             going = going[~(result.turn_ended | result.truncated)]
         token_rewards = [credited.get(row) for row in np.flatnonzero(turn_ended).tolist()] if credited else None
         result = StepResult(per_token.sum(axis=1), terminated, truncated, turn_ended, token_rewards)
@@ -225,7 +229,8 @@ class Engine(SingleRows):
             result = reordered(result, order)
             back = np.argsort(order)
             per_token, said = per_token[back], said[back]
-        return AppendResult(*result, per_token, said)
+            columns = {name: values[back] for name, values in columns.items()}
+        return AppendResult(*result[:5], per_token, said, columns or None)
 
     def action_mask(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
         """Returns which tokens each of `rows` may say next: bool of shape (m, A), a fresh array."""
@@ -311,7 +316,7 @@ class Engine(SingleRows):
     def _step(self, rows: Rows, actions: npt.NDArray[np.integer]) -> StepResult:
         """Steps checked rows, in increasing order, with checked actions."""
         self._buffer.say(rows, actions)
-        rewards, terminated, turn_ended, reply, token_rewards, truncated = self.task.advance(
+        rewards, terminated, turn_ended, reply, token_rewards, truncated, columns = self.task.advance(
             self._state, rows, actions, self._random
         )
         if self._replaces:
@@ -335,7 +340,9 @@ class Engine(SingleRows):
         if np.count_nonzero(over):  # several times faster than any() on a small array
             self.over[rows] = over
             self._num_over = int(np.count_nonzero(self.over))
-        return StepResult(rewards, terminated, truncated, turn_ended, token_rewards)
+        if columns is not None:
+            columns = check_columns(f"task {self.task.name}", columns, len(rows))
+        return StepResult(rewards, terminated, truncated, turn_ended, token_rewards, columns)
 
     def _rows(self, rows: npt.ArrayLike | None) -> tuple[Rows, npt.NDArray[np.intp] | None]:
         """Returns the rows in increasing order, and the order that sorts them where they were not sorted."""

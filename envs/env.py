@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, SupportsInt
 
 import gymnasium
@@ -58,6 +59,8 @@ class TokenEnv(RecordedSpec, gymnasium.Env[Observation, np.int64]):  # pyright: 
     - `action_mask`: which tokens may be said next, int8 of shape (A,), where `action_masks` was asked for.
     - `token_rewards`: after a turn whose tokens the task credits one by one, their rewards, float64 of shape
       (max_turn_tokens,), 0 past the turn's length; they sum to what was paid in the turn.
+    - What the task reports beside the reward, under the names that it gives: a float, or what else it reports, in the
+      steps that report it.
 
     ## Version history
     - v0: first version.
@@ -153,11 +156,11 @@ class TokenEnv(RecordedSpec, gymnasium.Env[Observation, np.int64]):  # pyright: 
             result = self.engine.step_row(0, action)
         else:  # an array of one id, or what is none
             result = only_row(self.engine.step(None, as_array("action", action)[None]))
-        reward, terminated, truncated, self.turn_ended, credited = result
+        reward, terminated, truncated, self.turn_ended, credited, columns = result
         self._reward = reward
         if self.render_mode == "human":
             print(render_row(self.engine, 0, self._reward))
-        return self._observation(), reward, terminated, truncated, self._info(credited)
+        return self._observation(), reward, terminated, truncated, self._info(credited, columns)
 
     def render(self) -> str | npt.NDArray[np.uint8] | None:  # type: ignore[override]
         """Returns what the render mode asks for.
@@ -201,12 +204,16 @@ class TokenEnv(RecordedSpec, gymnasium.Env[Observation, np.int64]):  # pyright: 
     def _observation(self) -> Observation:
         return {"tokens": self.engine.tokens[0].copy(), "length": self.engine.lengths.copy()}
 
-    def _info(self, token_rewards: npt.NDArray[np.float64] | None) -> dict[str, Any]:
+    def _info(
+        self, token_rewards: npt.NDArray[np.float64] | None, columns: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         info: dict[str, Any] = {}
         if self.shows_action_masks:
             info["action_mask"] = self.engine.action_mask()[0].astype(np.int8)
         if token_rewards is not None:
             info["token_rewards"] = pad_rewards(token_rewards, self.task.max_turn_tokens)
+        if columns:
+            info |= columns
         return info
 
 

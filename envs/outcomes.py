@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from .columns import Columns
 
 Rows = npt.NDArray[np.intp]
 """Indices of rows, shape (m,), strictly increasing: where m equals the number of rows, they are all the rows."""
@@ -42,6 +44,8 @@ class Outcome(NamedTuple):
             rewards of the turn's tokens one by one, shape (tokens of the turn,), where the task credits them; they sum
             to all that was paid in the turn. An entry may be None.
         truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
+        columns: What is reported beside the reward, by name one array of shape (m,) each: numbers, NaN where a row
+            reports nothing, or objects with None there; None for nothing. See `Task.columns`.
     """
 
     rewards: npt.NDArray[np.float64]
@@ -50,6 +54,7 @@ class Outcome(NamedTuple):
     reply: Reply | None = None
     token_rewards: list[npt.NDArray[np.float64] | None] | None = None
     truncated: npt.NDArray[np.bool_] | None = None
+    columns: Columns | None = None
 
 
 class RowOutcome(NamedTuple):
@@ -62,6 +67,7 @@ class RowOutcome(NamedTuple):
         reply: The ids of what the task says next, all of which count; empty where it says nothing.
         token_rewards: The rewards of the turn's tokens one by one, where it ended and the task credits them, else None.
         truncated: Whether a time limit cut the episode.
+        columns: What the row reports beside the reward, by name: floats, or what else it is. None for nothing.
     """
 
     reward: float
@@ -70,6 +76,7 @@ class RowOutcome(NamedTuple):
     reply: Sequence[int] | npt.NDArray[np.integer] = ()
     token_rewards: npt.NDArray[np.float64] | None = None
     truncated: bool = False
+    columns: Mapping[str, Any] | None = None
 
 
 class TurnResult(NamedTuple):
@@ -81,6 +88,7 @@ class TurnResult(NamedTuple):
         terminated: Whether the task ended the episode, bool of shape (m,), or None for nowhere (but see `max_turns`).
         token_rewards: None, or one array (or None) a row with the rewards of the turn's tokens, which sum to `rewards`.
         truncated: Whether a time limit cut the episode, bool of shape (m,), or None for nowhere.
+        columns: What is reported beside the reward, as in `Outcome`.
     """
 
     reply: Reply | npt.NDArray[np.integer] | None
@@ -88,3 +96,4 @@ class TurnResult(NamedTuple):
     terminated: npt.NDArray[np.bool_] | None = None
     token_rewards: list[npt.NDArray[np.float64] | None] | None = None
     truncated: npt.NDArray[np.bool_] | None = None
+    columns: Columns | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .branching import copy_arrays, reseed_arrays
 from .checking import TokenGymError, positive_int
+from .columns import How, check_declared, only_columns
 from .describing import Made, noting
 from .drawing import Picture
 from .outcomes import Outcome, Reply, RowOutcome, Rows, State
@@ -56,6 +57,9 @@ class Task(ABC):
         optimal_return: Highest mean return, where known without solving.
         isolates: The one ability that it asks for, a few words for the table of the suite.
         mirrors: The benchmark or the problem outside that it is modelled on, a few words.
+        columns: How what the task reports beside the reward (`Outcome.columns`) is summed up in logs and evaluations,
+            by name: `"mean"` over all that was reported, `"sum"` over an episode and then the mean over episodes, as a
+            return is. What is reported and not declared here is a mean.
         spec: What makes the task again, `make_task(spec["id"], **spec["kwargs"])`; None if `make_task` did not make it.
             Its arguments are JSON data; `specification.missing_arguments` names those that JSON cannot hold.
         entry_point_arguments: The arguments that take the name `"module:callable"` in place of a callable.
@@ -79,6 +83,7 @@ class Task(ABC):
     optimal_return: float | None = None
     isolates: str = ""
     mirrors: str = ""
+    columns: Mapping[str, How] = {}
     spec: dict[str, Any] | None = None
     entry_point_arguments: ClassVar[tuple[str, ...]] = ()
     single_ways: ClassVar[dict[str, str]] = {"start": "start_row", "advance": "advance_row"}
@@ -153,6 +158,7 @@ class Task(ABC):
             reply=() if reply is None else reply.tokens[0, : int(reply.counts[0])],
             token_rewards=credited[0] if credited else None,
             truncated=truncated is not None and bool(truncated[0]),
+            columns=None if outcome.columns is None else only_columns(f"task {self.name}", outcome.columns),
         )
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -278,6 +284,7 @@ class Task(ABC):
             raise TokenGymError(f"task {self.name}: context={self.context!r} must be 'episode' or 'turn'")
         for attribute in ("max_length", "max_turn_tokens", "max_episode_tokens"):
             positive_int(f"task {self.name}: {attribute}", getattr(self, attribute, None))
+        check_declared(f"task {self.name}", self.columns)
         if self.max_length < 2:
             raise TokenGymError(f"task {self.name}: max_length={self.max_length} leaves no room for a token after bos")
         if self.max_length > _MOST_LENGTH:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .checking import TokenGymError, positive_int
+from .columns import spread
 from .outcomes import Outcome, Reply, RowOutcome, Rows, State, TurnResult
 from .random import CounterRandom
 from .saved_state import Limits
@@ -133,7 +134,7 @@ class TokenTask(Task):
             over = over | (state["turns_taken"][ending] == self.max_turns)
         said = None if result.reply is None else _as_reply(result.reply)
         if len(where) == m:
-            return Outcome(result.rewards, over, ended, said, result.token_rewards, result.truncated)
+            return Outcome(result.rewards, over, ended, said, result.token_rewards, result.truncated, result.columns)
         rewards = np.zeros(m)
         rewards[where] = result.rewards
         terminated = np.zeros(m, np.bool_)
@@ -149,7 +150,8 @@ class TokenTask(Task):
             reply_counts = np.zeros(m, np.int64)
             reply_counts[where] = said.counts
             reply = Reply(tokens, reply_counts, said.padded)
-        return Outcome(rewards, terminated, ended, reply, result.token_rewards, truncated)
+        columns = spread(f"task {self.name}", result.columns, where, m)
+        return Outcome(rewards, terminated, ended, reply, result.token_rewards, truncated, columns)
 
 
 def turn_limits(task: Task, over: bool, turns: str, max_turns: int | None) -> Limits:

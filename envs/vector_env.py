@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from .checking import TokenGymError, flag, positive_int
+from .columns import reported
 from .describing import face_text
 from .engine import Engine, StepResult
 from .env import Observation, check_render_mode, check_seed, make_spaces, pad_rewards, settle_randomness
@@ -205,7 +206,7 @@ class TokenVectorEnv(  # pyright: ignore[reportIncompatibleVariableOverride]
         Args:
             rows: The rows that have an info, bool of shape (n,).
             result: The step that it is about, or None after a reset.
-            credited: The rows whose token rewards it may hold, or None for `rows`.
+            credited: The rows whose token rewards and columns it may hold, or None for `rows`.
         """
         infos: dict[str, Any] = {}
         if self.shows_action_masks:
@@ -221,6 +222,13 @@ class TokenVectorEnv(  # pyright: ignore[reportIncompatibleVariableOverride]
                     values[row], present[row] = pad_rewards(rewards, width), True
             if present.any():
                 infos |= {"token_rewards": values, "_token_rewards": present}
+        if result is not None and result.columns is not None:
+            for name, column in result.columns.items():
+                there = reported(column) & (rows if credited is None else credited)
+                if there.any():
+                    told = np.zeros(self.num_envs) if column.dtype.kind == "f" else np.full(self.num_envs, None, object)
+                    told[there] = column[there]
+                    infos |= {name: told, f"_{name}": there}
         return infos
 
 

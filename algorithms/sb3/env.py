@@ -12,6 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from ...envs import Engine, Task, TokenGymError, derive_start
+from ...envs.columns import row_columns
 from ...envs.env import Observation, make_spaces
 
 
@@ -25,6 +26,8 @@ class SB3VecEnv(VecEnv):
     - ``TimeLimit.truncated``: whether it was cut, so that its value must be bootstrapped, and
     - ``episode``: return ``r``, length ``l`` and seconds since construction ``t``, as `Monitor` writes them (and
       `env_is_wrapped` answers so, because nothing is left for a monitor to do).
+
+    and every info what the task reports beside the reward, by its names.
 
     Masks are handed to algorithms that ask for them (MaskablePPO) by the method ``action_masks``.
 
@@ -72,11 +75,13 @@ class SB3VecEnv(VecEnv):
         self._lengths += 1
         dones = result.terminated | result.truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if result.columns is not None:
+            infos = [row_columns(result.columns, row) for row in range(self.num_envs)]
         ended = np.flatnonzero(dones)
         if len(ended):
             seconds = time.perf_counter() - self._began
             for row in ended.tolist():
-                infos[row] = {
+                infos[row] |= {
                     "terminal_observation": {
                         "tokens": self.engine.tokens[row].copy(),
                         "length": self.engine.lengths[row : row + 1].copy(),

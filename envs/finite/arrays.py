@@ -26,6 +26,7 @@ class FiniteArrays:
         initial_reply: What is shown at the start: index into `reply_tokens`, int32 of shape (I,).
         legal: Which tokens may be said, bool of shape (S, A), or None where all may everywhere.
         states: The author's state objects, in the order of their indices.
+        columns: What is reported beside the reward, by name: float64 of shape (S, A, K), NaN where nothing is.
     """
 
     next: npt.NDArray[np.int32]
@@ -40,6 +41,7 @@ class FiniteArrays:
     initial_reply: npt.NDArray[np.int32]
     legal: npt.NDArray[np.bool_] | None
     states: list[Any] = field(repr=False)
+    columns: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def num_states(self) -> int:
@@ -78,6 +80,7 @@ class FiniteTables:
     initial_cumulative: npt.NDArray[np.float64]
     initial_reply: npt.NDArray[np.int32]
     legal: npt.NDArray[np.bool_] | None  # (S + 1, A)
+    columns: dict[str, npt.NDArray[np.float64]] | None  # (S·A·K,) each
 
     @classmethod
     def of(cls, arrays: FiniteArrays) -> FiniteTables:
@@ -106,6 +109,7 @@ class FiniteTables:
             initial_cumulative=initial_cumulative,
             initial_reply=arrays.initial_reply,
             legal=legal,
+            columns={name: values.ravel() for name, values in arrays.columns.items()} or None,
         )
 
     def said(self, reply: int) -> npt.NDArray[np.int32]:

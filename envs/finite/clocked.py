@@ -141,6 +141,7 @@ def _with_clock(positions: FiniteArrays, task: ClockedTask) -> FiniteArrays:
         initial_probability=positions.initial_probability,
         initial_reply=positions.initial_reply,
         legal=None if legal is None or legal.all() else legal,
+        columns={name: values[where] for name, values in positions.columns.items()},
         states=[(said, positions.states[position]) for said, level in enumerate(levels) for position in level.tolist()],
     )
 

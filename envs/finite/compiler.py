@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checking import TokenGymError, TooManyStatesError, positive_int
+from ..columns import check_name
 from .arrays import FiniteArrays
 from .declaration import Declaration, Initial, Shown, Transition
 
@@ -52,6 +53,7 @@ def compile_task(task: Declaration) -> FiniteArrays:
     # One entry for each outcome of each (state, action), in the order of the states' discovery.
     # Its columns: pair, rank among the pair's outcomes, next state or −1, probability, reward, noise, reply.
     entries: list[tuple[int, int, int, float, float, float, int]] = []
+    reports: dict[str, list[tuple[int, float]]] = {}  # by column: the entry, and what it reports
     explored = 0
     while explored < len(states):
         if len(states) > task.max_states:
@@ -65,7 +67,7 @@ def compile_task(task: Declaration) -> FiniteArrays:
             for outcome in task.transitions(state, action):
                 # Authors may return plain tuples, with the defaults left out.
                 whole = outcome if type(outcome) is Transition else Transition(*outcome)
-                probability, following, reward, shown, noise = whole
+                probability, following, reward, shown, noise, columns = whole
                 if probability == 0:
                     continue
                 if not probability > 0:
@@ -73,6 +75,8 @@ def compile_task(task: Declaration) -> FiniteArrays:
                 total += probability
                 after = -1 if following is None else _find(index, states, following)
                 said = reply_index(shown, state, action) if shown else 0
+                for name, value in columns.items() if columns else ():
+                    reports.setdefault(name, []).append((len(entries), value))
                 entries.append((explored * num_actions + action, rank, after, probability, reward, noise, said))
                 rank += 1
             if not abs(total - 1) <= _TOLERANCE:
@@ -112,10 +116,33 @@ def compile_task(task: Declaration) -> FiniteArrays:
         initial_reply=initial_reply,
         legal=_legal(task, states),
         states=states,
+        columns=_columns(task.name, reports, places, following.shape),
     )
     if turn_tokens > 1:
         _check_turns(task, arrays)
     return arrays
+
+
+def _columns(
+    task_name: str,
+    reports: dict[str, list[tuple[int, float]]],
+    places: tuple[np.ndarray, np.ndarray],
+    shape: tuple[int, ...],
+) -> dict[str, np.ndarray]:
+    """Returns what the outcomes report, by name, of shape (S, A, K)."""
+    found = {}
+    for name, told in reports.items():
+        check_name(f"task {task_name}", name)
+        where = np.array([entry for entry, _ in told])
+        values = np.array([value for _, value in told], np.float64)
+        if not np.isfinite(values).all():
+            raise TokenGymError(
+                f"task {task_name}: the column {name!r} must hold finite numbers: leave out what is none"
+            )
+        column = np.full((shape[0] * shape[1], shape[2]), np.nan)
+        column[places[0][where], places[1][where]] = values
+        found[name] = column.reshape(shape)
+    return found
 
 
 def longest_episode(name: str, arrays: FiniteArrays) -> tuple[int, int]:

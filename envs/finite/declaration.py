@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ..vocabulary import Vocabulary
@@ -28,6 +28,7 @@ class Transition(NamedTuple):
         reward: Expected reward.
         shown: The tokens that the task says next, by id or name. Only a token that ends a turn may have any.
         noise: Standard deviation of a normal noise added to the reward.
+        columns: What is reported beside the reward, by name, finite numbers; see `Task.columns`. None for nothing.
     """
 
     probability: float
@@ -35,6 +36,7 @@ class Transition(NamedTuple):
     reward: float = 0.0
     shown: Shown = ()
     noise: float = 0.0
+    columns: Mapping[str, float] | None = None
 
 
 class Declaration(Protocol):

@@ -196,7 +196,10 @@ class FiniteTask(Task):
             ended = np.flatnonzero(turn_ended)
             if len(ended):
                 credited = share_reward(paid[rows[ended]], weights[rows[ended]], sizes[ended])
-        return Outcome(rewards, terminated, turn_ended, reply, credited)
+        columns = None
+        if tables.columns is not None:
+            columns = {name: values.take(index) for name, values in tables.columns.items()}
+        return Outcome(rewards, terminated, turn_ended, reply, credited, None, columns)
 
     def start_row(self, state: State, row: int, random: CounterRandom) -> npt.NDArray[np.int32]:
         """Draws an initial state for one row, the one that `start` would draw."""
@@ -235,7 +238,11 @@ class FiniteTask(Task):
             paid[size - 1], weights[size - 1] = reward, self.credit_weights[action]
             if turn_ended:
                 credited = share_reward(paid[None], weights[None], np.array([size]))[0]
-        return RowOutcome(reward, terminated, turn_ended, reply, credited)
+        columns = None
+        if tables.columns is not None:
+            told = {name: values.item(index) for name, values in tables.columns.items()}
+            columns = {name: value for name, value in told.items() if value == value} or None  # NaN equals nothing
+        return RowOutcome(reward, terminated, turn_ended, reply, credited, False, columns)
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
         """Returns what `legal` allows in each row's state, shape (m, A); after the end, everything."""

@@ -16,6 +16,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..checking import TokenGymError, call_entry_point, load_entry_point, unknow
 from ..text import TextWriter
 from .awaiting import await_all, drop
 from .rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
-from .scorer import Scorer, Scores, reward_range
+from .scorer import Scorer, Scores, name_of, reward_range
 
 
 @runtime_checkable
@@ -53,7 +54,8 @@ class RewardFunction(Protocol):
 class WeightedSum(NamedRule):
     """The sum of rewards, each times its weight; a term that abstains adds nothing, and if all abstain so does the sum.
 
-    A per-token term makes the sum per-token, and the other terms then pay at the last token.
+    A per-token term makes the sum per-token, and the other terms then pay at the last token. What each term gave,
+    before its weight, is logged as `reward/<its name>`, beside what the terms log themselves.
     """
 
     terms: tuple[tuple[float, Callable[..., Any]], ...]
@@ -84,16 +86,36 @@ class WeightedSum(NamedRule):
         ends = [[weight * end for end in reward_range(function)] for weight, function in self.terms if weight]
         return sum(min(pair) for pair in ends), sum(max(pair) for pair in ends)
 
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """What the terms are called in logs, each otherwise."""
+        found: list[str] = []
+        for _, function in self.terms:
+            name = label = function.name if isinstance(function, NamedRule) else name_of(function)
+            while label in found:
+                label = f"{name}_{sum(taken.startswith(name) for taken in found) + 1}"
+            found.append(label)
+        return tuple(found)
+
     def __call__(
-        self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], **columns: Any
+        self,
+        prompts: list[str],
+        completions: list[str],
+        completion_ids: list[list[int]],
+        trainer_state: Any = None,
+        log_metric: Any = None,
+        log_extra: Any = None,
+        **columns: Any,
     ) -> list[Any]:
-        """Give the weighted sum of each row's terms."""
+        """Give the weighted sum of each row's terms, and log the terms; they are told of a state of their own."""
         total = np.zeros(len(completions))
         abstained = np.ones(len(completions), dtype=bool)
         tokens: dict[int, np.ndarray] = {}
-        for (weight, _), scores in zip(
-            self.terms, self._scores(prompts, completions, completion_ids, columns), strict=True
-        ):
+        given = self._scores(prompts, completions, completion_ids, columns)
+        if log_extra is not None:
+            for name, values in self._columns(given).items():
+                log_extra(name, values)
+        for (weight, _), scores in zip(self.terms, given, strict=True):
             abstained &= scores.abstained
             for row in range(len(completions)):
                 spread = None if scores.token_rewards is None else scores.token_rewards[row]
@@ -107,13 +129,17 @@ class WeightedSum(NamedRule):
             rewards[row] = spread.tolist()
         return rewards
 
-    def take_metrics(self) -> dict[str, float]:
-        """Give what the terms logged since the last call, and forget it; of equal names, the sum."""
-        logged: dict[str, float] = {}
-        for scorer in self.scorers:
-            for name, value in scorer.take_metrics().items():
-                logged[name] = logged.get(name, 0.0) + value
-        return logged
+    def _columns(self, given: Sequence[Scores]) -> dict[str, np.ndarray]:
+        """Give what each term gave and logged; of numbers that several log under one name, the sum."""
+        found: dict[str, np.ndarray] = {}
+        for label, scores in zip(self.labels, given, strict=True):
+            found[f"reward/{label}"] = np.where(scores.abstained, np.nan, scores.rewards)
+            for name, values in (scores.columns or {}).items():
+                held = found.get(name)
+                if held is not None and held.dtype.kind == values.dtype.kind == "f":
+                    values = np.where(np.isnan(values), held, np.where(np.isnan(held), values, held + values))
+                found[name] = values
+        return found
 
     def close(self) -> None:
         """Close the terms that can be closed."""

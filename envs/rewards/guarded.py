@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..checking import TokenGymError
-from ..sandbox import Guard
+from ..sandbox import TROUBLES, Guard
 from .functions import REWARDS, build_reward
 from .rules import NamedRule
-from .scorer import Scorer, TrainerState, name_of, reward_range, text_of
+from .scorer import Logged, Scorer, TrainerState, name_of, reward_range, text_of
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class GuardedReward(NamedRule):
     """A reward function called in a process apart, once for each completion, with a time limit and no way to write.
 
     A completion on which the function takes too long, takes too much memory, ends the process or tries what is refused
-    gets 0, and is counted: `take_metrics` gives `guard/time`, `guard/memory`, `guard/crash`, `guard/refused` as numbers
-    of completions. What the function itself raises stops the step, as it does without a guard.
+    gets 0, and the columns `guard/time`, `guard/memory`, `guard/crash` and `guard/refused` log 1 for it and 0 for all
+    others: their means are shares of the completions. What the function itself raises stops the step, as it does
+    without a guard.
     """
 
     reward: Any
@@ -32,7 +33,6 @@ class GuardedReward(NamedRule):
     name: ClassVar[str] = "guarded"
     takes_text: ClassVar[bool] = False
     guard: Guard = field(init=False, repr=False, compare=False)
-    _counted: dict[str, float] = field(init=False, repr=False, compare=False)
     _name: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -46,7 +46,6 @@ class GuardedReward(NamedRule):
         given = self.reward if isinstance(self.reward, (str, Mapping, list, tuple)) else function
         set_up = {
             "guard": Guard(_Row(given), seconds=self.seconds, memory_mb=self.memory_mb),
-            "_counted": {},
             "_name": name_of(function),
             # What the function asks for by name, with the limits of what it gives.
             "__signature__": _signature(function),
@@ -72,28 +71,27 @@ class GuardedReward(NamedRule):
         size = len(next(iter(by_row.values()), []))
         calls = [(step, {name: [values[row]] for name, values in by_row.items()}) for row in range(size)]
         rewards: list[Any] = []
+        logged: dict[str, list[Any]] = {f"guard/{trouble}": [0.0] * size for trouble in TROUBLES if trouble != "error"}
         for row, verdict in enumerate(self.guard.calls(calls)):
             if verdict.trouble == "error":
                 said = "" if completions is None else f" (on the completion {text_of(completions[row])[:60]!r})"
                 raise TokenGymError(f"The guarded reward function {self._name!r} raised {verdict.message}{said}.")
             if verdict.trouble is not None:
-                key = f"guard/{verdict.trouble}"
-                self._counted[key] = self._counted.get(key, 0.0) + 1
+                logged[f"guard/{verdict.trouble}"][row] = 1.0
                 rewards.append(0.0)
                 continue
             value, metrics, extras = _parts(verdict.value)
             rewards.append(value)
-            for name, number in metrics if log_metric else ():
-                log_metric(name, number)
-            for name, values in extras if log_extra else ():
-                log_extra(name, values)
+            told = Logged()
+            for name, number in metrics:
+                told.metric(name, number)
+            for name, values in extras:
+                told.extra(name, values)
+            for name, values in (told.columns(f"The guarded reward function {self._name!r}", 1) or {}).items():
+                logged.setdefault(name, [None] * size)[row] = values[0]
+        for name, values in logged.items() if log_extra else ():
+            log_extra(name, values)
         return rewards
-
-    def take_metrics(self) -> dict[str, float]:
-        """Give how many completions came into which trouble since the last call, and forget it."""
-        counted = dict(self._counted)
-        self._counted.clear()
-        return counted
 
     def close(self) -> None:
         """End the process; the next completion starts another one."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checking import TokenGymError
+from ..columns import Columns, as_column
 from .awaiting import await_all
 
 
@@ -23,6 +24,40 @@ class Scores(NamedTuple):
     """One float64 (tokens,) array a completion, None where its reward is one number; None if no row has them."""
     abstained: np.ndarray
     """Bool (m,): the function gave None, which counts 0."""
+    columns: Columns | None = None
+    """What the function logged, by name one column (m,) each; see `Logged`."""
+
+
+class Logged:
+    """What a reward function logs in one call: the `log_metric` and `log_extra` that it is given."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, list[float]] = {}
+        self._extras: dict[str, list[Any]] = {}
+
+    def metric(self, name: str, value: float) -> None:
+        """Takes a number that holds for the whole call; of several of one name, their mean counts."""
+        self._metrics.setdefault(name, []).append(float(value))
+
+    def extra(self, column: str, values: Sequence[Any]) -> None:
+        """Takes one value a completion, at once or in pieces: numbers, texts, None for nothing."""
+        self._extras.setdefault(column, []).extend(values.tolist() if hasattr(values, "tolist") else values)
+
+    def columns(self, who: str, size: int) -> Columns | None:
+        """Gives the columns of a call for so many completions; a metric stands in every row of its own.
+
+        Raises:
+            TokenGymError: If an extra has another number of values, or a name is taken.
+        """
+        found = {name: as_column(who, name, [float(np.mean(told))] * size) for name, told in self._metrics.items()}
+        for name, values in self._extras.items():
+            if len(values) != size:
+                raise TokenGymError(
+                    f"{who} logged {len(values)} values as {name!r} for {size} completions; log_extra takes one a "
+                    "completion, None for nothing"
+                )
+            found[name] = as_column(who, name, values)
+        return found or None
 
 
 @dataclass
@@ -54,8 +89,7 @@ class Scorer:
         self.name = name_of(function)
         self.reward_range = reward_range(function)
         self._state = TrainerState()
-        self._metrics: dict[str, list[float]] = {}
-        self._extras: dict[str, list[Any]] = {}
+        self._logged = Logged()
         self._accepted, self._required = _arguments(function)
 
     def __call__(
@@ -88,10 +122,11 @@ class Scorer:
         Raises:
             TokenGymError: If the function raises, or needs an argument that there is not.
         """
+        self._logged = Logged()
         given: dict[str, Any] = {
             "trainer_state": self._state,
-            "log_metric": self._log_metric,
-            "log_extra": self._log_extra,
+            "log_metric": self._logged.metric,
+            "log_extra": self._logged.extra,
             **(columns or {}),
             "prompts": prompts,
             "completions": completions,
@@ -123,7 +158,8 @@ class Scorer:
         if isinstance(value, BaseException):
             raise value
         self._state.global_step += 1
-        return self._check(value, completions, completion_ids)
+        scores = self._check(value, completions, completion_ids)
+        return scores._replace(columns=self._logged.columns(f"The reward function {self.name!r}", len(completions)))
 
     def _arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give what the function takes of what there is; to a rule of texts, messages as their text."""
@@ -174,33 +210,11 @@ class Scorer:
         value = values[0]
         return (value.tolist() if hasattr(value, "tolist") else value), metrics, extras
 
-    def take_metrics(self) -> dict[str, float]:
-        """Give what was logged since the last call, and forget it.
-
-        Returns:
-            The mean of each metric that the function logged, and what it counts itself, if it has a `take_metrics`.
-        """
-        means = {name: float(np.mean(values)) for name, values in self._metrics.items()}
-        self._metrics.clear()
-        counted: Any = getattr(self.function, "take_metrics", None)
-        return means if counted is None else {**means, **counted()}
-
-    def take_extras(self) -> dict[str, list[Any]]:
-        """Give the columns that the function logged with `log_extra` since the last call, and forget them."""
-        extras, self._extras = self._extras, {}
-        return extras
-
     def close(self) -> None:
         """Close what the function holds, such as a guarded reward's process, if it has a `close`."""
         close = getattr(self.function, "close", None)
         if callable(close):
             close()
-
-    def _log_metric(self, name: str, value: float) -> None:
-        self._metrics.setdefault(name, []).append(float(value))
-
-    def _log_extra(self, column: str, values: Sequence[Any]) -> None:
-        self._extras.setdefault(column, []).extend(values)
 
     def _check(self, values: Any, completions: Sequence[Any], completion_ids: list[list[int]]) -> Scores:
         if hasattr(values, "tolist"):  # a numpy array or a tensor

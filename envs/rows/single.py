@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import numpy.typing as npt
 
+from ..columns import row_columns
 from ..random import CounterRandom
 from ..step_results import RowResult, StepResult
 from ..task import Reply, State, Task
@@ -80,7 +81,7 @@ class SingleRows(ABC):
             return only_row(self.step([row], [action]))  # says what is wrong, or takes what is no plain integer
         buffer = self._buffer
         length = buffer.say_row(row, action)
-        reward, terminated, turn_ended, reply, token_rewards, truncated = self.task.advance_row(
+        reward, terminated, turn_ended, reply, token_rewards, truncated, columns = self.task.advance_row(
             self._state, row, action, self._random
         )
         if self._replaces:
@@ -92,7 +93,7 @@ class SingleRows(ABC):
         if terminated or truncated:
             self.over[row] = True
             self._num_over += 1
-        return RowResult(reward, terminated, truncated, turn_ended, token_rewards)
+        return RowResult(reward, terminated, truncated, turn_ended, token_rewards, columns)
 
     @abstractmethod
     def _check_prompts(self, reply: Reply, starts: npt.NDArray[np.uint64]) -> None:
@@ -108,4 +109,5 @@ def only_row(result: StepResult) -> RowResult:
         bool(result.truncated[0]),
         bool(result.turn_ended[0]),
         credited[0] if credited else None,
+        None if result.columns is None else row_columns(result.columns, 0),
     )

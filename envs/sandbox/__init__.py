@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .guard import Guard
+from .guard import TROUBLES, Guard
 
 __all__ = [
+    "TROUBLES",
     "Guard",
 ]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checking import TokenGymError, positive_int
+from ..columns import Columns, of_rows, spread
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Reply, Rows, State, Task
@@ -43,6 +44,8 @@ class TextReply(NamedTuple):
         done: Whether the episode is over.
         token_rewards: None, or the rewards of the turn's tokens one by one, float64 (tokens,), which sum to `reward`.
         truncated: Whether a time limit that is no part of the task cut the episode; not where it is `done`.
+        columns: What is reported beside the reward, by name: numbers, which logs and evaluations sum up (see
+            `Task.columns`), or texts; None for nothing.
     """
 
     reply: Any
@@ -50,6 +53,7 @@ class TextReply(NamedTuple):
     done: bool
     token_rewards: npt.NDArray[np.float64] | None = None
     truncated: bool = False
+    columns: Mapping[str, Any] | None = None
 
 
 class Completion(str):
@@ -282,6 +286,7 @@ class TextTask(Task):
             if any(answer.token_rewards is not None for answer in answers)
             else None,
             truncated if truncated.any() else None,
+            _reported(self.name, answers, where, m),
         )
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -377,3 +382,10 @@ class TextTask(Task):
         if not number or not math.isfinite(answer.reward):
             raise TokenGymError(f"task {self.name}: respond gave the reward {answer.reward!r}: give a finite number")
         return answer
+
+
+def _reported(name: str, answers: Sequence[TextReply], where: npt.NDArray[np.intp], num_rows: int) -> Columns | None:
+    """Gives what the answers of some rows report as columns of all rows."""
+    if not any(answer.columns for answer in answers):
+        return None
+    return spread(f"task {name}", of_rows(f"task {name}", [answer.columns for answer in answers]), where, num_rows)

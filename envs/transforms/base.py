@@ -71,7 +71,7 @@ class Transform(Around, Task):  # pyright: ignore[reportIncompatibleVariableOver
         self.deterministic = task.deterministic
         self.can_save_state = task.can_save_state
         self.has_action_mask = task.has_action_mask
-        self.isolates, self.mirrors = task.isolates, task.mirrors
+        self.isolates, self.mirrors, self.columns = task.isolates, task.mirrors, task.columns
         # Transforms nest, and each needs keys of its own.
         self._prefix = f"transform_{_depth(task)}."
 
@@ -247,7 +247,7 @@ class FiniteTransform(Around, FiniteTask):  # pyright: ignore[reportIncompatible
         self.context = task.context
         self.turn_tokens = task.turn_tokens
         self.max_states = task.max_states
-        self.isolates, self.mirrors = task.isolates, task.mirrors
+        self.isolates, self.mirrors, self.columns = task.isolates, task.mirrors, task.columns
         self.credit_weights = task.credit_weights
 
     @cached_property

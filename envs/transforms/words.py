@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checking import TokenGymError, finite_number
+from ..columns import spread
 from ..finite import FiniteTask, Transition
 from ..random import CounterRandom
 from ..task import Outcome, Reply, Rows, State, Task
@@ -69,7 +70,7 @@ class AllowedWords(RewardTransform):
             return super().advance(state, rows, actions, random)
         m, kept = len(rows), np.flatnonzero(good)
         rewards, terminated, turn_ended = np.full(m, -self.penalty), ~good, ~good
-        truncated, reply, credited = None, None, None
+        truncated, reply, credited, columns = None, None, None, None
         if len(kept):
             outcome = super().advance(state, rows[kept], actions[kept], random)
             rewards[kept], terminated[kept], turn_ended[kept] = (
@@ -89,7 +90,8 @@ class AllowedWords(RewardTransform):
                 ended = kept[outcome.turn_ended].tolist()
                 parts = dict(zip(ended, outcome.token_rewards, strict=True))
                 credited = [parts.get(place) for place in np.flatnonzero(turn_ended).tolist()]
-        return Outcome(rewards, terminated, turn_ended, reply, credited, truncated)
+            columns = spread(f"task {self.name}", outcome.columns, kept, m)
+        return Outcome(rewards, terminated, turn_ended, reply, credited, truncated, columns)
 
     def action_mask(self, state: State, rows: Rows) -> npt.NDArray[np.bool_]:
         """Returns the inner task's mask without the forbidden tokens, where that leaves any."""

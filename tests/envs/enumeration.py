@@ -160,7 +160,7 @@ def play(task: FiniteTask, policy, prior=None) -> Played:
         totals[3] -= chance * (probabilities[said] * np.log(probabilities[said])).sum()
         totals[4] += chance
         for action in np.flatnonzero(said):
-            for p, then, reward, shown, noise in task.transitions(state, int(action)):
+            for p, then, reward, shown, noise, _ in task.transitions(state, int(action)):
                 here, total, variance = chance * probabilities[action] * p, paid + reward, spread + noise**2
                 if then is None:
                     totals[0] += here * total

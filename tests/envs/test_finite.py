@@ -14,7 +14,7 @@ def declared(task, index, action):
     arrays = task.arrays
     entries = []
     for outcome in task.transitions(arrays.states[index], action):
-        probability, state, reward, shown, noise = Transition(*outcome)
+        probability, state, reward, shown, noise, _ = Transition(*outcome)
         following = arrays.num_states if state is None else arrays.states.index(state)
         entries.append((probability, following, reward, noise, tuple(shown)))
     return sorted(entries)

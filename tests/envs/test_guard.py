@@ -202,13 +202,12 @@ def test_a_function_of_the_script_itself_is_refused(monkeypatch):
 def test_a_guarded_reward_gives_what_the_reward_gives():
     plain, guarded = Scorer(logged), Scorer(GuardedReward(logged))
     rows = ["p"] * 4, ["a", "?", "ab", "b"], [[1], [2], [1, 2], [3]], {"goal": ["a", "a", "a", "a"]}
-    for row in range(4):
-        plain(*(part[row : row + 1] for part in rows[:3]), {"goal": ["a"]})
+    alone = [plain(*(part[row : row + 1] for part in rows[:3]), {"goal": ["a"]}).columns for row in range(4)]
     scores = guarded(*rows)
     assert scores.rewards.tolist() == [1.0, 0.0, 0.75, 0.0] and scores.abstained.tolist() == [False, True, False, False]
     assert scores.token_rewards[2].tolist() == [0.25, 0.5]
-    assert guarded.take_metrics() == plain.take_metrics() == {"length": 1.25}
-    assert guarded.take_extras() == plain.take_extras() == {"upper": ["A", "?", "AB", "B"]}
+    assert scores.columns["length"].tolist() == [told["length"][0] for told in alone] == [1.0, 1.0, 2.0, 1.0]
+    assert scores.columns["upper"].tolist() == [told["upper"][0] for told in alone] == ["A", "?", "AB", "B"]
     with pytest.raises(TokenGymError, match=r"'GuardedReward' needs goal"):
         guarded(*rows[:3])
     guarded.close()
@@ -219,9 +218,14 @@ def test_what_a_completion_does_to_its_guarded_reward_costs_that_completion_only
     scorer = Scorer(reward)
     texts = ["0.5", "9**9**9", "exit()", "open('x', 'w')", "0.25"]
     for _ in range(2):
-        assert scorer(texts, texts, [[1]] * 5).rewards.tolist() == [0.5, 0.0, 0.0, 0.0, 0.25]
-        assert scorer.take_metrics() == {"guard/time": 1.0, "guard/crash": 1.0, "guard/refused": 1.0}
-    assert scorer.take_metrics() == {}
+        scores = scorer(texts, texts, [[1]] * 5)
+        assert scores.rewards.tolist() == [0.5, 0.0, 0.0, 0.0, 0.25]
+        assert {name: values.tolist() for name, values in scores.columns.items()} == {
+            "guard/time": [0, 1, 0, 0, 0],
+            "guard/memory": [0, 0, 0, 0, 0],
+            "guard/crash": [0, 0, 1, 0, 0],
+            "guard/refused": [0, 0, 0, 1, 0],
+        }
     with pytest.raises(TokenGymError, match=r"'evaluated' raised ZeroDivisionError.*'1/0'"):
         scorer(texts[:1], ["1/0"], [[1]])
     scorer.close()
@@ -247,8 +251,10 @@ def test_a_guarded_reward_in_a_task_round_trips_and_counts():
         engine.append(None, turns, counts=[8, 8])
     engine.reset(None, [0, 1])
     turns = np.array([task.encode(text) for text in ("1+1+1+11", "9**9**99")])
-    assert engine.append(None, turns, counts=[8, 8]).rewards.tolist() == [28.0, 0.0]
-    assert task.scorer.take_metrics()["guard/time"] >= 1
+    result = engine.append(None, turns, counts=[8, 8])
+    assert result.rewards.tolist() == [28.0, 0.0]
+    assert result.columns["guard/time"][:, -1].tolist() == [0.0, 1.0]
+    assert result.columns["reward/guarded"][:, -1].tolist() == [14.0, 0.0]
     again = make_task(task.spec["id"], **task.spec["kwargs"])
     assert again.scorer.function.terms[0][1] == task.scorer.function.terms[0][1]
     process = task.scorer.function.terms[0][1].guard._process.popen

@@ -95,7 +95,10 @@ def test_functions_in_the_shapes_of_other_trainers_work_unchanged():
     assert says(chat(think_format), "<think>so</think>4", "4") == [1.0, 0.0]
     task = chat(accuracy)
     assert says(task, "it is 4", "it is 5") == [1.0, 0.0]
-    assert task.scorer.take_metrics() == {"accuracy": 0.5} and task.scorer.take_extras() == {"solution": ["4", "4"]}
+    engine = Engine(task, 2)
+    engine.reset(None, [0, 0])
+    told = engine.append(None, [[*task.encode(text), task.vocabulary.eos] for text in ("it is 4", "it is 5")]).columns
+    assert told["accuracy"][:, -1].tolist() == [0.5, 0.5] and told["solution"][:, -1].tolist() == ["4", "4"]
     assert says(chat(accuracy, [{"prompt": ASK, "solution": ""}]), "4") == [0.0]
     long = len(task.encode("it is 4")) + 1
     assert says(chat(CosineScaled(2 * long)), "it is 4") == [pytest.approx(0.5)]

@@ -50,7 +50,7 @@ class NotAnAnswer(ValueError):
 
 
 class AnswerScorer:
-    """Scores answers, all of a step in one call of a guarded process, and counts what went wrong there.
+    """Scores answers, all of a step in one call of a guarded process, and tells what went wrong there.
 
     Args:
         settings: The data set's name and settings, its size and seed among them.
@@ -61,10 +61,9 @@ class AnswerScorer:
     def __init__(self, settings: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], seconds: float) -> None:
         self.guard = Guard(_InProcess(dict(settings), list(entries)), seconds=seconds)
         self._known: dict[tuple[int, str], tuple[float, str | None]] = {}
-        self._counted: dict[str, float] = {}
 
-    def __call__(self, indices: Sequence[int], answers: Sequence[str]) -> list[float]:
-        """Gives the reward of each answer to the entry of its index; 0 in trouble."""
+    def __call__(self, indices: Sequence[int], answers: Sequence[str]) -> list[tuple[float, str | None]]:
+        """Gives the reward of each answer to the entry of its index, and what trouble there was; it then gets 0."""
         asked = list(zip(indices, answers, strict=True))
         if len(self._known) > _CACHED:
             self._known.clear()
@@ -74,16 +73,7 @@ class AnswerScorer:
             trouble = None if verdict.trouble == "error" else verdict.trouble
             number = verdict.value if isinstance(verdict.value, (int, float)) and verdict.trouble is None else 0.0
             self._known[pair] = (float(number) if 0 <= number <= 1 else 0.0, trouble)
-        for pair in asked:
-            trouble = self._known[pair][1]
-            if trouble is not None:
-                self._counted[f"guard/{trouble}"] = self._counted.get(f"guard/{trouble}", 0.0) + 1
-        return [self._known[pair][0] for pair in asked]
-
-    def take_metrics(self) -> dict[str, float]:
-        """Gives how many answers came into which trouble since the last call (`guard/time`, …), and forgets them."""
-        counted, self._counted = self._counted, {}
-        return counted
+        return [self._known[pair] for pair in asked]
 
     def close(self) -> None:
         """Ends the process; the next answer starts another one."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...checking import TokenGymError, positive_int, whole_number
+from ...sandbox import TROUBLES
 from ...saved_state import is_index
-from ...text import TextTask, TextWriter, build_tokenizer, read_prompts
+from ...text import TextReply, TextTask, TextWriter, build_tokenizer, read_prompts
 from .reasoning_gym_scoring import AnswerScorer, make_dataset
 
 DATASET = {"name": "chain_sum", "min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
@@ -45,9 +46,8 @@ class ReasoningGym(TextTask):
     With the last token: the data set's `score_answer` of the text without white space around it, 0 … 1. A text that
     the scorer cannot read (it raises) gets 0, and so does one that would have to be run to be read, or whose scoring
     takes too long: `9**9**9` never ends in `countdown` and `puzzle24`. Answers are scored in a guarded process (see
-    `docs/concepts/rewards.md`), and `task.scorer.take_metrics()` counts those that came to grief there, as
-    `guard/time`, `guard/refused`, `guard/memory` and `guard/crash`. Optimal 1 where the data set's own answers score 1,
-    can be written with this tokenizer, and fit into a completion.
+    `docs/concepts/rewards.md`), and the columns under Information tell which came to grief there. Optimal 1 where the
+    data set's own answers score 1, can be written with this tokenizer, and fit into a completion.
 
     ## Starting state
     One of the questions of the split, uniformly.
@@ -56,7 +56,9 @@ class ReasoningGym(TextTask):
     Terminated by the end token or after `max_new_tokens`.
 
     ## Information
-    No keys of its own.
+    With the last token `correct`, 1 where the reward is 1; `guard/time`, `guard/memory`, `guard/crash` and
+    `guard/refused`, 1 for an answer whose scoring came to grief that way; and of a composite data set the reward as
+    `reward/<data set>`.
 
     ## Arguments
     * `dataset=None`: a data set's name such as `"gcd"`, or a mapping with `name` and the settings that the data set
@@ -129,19 +131,30 @@ class ReasoningGym(TextTask):
         index = int(random.integers(len(self.entries)))
         return index, f"{self.entries[index]['question']}\n"
 
-    def respond(self, episode: int, completion: str) -> tuple[None, float, bool]:
+    def respond(self, episode: int, completion: str) -> TextReply:
         """Lets the data set score one answer, in a guarded process."""
         return self.respond_all([episode], [completion], [[]])[0]
 
     def respond_all(
         self, episodes: list[int], completions: list[str], completion_ids: list[list[int]]
-    ) -> list[tuple[None, float, bool]]:
+    ) -> list[TextReply]:
         """Lets the data set score the answers, in a guarded process."""
         answers = [
             self._heard_answer(completion.strip(), self.entries[episode])
             for episode, completion in zip(episodes, completions, strict=True)
         ]
-        return [(None, reward, True) for reward in self.scorer(episodes, answers)]
+        return [
+            TextReply(None, reward, True, columns=self._columns(episode, reward, trouble))
+            for episode, (reward, trouble) in zip(episodes, self.scorer(episodes, answers), strict=True)
+        ]
+
+    def _columns(self, episode: int, reward: float, trouble: str | None) -> dict[str, float]:
+        """Gives what is reported of an answer."""
+        told = {"correct": float(reward == 1.0)}
+        told |= {f"guard/{kind}": float(kind == trouble) for kind in TROUBLES if kind != "error"}
+        if self._settings["name"] == "composite":
+            told[f"reward/{self.entries[episode]['metadata']['source_dataset']}"] = reward
+        return told
 
     def close(self) -> None:
         """Ends the process that scores; the next answer starts another one."""

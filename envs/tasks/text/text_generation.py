@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...checking import TokenGymError, positive_int
+from ...columns import row_columns
 from ...rewards import Scorer, build_reward, read_under, reward_of_functions
 from ...saved_state import is_index
 from ...text import ChatTemplate, Message, TextReply, TextTask, TextWriter, build_tokenizer, read_prompts
@@ -61,7 +62,9 @@ class TextGeneration(TextTask):
     Terminated by the end token, a stop string, or `max_new_tokens`, which is part of the task.
 
     ## Information
-    `token_rewards` with the last token, where the reward function credits single tokens.
+    With the last token `token_rewards`, where the reward function credits single tokens; what the reward function logs;
+    and of a sum of rewards what each gave before its weight, by default `reward/keyword` and
+    `reward/repetition_penalty`.
 
     ## Arguments
     * `prompts=None`: a list of strings, of lists of messages or of mappings with one of them under `prompt`, or the
@@ -87,7 +90,7 @@ class TextGeneration(TextTask):
 
     Attributes:
         prompts: The prompts of the split and their columns.
-        scorer: The checked reward function; `scorer.take_metrics()` gives what it logged.
+        scorer: The checked reward function.
         chat: The chat template, or None.
     """
 
@@ -212,9 +215,11 @@ class TextGeneration(TextTask):
             completion_ids,
             {name: [values[index] for index in episodes] for name, values in self.prompts.columns.items()},
         )
-        spread = scores.token_rewards or [None] * len(episodes)
+        parts = scores.token_rewards or [None] * len(episodes)
+        told = [row_columns(scores.columns or {}, row) for row in range(len(episodes))]
         return [
-            TextReply(None, reward, True, parts) for reward, parts in zip(scores.rewards.tolist(), spread, strict=True)
+            TextReply(None, reward, True, spread, columns=columns)
+            for reward, spread, columns in zip(scores.rewards.tolist(), parts, told, strict=True)
         ]
 
     def close(self) -> None:

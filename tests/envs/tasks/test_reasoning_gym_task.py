@@ -131,7 +131,7 @@ def test_an_answer_that_a_scorer_cannot_read_gets_nothing():
     task = ReasoningGym("prime_factorization", size=5)
     with pytest.raises(ValueError):
         task.dataset.score_answer("?", task.entries[0])
-    assert task.respond(0, "?") == (None, 0.0, True)
+    assert task.respond(0, "?")[:3] == (None, 0.0, True)
 
 
 EVALUATING = ("binary_matrix", "n_queens", "spiral_matrix", "string_insertion")
@@ -151,7 +151,7 @@ def mixed():
 
 def scored(task, pairs):
     answers = task.respond_all([index for index, _ in pairs], [text for _, text in pairs], [[1]] * len(pairs))
-    return [reward for _, reward, _ in answers]
+    return [answer.reward for answer in answers]
 
 
 @needs_package
@@ -161,7 +161,7 @@ def test_what_the_agent_says_is_never_run(name, mixed, tmp_path):
     write = f"['x' for _ in [open({str(path)!r}, 'w').write('x')]]"
     texts = [write, f"open({str(path)!r},'w').write('x')", "[__import__('os')._exit(0)]", "().__class__", "(24).real"]
     assert scored(task, [(where[name], text) for text in texts]) == [0.0] * 5 and not path.exists()
-    assert task.scorer.take_metrics() == {"guard/refused": 5.0} and task.scorer.take_metrics() == {}
+    assert task.respond(where[name], texts[0]).columns["guard/refused"] == 1.0
 
 
 @needs_package
@@ -170,9 +170,11 @@ def test_what_the_agent_says_is_never_run(name, mixed, tmp_path):
 )
 def test_an_answer_whose_scoring_never_ends_gets_nothing_and_is_counted(name, text, mixed):
     task, where = mixed
-    assert task.respond(where[name], text) == (None, 0.0, True)
-    assert task.respond(where[name], text) == (None, 0.0, True)
-    assert task.scorer.take_metrics() == {"guard/time": 2.0}
+    for _ in range(2):
+        answer = task.respond(where[name], text)
+        assert answer[:3] == (None, 0.0, True)
+        told = {"correct": 0.0, "guard/time": 1.0, "guard/memory": 0.0, "guard/crash": 0.0, "guard/refused": 0.0}
+        assert answer.columns == told | {f"reward/{name}": 0.0}
 
 
 @needs_package
@@ -193,8 +195,10 @@ def test_answers_that_are_literals_or_formulas_score_as_they_do_without_a_guard(
         "coin_flip": "1/3",
     }
     plain = [task.dataset.score_answer(text, entries[name]) for name, text in texts.items()]
-    assert scored(task, [(where[name], text) for name, text in texts.items()]) == plain
-    assert sum(reward > 0 for reward in plain) >= 8 and not task.scorer.take_metrics()
+    answers = task.respond_all([where[name] for name in texts], list(texts.values()), [[1]] * len(texts))
+    assert [answer.reward for answer in answers] == plain and sum(reward > 0 for reward in plain) >= 8
+    assert [answer.columns["correct"] for answer in answers] == [float(reward == 1) for reward in plain]
+    assert not any(value for answer in answers for name, value in answer.columns.items() if name.startswith("guard/"))
 
 
 @needs_package
@@ -203,7 +207,7 @@ def test_copies_score_with_processes_of_their_own(dataset):
     task = ReasoningGym(dataset, size=3)
     answers = [entry["answer"] for entry in task.entries]
     for twin in (copy.deepcopy(task), pickle.loads(pickle.dumps(task)), task):
-        assert [reward for _, reward, _ in twin.respond_all([0, 1, 2], answers, [[1]] * 3)] == [1.0] * 3
+        assert [answer.reward for answer in twin.respond_all([0, 1, 2], answers, [[1]] * 3)] == [1.0] * 3
         twin.close()
 
 
