@@ -148,7 +148,9 @@ def _objects(column: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
 
 def reported(column: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Returns which entries report something: bool of the column's shape."""
-    return ~np.isnan(column) if column.dtype.kind == "f" else np.not_equal(column, None).astype(np.bool_)
+    if column.dtype.kind == "f":
+        return ~np.isnan(column)
+    return np.array([value is not None for value in column.ravel()], np.bool_).reshape(column.shape)
 
 
 def row_columns(columns: Columns, row: int) -> dict[str, Any]:

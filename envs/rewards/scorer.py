@@ -41,7 +41,8 @@ class Logged:
 
     def extra(self, column: str, values: Sequence[Any]) -> None:
         """Takes one value a completion, at once or in pieces: numbers, texts, None for nothing."""
-        self._extras.setdefault(column, []).extend(values.tolist() if hasattr(values, "tolist") else values)
+        as_list: Any = getattr(values, "tolist", lambda: values)  # of an array or a tensor
+        self._extras.setdefault(column, []).extend(as_list())
 
     def columns(self, who: str, size: int) -> Columns | None:
         """Gives the columns of a call for so many completions; a metric stands in every row of its own.

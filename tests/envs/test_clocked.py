@@ -29,7 +29,8 @@ class Ring(ClockedTask):
     def outcomes(self, position, action):
         near, far = (position + action + 1) % 7, (position + 4) % 7
         gone = None if self.ends and position == 5 else far
-        return [Transition(0.75, near, near / 10, self.seen(near)), (0.25, gone, -1.0, self.seen(far), 0.5)]
+        told = {"room": float(near)} if near > 2 else None
+        return [Transition(0.75, near, near / 10, self.seen(near), 0.0, told), (0.25, gone, -1.0, self.seen(far), 0.5)]
 
     def legal_in(self, position):
         return [1] if self.masked and position == 2 else None
@@ -63,6 +64,10 @@ def test_the_arrays_are_those_of_the_plain_compilation(make):
             assert ours == theirs
         elif field.name in ("reply", "initial_reply"):
             continue
+        elif field.name == "columns":
+            assert ours.keys() == theirs.keys()
+            for name in ours:
+                np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
         elif not field.name.startswith("reply"):
             np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
             assert ours.dtype == theirs.dtype
