@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import Count, checked
-from . import sampling
+from . import export, sampling
 from .heads import CRITIC_HEADS
 from .models import PrefixIndex, Trunk
 from .observations import rows_of
@@ -325,3 +326,18 @@ class Agent(nn.Module):
     def config(self) -> dict[str, Any]:
         """All that `rebuild_agent` needs to build this agent again, but its weights; JSON-able."""
         return copy.deepcopy({**self._settings, "temperature": self.temperature})
+
+    @checked
+    def save_pretrained(self, folder: str | Path, tokenizer: Any = None, card: str = "") -> None:
+        """Write the policy as an ordinary folder of transformers, which `AutoModelForCausalLM` loads with equal logits.
+
+        Args:
+            folder: a new or an empty one.
+            tokenizer: the task's, of transformers; None writes one whose tokens are the vocabulary's names.
+            card: the text of the folder's README.md.
+
+        Raises:
+            TokenGymError: a folder that holds something, or an agent that no model of transformers expresses; says
+                which part.
+        """
+        export.save_pretrained(self, folder, tokenizer, card)

@@ -57,7 +57,8 @@ def build_agent(
     with seeded_initialisation(seed):
         trunk, own_head, spec_config = build_trunk(spec, vocabulary, max_length)
         critic_trunk = trunk.another() if critic else None
-        modules = _make_heads(trunk, own_head, heads, vocabulary.num_actions, head_dim)
+        bias = spec_config.get("policy_bias", True)
+        modules = _make_heads(trunk, own_head, heads, vocabulary.num_actions, head_dim, bias)
     settings = {
         "spec": spec_config,
         "vocabulary": asdict(vocabulary),
@@ -82,11 +83,18 @@ def rebuild_agent(config: dict[str, Any], device: str | torch.device = "cpu") ->
     names = dict(config.pop("vocabulary"))
     names["tokens"] = tuple(names["tokens"])
     config["heads"] = tuple(config["heads"])
+    if config["spec"].get("kind") in ("gpt2", "llama"):  # written when the head had a bias and nothing said so
+        config["spec"] = {"policy_bias": True, **config["spec"]}
     return build_agent(vocabulary=Vocabulary(**names), device=device, **config)
 
 
 def _make_heads(
-    trunk: Trunk, own_head: OwnHead | None, heads: tuple[str, ...], num_actions: int, head_dim: int | None
+    trunk: Trunk,
+    own_head: OwnHead | None,
+    heads: tuple[str, ...],
+    num_actions: int,
+    head_dim: int | None,
+    policy_bias: bool,
 ) -> nn.ModuleDict:
     """Modules named `policy`, `value`, `q`, `q2`, as the heads need them."""
     modules = nn.ModuleDict()
@@ -98,7 +106,9 @@ def _make_heads(
             if isinstance(trunk, TableTrunk):
                 modules[output] = TableHead(trunk.capacity, width)
             elif head == "policy":
-                modules[output] = own_head if own_head is not None else make_head(size, width, std=POLICY_STD)
+                modules[output] = (
+                    own_head if own_head is not None else make_head(size, width, std=POLICY_STD, bias=policy_bias)
+                )
             else:
                 hidden = (head_dim or size) if head == "twin_q" else head_dim
                 modules[output] = make_head(size, width, hidden)

@@ -36,7 +36,7 @@ def check_heads(heads: tuple[str, ...]) -> tuple[str, ...]:
     return heads
 
 
-def make_head(features: int, width: int, hidden: int | None = None, std: float = 0.0) -> nn.Module:
+def make_head(features: int, width: int, hidden: int | None = None, std: float = 0.0, bias: bool = True) -> nn.Module:
     """A linear head, or one with a hidden layer.
 
     Args:
@@ -44,10 +44,12 @@ def make_head(features: int, width: int, hidden: int | None = None, std: float =
         width: number of outputs.
         hidden: width of a tanh hidden layer, or None for a linear head.
         std: standard deviation of the last layer's initial weights; 0 starts all outputs at exactly 0.
+        bias: whether the last layer has a bias, which language models do without.
     """
-    last = nn.Linear(hidden if hidden else features, width)
+    last = nn.Linear(hidden if hidden else features, width, bias=bias)
     nn.init.normal_(last.weight, std=std) if std else nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    if bias:
+        nn.init.zeros_(last.bias)
     if not hidden:
         return last
     return nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), last)
@@ -74,9 +76,14 @@ class OwnHead(nn.Module):
         else:
             self.projection = projection
 
+    @property
+    def whole(self) -> nn.Module:
+        """The model's output layer with all that it can say, weight (V', D)."""
+        return self._hidden_reference[0] if self._hidden_reference else self.projection
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (N, A) of features (N, D)."""
-        projection = self._hidden_reference[0] if self._hidden_reference else self.projection
+        projection = self.whole
         bias = getattr(projection, "bias", None)
         weight: torch.Tensor = projection.weight  # type: ignore[assignment]
         if len(weight) != self.width:

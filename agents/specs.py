@@ -40,6 +40,8 @@ class TransformerSizes(Sizes):
     """Heads of attention a block."""
     initial_std: Spread = 0.1
     """Standard deviation of the initial weights."""
+    policy_bias: bool = False
+    """Whether the policy head has a bias. GPT-2 and Llama have none: an agent with one cannot be exported."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

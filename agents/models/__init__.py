@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .build import build_trunk
+    from .build import TransformerTrunk, build_trunk
     from .table import PrefixIndex, TableTrunk
     from .trunk import Decoder, Trunk
 
@@ -15,6 +15,7 @@ __all__ = [
     "Decoder",
     "PrefixIndex",
     "TableTrunk",
+    "TransformerTrunk",
     "Trunk",
     "build_trunk",
 ]
@@ -25,6 +26,7 @@ __getattr__, __dir__ = lazy_names(
         "Decoder": "trunk",
         "PrefixIndex": "table",
         "TableTrunk": "table",
+        "TransformerTrunk": "build",
         "Trunk": "trunk",
         "build_trunk": "build",
     },
