@@ -1,4 +1,4 @@
-"""What acts: models, heads, cached decoding and players.
+"""What acts: models, heads, cached decoding, policies and players.
 
 `build_agent` makes an `Agent` from a name, a dict, a checkpoint folder or a transformers model. What needs torch is
 imported when it is first asked for: checking a specification does not.
@@ -14,38 +14,72 @@ from .specs import check_agent_spec
 if TYPE_CHECKING:
     from .agent import Agent, Evaluation
     from .build import build_agent, rebuild_agent
-    from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, RandomPlayer
+    from .decoding import AdvantageWeighted, Exploring
+    from .policies import (
+        Act,
+        AgentPolicy,
+        BestOfN,
+        ExpertPlayer,
+        ExternalPolicy,
+        HumanPlayer,
+        LaggedPolicy,
+        MaskedPolicy,
+        OptimalPlayer,
+        Policy,
+        RandomPlayer,
+        policy_of,
+    )
     from .sampling import Sampler
     from .session import Session, StepOutput
 
 __all__ = [
+    "Act",
+    "AdvantageWeighted",
     "Agent",
+    "AgentPolicy",
+    "BestOfN",
     "Evaluation",
     "ExpertPlayer",
+    "Exploring",
+    "ExternalPolicy",
     "HumanPlayer",
+    "LaggedPolicy",
+    "MaskedPolicy",
     "OptimalPlayer",
+    "Policy",
     "RandomPlayer",
     "Sampler",
     "Session",
     "StepOutput",
     "build_agent",
     "check_agent_spec",
+    "policy_of",
     "rebuild_agent",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Act": "policies",
+        "AdvantageWeighted": "decoding",
         "Agent": "agent",
+        "AgentPolicy": "policies",
+        "BestOfN": "policies",
         "Evaluation": "agent",
-        "ExpertPlayer": "players",
-        "HumanPlayer": "players",
-        "OptimalPlayer": "players",
-        "RandomPlayer": "players",
+        "ExpertPlayer": "policies",
+        "Exploring": "decoding",
+        "ExternalPolicy": "policies",
+        "HumanPlayer": "policies",
+        "LaggedPolicy": "policies",
+        "MaskedPolicy": "policies",
+        "OptimalPlayer": "policies",
+        "Policy": "policies",
+        "RandomPlayer": "policies",
         "Sampler": "sampling",
         "Session": "session",
         "StepOutput": "session",
         "build_agent": "build",
+        "policy_of": "policies",
         "rebuild_agent": "build",
     },
 )

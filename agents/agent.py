@@ -14,6 +14,7 @@ from torch import nn
 from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import Count, checked
 from . import export, sampling
+from .decoding import OwnDistribution, Rule, own_logits
 from .heads import CRITIC_HEADS
 from .models import PrefixIndex, Trunk
 from .observations import rows_of
@@ -215,14 +216,6 @@ class Agent(nn.Module):
         """
         return Session(self, num_rows, self.acting_heads if heads is None else self._checked_heads(heads))
 
-    def acting_logits(self, output: StepOutput) -> torch.Tensor:
-        """Logits (N, A) of the behaviour: the policy's, or Q / temperature (Boltzmann; of the twins' minimum)."""
-        if output.logits is not None:
-            return output.logits
-        assert output.q is not None
-        q = output.q if output.q2 is None else torch.minimum(output.q, output.q2)
-        return q / self.temperature
-
     def log_probs(self, logits: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
         """Log-probability of each action; the logits are this agent's, hence already divided by its temperature.
 
@@ -246,7 +239,14 @@ class Agent(nn.Module):
     @checked
     @torch.no_grad()
     def probabilities(
-        self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None, batch_size: Count = 4096
+        self,
+        tokens: np.ndarray,
+        lengths: np.ndarray,
+        masks: np.ndarray | None = None,
+        batch_size: Count = 4096,
+        *,
+        rule: Rule | None = None,
+        heads: tuple[str, ...] | None = None,
     ) -> np.ndarray:
         """What the agent would say next, for whole sequences, without a cache.
 
@@ -255,10 +255,14 @@ class Agent(nn.Module):
             lengths: int (m,).
             masks: bool (m, A), True where allowed, or None.
             batch_size: rows in one pass.
+            rule: makes logits of what the heads say; None is the agent's own distribution.
+            heads: what the rule reads; None for the heads that the agent acts with.
 
         Returns:
             float64 (m, A), rows of probabilities.
         """
+        rule = OwnDistribution(self.temperature) if rule is None else rule
+        heads = self.acting_heads if heads is None else heads
         lengths = np.asarray(lengths).reshape(-1)
         result = np.empty((len(lengths), self.vocabulary.num_actions))
         for first in range(0, len(lengths), batch_size):
@@ -269,10 +273,10 @@ class Agent(nn.Module):
                 torch.from_numpy(lengths[part]),
                 torch.from_numpy(rows),
                 torch.from_numpy(lengths[part]),
-                heads=self.acting_heads,
+                heads=heads,
             )
             allowed = None if masks is None else torch.from_numpy(np.asarray(masks[part], dtype=bool)).to(self.device)
-            result[part] = sampling.log_softmax(self.acting_logits(out).double(), allowed).exp().cpu().numpy()
+            result[part] = sampling.log_softmax(rule(out, allowed).double(), allowed).exp().cpu().numpy()
         return result
 
     @checked
@@ -304,7 +308,7 @@ class Agent(nn.Module):
             raise TokenGymError(f"state is {whose}: give what this agent's predict returned before, or None")
         if state is None or state.num_rows != len(seen.tokens):
             state = self.session(len(seen.tokens))
-        logits = self.acting_logits(state.step(seen.tokens, seen.lengths))
+        logits = own_logits(state.step(seen.tokens, seen.lengths), self.temperature)
         masks = None if seen.masks is None else torch.from_numpy(seen.masks).to(logits.device)
         actions = self.sampler.sample(logits, masks, deterministic)[0].cpu().numpy()
         return (actions[0] if seen.single else actions), state

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ..agents import Agent, Sampler, StepOutput
+from ..agents import Agent, AgentPolicy, Policy, Sampler
 from ..agents.devices import usable_device
 from ..envs.checking import AllowImports, Seed, Total, checked
 from .collecting import Collector
@@ -49,9 +49,9 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     gradient (targets, advantages, weights, log-probabilities of old and reference policies);
     ``loss(part, prepared) -> Loss`` of a part of the batch, a pure function; and `optimise`, which takes one step on
     the losses of all parts. Hooks for subclasses: `required_heads` and `requirements` where they follow from the
-    configuration, `setup` (build what the update needs), `next_batch` (collect, draw or read), `behaviour` (how tokens
-    are chosen while collecting), and `extra_state` / `load_extra_state` (what a checkpoint must hold beyond agent,
-    optimiser, generators, normalisers and counters).
+    configuration, `setup` (build what the update needs), `next_batch` (collect, draw or read), `make_behaviour`
+    (who acts while collecting), `policy` (who acts with what was learnt), and `extra_state` / `load_extra_state` (what
+    a checkpoint must hold beyond agent, optimiser, generators, normalisers and counters).
 
     Args:
         env: an environment id, a `TokenEnv`, a `TokenVectorEnv` or a `Task`.
@@ -116,8 +116,8 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             group_size=self.config.group_size,
             action_masks=self.config.action_masks,
             token_rewards=self.config.token_rewards,
-            sampler=Sampler(derive_seed(seed, "rollout")),
         )
+        self.behaviour = self.make_behaviour(Sampler(derive_seed(seed, "rollout")))
         self.num_timesteps = 0
         self.num_episodes = 0
         self.num_updates = 0
@@ -145,21 +145,18 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         """Return further arguments for `build_agent`, such as ``separate_critic``."""
         return {}
 
-    def behaviour(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Choose a token for each row while collecting; by default drawn from the agent's own distribution.
+    def make_behaviour(self, sampler: Sampler) -> Policy:
+        """Build who acts while collecting; by default tokens are drawn from the agent's own distribution."""
+        return AgentPolicy(self.agent, sampler)
 
-        Args:
-            output: what `Session.step` gave for the m rows: logits, or Qs where there is no policy.
-            masks: bool (m, A) of what may be said, or None.
-
-        Returns:
-            int64 (m,) tokens and float32 (m,) log-probabilities under the distribution that they were drawn from.
-        """
-        return self.collector.sampler.sample(self.agent.acting_logits(output), masks)
+    @property
+    def policy(self) -> Policy:
+        """Who acts with what was learnt: what is evaluated and watched; by default the agent's own distribution."""
+        return AgentPolicy(self.agent)
 
     def collect(self) -> Episodes:
         """Play whole episodes, about ``config.rollout_tokens`` agent tokens in all."""
-        return self.collector.collect(self.agent, self.behaviour, num_tokens=self.config.rollout_tokens)
+        return self.collector.collect(self.behaviour, num_tokens=self.config.rollout_tokens)
 
     def next_batch(self) -> Any:
         """Return what the next update learns from; by default freshly collected episodes."""

@@ -8,13 +8,13 @@ cached session. Greedy and sampled play are separate evaluations. Nothing here t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, cast
 
 import numpy as np
 
+from ..agents import Act, Policy, policy_of
+from ..algorithms.collecting import Observer, Step, play, queue
 from ..envs import (
     Engine,
     FiniteTask,
@@ -26,10 +26,7 @@ from ..envs import (
     make_task,
     solve,
 )
-from ..envs.checking import NotNegative, Range, Seed, checked, shown
-
-Choice = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None"], tuple[np.ndarray, "np.ndarray | None"]]
-"""Rows (m,), their tokens (m, L), lengths (m,) and masks (m, A) or None to actions (m,) and entropies (m,) or None."""
+from ..envs.checking import NotNegative, Range, Seed, checked
 
 _ROWS = 128
 
@@ -102,8 +99,8 @@ def evaluate_agent(
     """Evaluate a player on a task.
 
     Args:
-        player: An `Agent`, an algorithm that has one, or anything with `predict`; exact evaluation also needs
-            `probabilities`.
+        player: A `Policy`, an `Agent`, an algorithm that has one, or anything with `predict`; exact evaluation also
+            needs `probabilities`.
         task: A task, or the id of a registered environment.
         episodes: Episodes to play where the exact value is out of reach.
         seed: Seed of the evaluation starts and, for sampled play, of the draws.
@@ -116,11 +113,9 @@ def evaluate_agent(
         TokenGymError: If `episodes` is not positive, or `beta` is given for a player without probabilities.
     """
     task = make_task(task) if isinstance(task, str) else task
-    player = acting(player)
-    if isinstance(player, type) or not (hasattr(player, "predict") or hasattr(player, "probabilities")):
-        raise TokenGymError(f"player is {shown(player)}; expected an Agent, an algorithm, or what has a predict(…)")
-    evaluation = _evaluate(player, task, episodes, seed, deterministic, beta, action_masks, exact_limit)
-    return replace(evaluation, play=play_of(player, deterministic))
+    policy = policy_of(player, seed, measured=True)
+    evaluation = _evaluate(policy, task, episodes, seed, deterministic, beta, action_masks, exact_limit)
+    return replace(evaluation, play=play_of(policy, deterministic))
 
 
 @checked
@@ -133,12 +128,12 @@ def play_of(player: Any, deterministic: bool) -> str:
     """
     if deterministic:
         return "greedy"
-    rule = getattr(acting(player), "sampling", "policy")
+    rule = policy_of(player).sampling
     return "sampled" if rule == "policy" else f"sampled ({rule})"
 
 
 def _evaluate(
-    player: Any,
+    policy: Policy,
     task: Task,
     episodes: int,
     seed: int,
@@ -147,11 +142,11 @@ def _evaluate(
     action_masks: bool,
     exact_limit: int,
 ) -> Evaluation:
-    if exact_limit > 0 and task.finite and hasattr(player, "probabilities"):
-        evaluation = _evaluate_exactly(player, task, deterministic, beta, action_masks, exact_limit)
+    if exact_limit > 0 and task.finite and hasattr(policy, "probabilities"):
+        evaluation = _evaluate_exactly(policy, task, deterministic, beta, action_masks, exact_limit)
         if evaluation is not None:
             return evaluation
-    return _evaluate_by_playing(player, task, episodes, seed, deterministic, beta, action_masks)
+    return _evaluate_by_playing(policy, task, episodes, seed, deterministic, beta, action_masks)
 
 
 @checked
@@ -211,7 +206,7 @@ def _evaluate_exactly(
     """Return the exact evaluation, or None where there are more than `limit` prefixes."""
 
     def policy(tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-        given = player.probabilities(tokens, lengths) if masks is None else player.probabilities(tokens, lengths, masks)
+        given = player.probabilities(tokens, lengths, masks)
         return np.eye(given.shape[1])[given.argmax(axis=1)] if deterministic else given
 
     try:
@@ -231,45 +226,61 @@ def _evaluate_exactly(
     )
 
 
+class _Sums(Observer):
+    """What every episode came to; the k-th that begins plays the k-th start."""
+
+    def __init__(self, episodes: int, rows: int, num_actions: int, deterministic: bool) -> None:
+        self.returns, self.lengths, self.entropies, self.divergences = np.zeros((4, episodes))
+        self.known = True
+        """Whether the policy tells how its tokens are distributed."""
+        self._num_actions = num_actions
+        self._deterministic = deterministic
+        self._episode = np.zeros(rows, np.int64)
+        self._begun = 0
+
+    def began(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Note which episode each row plays."""
+        self._episode[rows] = np.arange(self._begun, self._begun + len(rows))
+        self._begun += len(rows)
+
+    def stepped(self, step: Step) -> None:
+        """Add up what was paid and said."""
+        playing = self._episode[step.rows]
+        self.returns[playing] += step.result.rewards
+        self.lengths[playing] += step.said
+        entropy = _entropy(step.act, self._deterministic)
+        if entropy is None:
+            self.known = False
+        else:
+            legal = self._num_actions if step.masks is None else step.masks.sum(axis=1)
+            self.entropies[playing] += entropy
+            self.divergences[playing] += np.log(legal) - entropy
+
+
+def _entropy(act: Act, deterministic: bool) -> np.ndarray | None:
+    """Return the entropy (m,) of what each row's token was drawn from, or None where the policy does not tell."""
+    given = act.probabilities
+    if given is None or "entropy" in act.columns:
+        return act.columns.get("entropy")
+    if deterministic:
+        return np.zeros(len(given))
+    return -(given * np.log(np.where(given > 0, given, 1.0))).sum(axis=1)
+
+
 def _evaluate_by_playing(
-    player: Any, task: Task, episodes: int, seed: int, deterministic: bool, beta: float | None, action_masks: bool
+    policy: Policy, task: Task, episodes: int, seed: int, deterministic: bool, beta: float | None, action_masks: bool
 ) -> Evaluation:
     rows = min(_ROWS, episodes)
-    engine, starts = Engine(task, rows), derive_start(seed, np.arange(episodes))
-    returns, lengths, entropies, divergences = np.zeros((4, episodes))
-    episode = np.arange(rows)  # which episode each row plays
-    engine.reset(None, starts[:rows])
-    waiting, live, known = rows, np.arange(rows), True
-    with chooser(player, rows, seed, deterministic) as choose:
-        while len(live):
-            masks = engine.action_mask(live) if action_masks else None
-            actions, entropy = choose(live, engine.tokens[live], engine.lengths[live], masks)
-            result = engine.step(live, actions)
-            playing = episode[live]
-            returns[playing] += result.rewards
-            lengths[playing] += 1
-            if entropy is None:
-                known = False
-            else:
-                legal = task.vocabulary.num_actions if masks is None else masks.sum(axis=1)
-                entropies[playing] += entropy
-                divergences[playing] += np.log(legal) - entropy
-            over = result.terminated | result.truncated
-            if over.any():
-                # A queue of starts worked off by the rows as they come free: every start is played, long ones too.
-                free = live[over]
-                again = free[: max(0, min(len(free), episodes - waiting))]
-                if len(again):
-                    episode[again] = np.arange(waiting, waiting + len(again))
-                    engine.reset(again, starts[episode[again]])
-                    waiting += len(again)
-                live = np.sort(np.concatenate([live[~over], again]))
-    value, kl = float(returns.mean()), float(divergences.mean()) if known else None
+    sums = _Sums(episodes, rows, task.vocabulary.num_actions, deterministic)
+    starts = queue(derive_start(seed, np.arange(episodes)))
+    play(Engine(task, rows), policy, starts, [sums], action_masks=action_masks, deterministic=deterministic)
+    returns, value = sums.returns, float(sums.returns.mean())
+    kl = float(sums.divergences.mean()) if sums.known else None
     if beta is not None:
         if kl is None:
+            name = type(getattr(policy, "player", policy)).__name__
             raise TokenGymError(
-                f"a KL-regularised value needs a player that gives probabilities, got {type(player).__name__}; "
-                "leave beta out for it"
+                f"a KL-regularised value needs a player that gives probabilities, got {name}; leave beta out for it"
             )
         value -= beta * kl
     deviation = float(returns.std(ddof=1)) if episodes > 1 else None
@@ -278,82 +289,9 @@ def _evaluate_by_playing(
         expected_return=float(returns.mean()),
         standard_error=None if deviation is None else deviation / math.sqrt(episodes),
         standard_deviation=deviation,
-        length=float(lengths.mean()),
-        entropy=float(entropies.mean()) if known else None,
+        length=float(sums.lengths.mean()),
+        entropy=float(sums.entropies.mean()) if sums.known else None,
         kl=kl,
         exact=False,
         episodes=episodes,
     )
-
-
-def acting(player: Any) -> Any:
-    """Return what acts: an algorithm's agent where it has one that gives probabilities, else the player itself."""
-    agent = getattr(player, "agent", None)
-    return agent if hasattr(agent, "probabilities") else player
-
-
-@contextmanager
-def chooser(player: Any, num_rows: int, seed: int, deterministic: bool) -> Iterator[Choice]:
-    """Give what chooses a player's tokens: by cached session, by probabilities or by `predict`, as it can.
-
-    The player must not learn within the block.
-    """
-    if hasattr(player, "session") and hasattr(player, "acting_logits"):
-        session = player.session(num_rows)
-        with session.fixed_weights():
-            yield _session_chooser(player, session, seed, deterministic)
-    elif hasattr(player, "probabilities"):
-        yield _probability_chooser(player, seed, deterministic)
-    else:
-        yield _predict_chooser(player, seed, deterministic)
-
-
-def _session_chooser(agent: Any, session: Any, seed: int, deterministic: bool) -> Choice:
-    import torch
-
-    from ..agents import Sampler
-    from ..agents.sampling import entropy, log_softmax
-
-    sampler = Sampler(derive_start(seed, 0) >> 1)
-
-    def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
-        logits = agent.acting_logits(session.step(tokens, lengths, rows))
-        allowed = None if masks is None else torch.from_numpy(masks).to(logits.device)
-        actions, _ = sampler.sample(logits, allowed, deterministic)
-        if deterministic:
-            return actions.cpu().numpy(), np.zeros(len(rows))
-        log_probs = log_softmax(logits.double(), allowed)
-        return actions.cpu().numpy(), entropy(log_probs).cpu().numpy()
-
-    return choose
-
-
-def _probability_chooser(player: Any, seed: int, deterministic: bool) -> Choice:
-    from ..agents.players import draw_actions
-
-    generator = np.random.default_rng(seed)
-
-    def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
-        given = player.probabilities(tokens, lengths) if masks is None else player.probabilities(tokens, lengths, masks)
-        if deterministic:
-            return given.argmax(axis=1), np.zeros(len(rows))
-        return draw_actions(given, generator), -(given * np.log(np.where(given > 0, given, 1.0))).sum(axis=1)
-
-    return choose
-
-
-def _predict_chooser(player: Any, seed: int, deterministic: bool) -> Choice:
-    import torch
-
-    state = {"random": torch.Generator().manual_seed(derive_start(seed, 0) >> 1).get_state()}
-
-    def choose(rows: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None) -> Any:
-        observation = {"tokens": tokens, "length": lengths[:, None]}
-        # Such a player may draw from torch's global generator; it gets one of ours, and training's is left alone.
-        with torch.random.fork_rng(devices=[]):
-            torch.random.set_rng_state(state["random"])
-            actions, _ = player.predict(observation, deterministic=deterministic)
-            state["random"] = torch.random.get_rng_state()
-        return np.asarray(actions), None
-
-    return choose

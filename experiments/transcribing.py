@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ..agents import policy_of
+from ..algorithms.collecting import Observer, Step, play, queue
 from ..envs import Engine, Task, derive_start
 from ..envs.checking import Count, Range, Seed, checked
-from .evaluation import acting, chooser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,56 @@ class Transcript:
         return " ".join(f"[{words}]" if speaker == "agent" else words for speaker, words in self.segments if words)
 
 
+class Writing(Observer):
+    """Writes down who said what, one episode a row.
+
+    Attributes:
+        segments: what was said on each row in order, as pairs of the speaker and the ids.
+        rewards: the sum of each row's rewards, float64 (n,).
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.segments: list[list[tuple[str, list[int]]]] = [[] for _ in range(engine.num_rows)]
+        self.rewards = np.zeros(engine.num_rows)
+        self._said = np.zeros(engine.num_rows, np.int64)
+        self._turns = np.zeros(engine.num_rows, np.int64)
+
+    @property
+    def tokens(self) -> int:
+        """The most tokens that a row has said."""
+        return int(self._said.max())
+
+    @property
+    def turns(self) -> int:
+        """The most turns that a row has ended."""
+        return int(self._turns.max())
+
+    def began(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Write down the prompts."""
+        for row in rows.tolist():
+            self.segments[row] = [("task", self._shown(row, 1))]
+
+    def stepped(self, step: Step) -> None:
+        """Write down what was said and answered."""
+        rows, result, appended = step.rows, step.result, self.engine.task.context == "episode"
+        self.rewards[rows] += result.rewards
+        self._said[rows] += step.said
+        self._turns[rows] += result.turn_ended
+        for index, (row, count) in enumerate(zip(rows.tolist(), step.said.tolist(), strict=True)):
+            said = self.segments[row]
+            if said[-1][0] != "agent":
+                said.append(("agent", []))
+            said[-1][1].extend(step.act.tokens[index, :count].tolist())
+            if appended or (result.turn_ended[index] and not result.terminated[index]):
+                reply = self._shown(row, int(step.lengths[index]) + count if appended else 1)
+                if reply:
+                    said.append(("task", reply))
+
+    def _shown(self, row: int, first: int) -> list[int]:
+        return self.engine.tokens[row, first : self.engine.lengths[row]].tolist()
+
+
 @checked
 def transcripts(
     player: Any,
@@ -43,38 +94,23 @@ def transcripts(
     if count <= 0:
         return []
     engine, starts = Engine(task, count), derive_start(seed, np.arange(count))
-    engine.reset(None, starts)
-    segments: list[list[tuple[str, list[int]]]] = [
-        [("task", engine.tokens[row, 1 : engine.lengths[row]].tolist())] for row in range(count)
-    ]
-    rewards, live = np.zeros(count), np.arange(count)
-    with chooser(acting(player), count, seed, deterministic) as choose:
-        for _ in range(max_tokens):
-            if not len(live):
-                break
-            masks = engine.action_mask(live) if action_masks else None
-            actions, _ = choose(live, engine.tokens[live], engine.lengths[live], masks)
-            before = engine.lengths[live].copy()
-            result = engine.step(live, actions)
-            rewards[live] += result.rewards
-            for index, row in enumerate(live.tolist()):
-                said = segments[row]
-                if said[-1][0] != "agent":
-                    said.append(("agent", []))
-                said[-1][1].append(int(actions[index]))
-                shown = before[index] + 1 if task.context == "episode" else 1
-                if task.context == "episode" or (result.turn_ended[index] and not result.terminated[index]):
-                    reply = engine.tokens[row, shown : engine.lengths[row]].tolist()
-                    if reply:
-                        said.append(("task", reply))
-            live = live[~(result.terminated | result.truncated)]
-    cut = set(live.tolist())
+    written = Writing(engine)
+    play(
+        engine,
+        policy_of(player, seed),
+        queue(starts),
+        [written],
+        action_masks=action_masks,
+        deterministic=deterministic,
+        until=lambda: written.tokens >= max_tokens,
+    )
+    cut = set(np.flatnonzero(~engine.over).tolist())
     return [
         Transcript(
             start=int(starts[row]),
-            total_reward=float(rewards[row]),
+            total_reward=float(written.rewards[row]),
             segments=(
-                *((speaker, task.render_tokens(np.array(ids, np.int32))) for speaker, ids in segments[row]),
+                *((speaker, task.render_tokens(np.array(ids, np.int32))) for speaker, ids in written.segments[row]),
                 *([("task", f"… (cut after {max_tokens} tokens)")] if row in cut else []),
             ),
         )

@@ -15,7 +15,8 @@ import pytest
 
 import tokengym
 from tokengym import make_task
-from tokengym.agents import Sampler
+from tokengym.agents import RandomPlayer, Sampler
+from tokengym.agents.policies import Policy
 from tokengym.algorithms import ALGORITHMS, DQN, PPO
 from tokengym.algorithms.sb3.algorithm import SB3Algorithm
 from tokengym.envs.checking.arguments import checked, checked_functions, hints_of
@@ -91,6 +92,10 @@ def right_value(annotation: Any) -> Any:
         return kind(next((one.least for one in ranges if one.least is not None), 1))
     if kind in (Task, FiniteTask):
         return make_task("Copy")
+    if kind is Policy:
+        return RandomPlayer(make_task("Copy").vocabulary)
+    if origin is Callable:
+        return len
     plain = {str: "x", bool: True, Path: Path("x"), tuple: (), list: [], Sequence: [], dict: {}, np.ndarray: None}
     if origin in plain:
         return plain[origin]
@@ -104,6 +109,13 @@ BATTERY = [(where, name) for where, one in DOORS.items() for name in plain_param
 ELSEWHERE = {
     "agents.agent:Agent.__init__": "build_agent is its door",
     "agents.sampling:Sampler.sample": "called for every token, by what was checked",
+    "agents.policies.players:ExpertPlayer.act": "called for every token",
+    "agents.policies.of_agents:AgentPolicy.act": "called for every token",
+    "agents.policies.of_agents:AgentPolicy.choose": "called for every token, by act",
+    "agents.policies.of_agents:MaskedPolicy.act": "called for every token",
+    "agents.policies.policy:Policy.act": "called for every token",
+    "agents.policies.turns:BestOfN.act": "called by the loop that plays",
+    "agents.policies.turns:ExternalPolicy.act": "called by the loop that plays",
     "algorithms.on_policy.ppo:PPO.step": "called by update alone",
 }
 """Public, and checked in another way."""

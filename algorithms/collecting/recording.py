@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from ...agents.masks import PackedMasks
-from ...envs import Engine, StepResult, Task
+from ...envs import Engine, Task
 from ..data import Episodes
+from .playing import Observer, Step
 
 
-class Recording:
-    """Collects one entry a step for all rows that acted, and sorts everything into `Episodes` at the end.
+class Recording(Observer):
+    """Collects one entry an act for all rows that acted, and sorts everything into `Episodes` at the end.
 
     Attributes:
         slot: int64 (n,), the episode that each row plays, counted in the order of starting; -1 where it is idle.
@@ -37,12 +38,12 @@ class Recording:
         self._said = np.zeros(num_rows, np.int64)
         self._num_sequences = 0
         self._starts: list[np.ndarray] = []
-        # One entry a step: the rows that acted.
+        # One entry an act: the tokens that were said.
         self._token_slot: list[np.ndarray] = []
         self._token_sequence: list[np.ndarray] = []
         self._columns: list[np.ndarray] = []
         self._actions: list[np.ndarray] = []
-        self._log_probs: list[Tensor] = []
+        self._log_probs: list[np.ndarray | Tensor] = []
         self._rewards: list[np.ndarray] = []
         self._masks: list[PackedMasks] = []
         # One entry an event: sequences that began, texts that were seen, episodes that ended.
@@ -52,8 +53,8 @@ class Recording:
         self._final_masks: list[PackedMasks] = []
         self._credited: list[tuple[int, int, np.ndarray]] = []
 
-    def start(self, rows: np.ndarray, starts: np.ndarray) -> None:
-        """Note that new episodes began on ``rows`` (m,) from ``starts`` uint64 (m,); the engine was reset there."""
+    def began(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Note that new episodes began; see `Observer.began`."""
         self.slot[rows] = np.arange(self.episodes_started, self.episodes_started + len(rows))
         self.episodes_started += len(rows)
         self._starts.append(starts)
@@ -61,32 +62,46 @@ class Recording:
         self._turn[rows] = 0
         self._begin_sequences(rows)
 
-    def before(self, rows: np.ndarray, actions: np.ndarray, log_probs: Tensor, masks: np.ndarray | None) -> None:
-        """Note what is about to be said on ``rows`` (m,): int (m,) actions, (m,) log-probabilities, (m, A) masks."""
-        self._token_slot.append(self.slot[rows])
-        self._token_sequence.append(self._sequence[rows])
-        self._columns.append(self.engine.lengths[rows])
-        self._actions.append(actions)
-        self._log_probs.append(log_probs)
-        if masks is not None:
-            self._masks.append(PackedMasks.pack(masks))
-
-    def after(self, rows: np.ndarray, result: StepResult) -> None:
-        """Note what came of it; arrays of ``result`` are over the same rows."""
-        self._rewards.append(np.asarray(result.rewards, np.float32).copy())
-        self._said[rows] += 1
-        done = result.terminated | result.truncated
+    def stepped(self, step: Step) -> None:
+        """Note what was said and what came of it; see `Observer.stepped`."""
+        rows, result, over = step.rows, step.result, step.over
+        self._note_tokens(step)
         if self.with_token_rewards and result.token_rewards is not None:
             for row, credit in zip(rows[result.turn_ended], result.token_rewards, strict=True):
                 if credit is not None:
                     self._credited.append((int(self.slot[row]), int(self._said[row]), np.asarray(credit)))
         if self.by_turn:
-            following = rows[(result.turn_ended & ~done) | (result.truncated & ~result.terminated)]
+            following = rows[(result.turn_ended & ~over) | (result.truncated & ~result.terminated)]
             if len(following):
                 self._turn[following] += 1
                 self._begin_sequences(following)
-        if done.any():
-            self._finish(rows[done], result.terminated[done])
+        if over.any():
+            self._finish(rows[over], result.terminated[over])
+
+    def _note_tokens(self, step: Step) -> None:
+        """Note the tokens that were said, in each row one after the other, and what each of them earned."""
+        rows, act = step.rows, step.act
+        if act.tokens.shape[1] == 1:
+            self._said[rows] += 1
+            self._token_slot.append(self.slot[rows])
+            self._token_sequence.append(self._sequence[rows])
+            self._columns.append(step.lengths)
+            self._actions.append(act.tokens[:, 0])
+            self._log_probs.append(act.log_probs[:, 0])
+            self._rewards.append(np.asarray(step.result.rewards, np.float32).copy())
+            if step.masks is not None:
+                self._masks.append(PackedMasks.pack(step.masks))
+            return
+        said = step.said
+        self._said[rows] += said
+        # A turn is said within one sequence, at columns that follow one another.
+        row, place = np.nonzero(np.arange(act.tokens.shape[1]) < said[:, None])
+        self._token_slot.append(self.slot[rows][row])
+        self._token_sequence.append(self._sequence[rows][row])
+        self._columns.append(step.lengths[row] + place)
+        self._actions.append(act.tokens[row, place])
+        self._log_probs.append(act.log_probs[row, place])
+        self._rewards.append(step.per_token[row, place].astype(np.float32))
 
     def _begin_sequences(self, rows: np.ndarray) -> None:
         self._sequence[rows] = np.arange(self._num_sequences, self._num_sequences + len(rows))
@@ -139,7 +154,7 @@ class Recording:
         rewards = np.zeros(tokens.shape, np.float32)
         rewards[rows, columns] = np.concatenate(self._rewards)
         log_probs = np.zeros(tokens.shape, np.float32)
-        log_probs[rows, columns] = torch.cat(self._log_probs).cpu().numpy()
+        log_probs[rows, columns] = _joined(self._log_probs)
         self._credit(rewards, rows[order], columns[order], token_slot)
 
         terminated = np.zeros(self._num_sequences, bool)
@@ -177,3 +192,11 @@ class Recording:
             paid = rewards[where].sum()
             rewards[where] = credit
             rewards[where[0][-1], where[1][-1]] += paid - credit.sum()
+
+
+def _joined(parts: list[np.ndarray | Tensor]) -> np.ndarray:
+    """Join what policies gave: tensors, which stayed on their device until now, or arrays."""
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    if len(tensors) == len(parts):
+        return torch.cat(tensors).float().cpu().numpy()
+    return np.concatenate([part.cpu().numpy() if isinstance(part, Tensor) else part for part in parts])

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ...agents import Agent, Sampler, Session, StepOutput
+from ...agents import Policy
 from ...agents.session import Rows
 from ...envs import Engine, Task, TokenGymError, derive_start
 from ...envs.checking import Count, Seed, checked
 from ..data import Episodes
+from .playing import play
 from .recording import Recording
-
-Behaviour = Callable[[StepOutput, "Tensor | None"], "tuple[Tensor, Tensor]"]
-"""Chooses tokens: from the agent's output for m rows and bool (m, A) masks (or None) to int64 (m,) tokens and their
-float32 (m,) log-probabilities under the distribution that they were drawn from."""
 
 
 class Collector:
@@ -28,7 +22,7 @@ class Collector:
     A collection starts episodes until they are expected to fill its budget, and finishes every one that it started.
     Whether an episode is started never depends on how it goes, so short episodes are not favoured, as they would be
     if a collection were cut at a number of tokens. No episode is carried over an update, so neither cached keys nor
-    log-probabilities are ever older than the weights; between collections the state is two numbers and a generator.
+    log-probabilities are ever older than the weights; between collections the state is two numbers.
 
     Args:
         task: what to play.
@@ -37,11 +31,10 @@ class Collector:
         group_size: episodes that share a start.
         action_masks: ask the task for legal tokens, and record them.
         token_rewards: credit rewards that a task gives a token at the end of a turn to those tokens.
-        sampler: draws the tokens.
 
     Attributes:
-        num_tokens: agent tokens asked of the task so far, whoever asked for them.
-        num_episodes: episodes finished so far.
+        num_tokens: agent tokens drawn since it was made, those included that a policy drew and did not say.
+        num_episodes: episodes finished since it was made.
     """
 
     @checked
@@ -51,7 +44,6 @@ class Collector:
         *,
         num_rows: Rows,
         seed: Seed,
-        sampler: Sampler,
         group_size: Count = 1,
         action_masks: bool = False,
         token_rewards: bool = True,
@@ -60,22 +52,18 @@ class Collector:
         self.engine = Engine(task, num_rows)
         self.num_rows = num_rows
         self.seed = seed
-        self.sampler = sampler
         self.group_size = group_size
         self.action_masks = action_masks
         self.token_rewards = token_rewards
-        self._session: Session | None = None
-        self._session_agent: Agent | None = None
-        self.num_tokens = 0
-        self.num_episodes = 0
         self.groups_started = 0
         self.expected_length: float | None = None
+        self.num_tokens = 0
+        self.num_episodes = 0
 
     @checked
     def collect(
         self,
-        agent: Agent,
-        behaviour: Behaviour | None = None,
+        policy: Policy,
         *,
         num_tokens: Count | None = None,
         num_episodes: Count | None = None,
@@ -83,8 +71,7 @@ class Collector:
         """Play whole episodes until a budget of tokens or of episodes is met.
 
         Args:
-            agent: gives logits, values or Qs in every state.
-            behaviour: chooses tokens from them; None draws from the policy.
+            policy: who acts.
             num_tokens: agent tokens to aim at; episodes are started while the tokens of the finished ones and the
                 expected tokens of the running ones fall short of it (groups are never split).
             num_episodes: the exact number of episodes, a multiple of the group size.
@@ -99,40 +86,23 @@ class Collector:
             raise TokenGymError(f"num_tokens is {num_tokens} and num_episodes is {num_episodes}; expected one of them.")
         if num_episodes is not None and num_episodes % self.group_size:
             raise TokenGymError(f"num_episodes is {num_episodes}; expected a multiple of group_size {self.group_size}.")
-        if self._session is None or self._session_agent is not agent:
-            self._session, self._session_agent = agent.session(self.num_rows), agent
-        act = behaviour or (lambda output, masks: self.sampler.sample(agent.acting_logits(output), masks))
         recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards)
         waiting: list[int] = []
-        with self._session.fixed_weights():
-            while True:
-                self._refill(recording, waiting, num_tokens, num_episodes)
-                rows = np.flatnonzero(recording.slot >= 0)
-                if not len(rows):
-                    break
-                if len(rows) == self.num_rows:
-                    chosen, output = None, self._session.step(self.engine.tokens, self.engine.lengths)
-                else:
-                    chosen = rows
-                    output = self._session.step(self.engine.tokens[rows], self.engine.lengths[rows], rows)
-                masks = self.engine.action_mask(rows) if self.action_masks else None
-                allowed = None if masks is None else torch.as_tensor(masks, device=agent.device)
-                actions, log_probs = act(output, allowed)
-                said = actions.cpu().numpy()
-                recording.before(rows, said, log_probs, masks)
-                self.num_tokens += len(rows)
-                recording.after(rows, self.engine.step(chosen, said))
+        self.num_tokens += play(
+            self.engine,
+            policy,
+            lambda free: self._more(free, recording, waiting, num_tokens, num_episodes),
+            [recording],
+            action_masks=self.action_masks,
+        )
         self.num_episodes += recording.episodes_finished
         self.expected_length = recording.tokens_finished / recording.episodes_finished
         return recording.episodes()
 
-    def _refill(
-        self, recording: Recording, waiting: list[int], num_tokens: int | None, num_episodes: int | None
-    ) -> None:
-        """Start episodes on the free rows, as far as the budget asks for more."""
-        free = np.flatnonzero(recording.slot < 0)
-        if not len(free):
-            return
+    def _more(
+        self, free: int, recording: Recording, waiting: list[int], num_tokens: int | None, num_episodes: int | None
+    ) -> np.ndarray:
+        """Return starts for at most so many free rows, as far as the budget asks for more."""
         if num_episodes is not None:
             wanted = num_episodes - recording.episodes_started - len(waiting)
         else:
@@ -140,17 +110,14 @@ class Collector:
             running = recording.episodes_started - recording.episodes_finished + len(waiting)
             expected = self._expected_length(recording)
             wanted = math.ceil((num_tokens - recording.tokens_finished - running * expected) / expected)
-        groups = math.ceil(min(wanted, len(free) - len(waiting)) / self.group_size)
+        groups = math.ceil(min(wanted, free - len(waiting)) / self.group_size)
         if groups > 0:
             numbers = np.arange(self.groups_started, self.groups_started + groups, dtype=np.uint64)
             self.groups_started += groups
             waiting.extend(np.repeat(derive_start(self.seed, numbers), self.group_size).tolist())
-        count = min(len(waiting), len(free))
-        if count:
-            starts = np.array(waiting[:count], np.uint64)
-            del waiting[:count]
-            self.engine.reset(free[:count], starts)
-            recording.start(free[:count], starts)
+        starts = np.array(waiting[:free], np.uint64)
+        del waiting[:free]
+        return starts
 
     def _expected_length(self, recording: Recording) -> float:
         """The mean length in the last collection; in the first one of what has ended, or the longest there can be."""
@@ -160,13 +127,11 @@ class Collector:
             return recording.tokens_finished / recording.episodes_finished
         return float(self.task.max_episode_tokens)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return (tensors, JSON-able data) from which `load_state` goes on."""
-        data = {"groups_started": self.groups_started, "expected_length": self.expected_length}
-        return {"generator": self.sampler.get_state()}, data
+        return {}, {"groups_started": self.groups_started, "expected_length": self.expected_length}
 
-    def load_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+    def load_state(self, tensors: dict[str, Any], data: dict[str, Any]) -> None:
         """Go on from a saved `state`."""
-        self.sampler.set_state(tensors["generator"])
         self.groups_started = int(data["groups_started"])
         self.expected_length = data["expected_length"]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import StepOutput
+from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
 from ..base import Algorithm
 from ..configs import OffPolicyConfig
 from ..data import Batch, EpisodeReplay, Episodes, ReplaySample
-from ..parts import EpisodeGrid, Loss, derive_seed, linear, mask_illegal, n_step_targets, trace_targets
+from ..parts import EpisodeGrid, Loss, derive_seed, linear, n_step_targets, trace_targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,21 +105,15 @@ class OffPolicy(Algorithm):
             return 1.0
         return linear(config.epsilon, config.final_epsilon, self.progress, config.epsilon_fraction)
 
-    def behaviour_probabilities(self, output: StepOutput, masks: Tensor | None) -> Tensor:
-        """Return float (m, A): ``(1 − ε) · policy + ε · exploration``, 0 at illegal tokens."""
-        probs, values = self.policy_probabilities(output, masks)
-        if self.config.exploration == "uniform":
-            values = torch.zeros_like(values)
-        # Against the best legal token, so that a temperature near 0 gives minus infinity, never infinity.
-        values = mask_illegal(values, masks)
-        logits = (values - values.amax(-1, keepdim=True)) / self.config.exploration_temperature
-        return torch.lerp(probs, torch.softmax(logits, -1), self.epsilon)
+    def share_exploring(self) -> float:
+        """Return `epsilon`; what the behaviour asks at every act."""
+        return self.epsilon
 
-    def behaviour(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Draw a token for each row from `behaviour_probabilities`; see the base for shapes."""
-        # The sampler wants logits; those of impossible tokens must be finite, as its masked ones are.
-        log_probs = torch.log(self.behaviour_probabilities(output, masks)).clamp(min=torch.finfo(torch.float32).min)
-        return self.collector.sampler.sample(log_probs, masks)
+    def make_behaviour(self, sampler: Sampler) -> Policy:
+        """Build who collects: `policy_probabilities` with exploration mixed in."""
+        temperature = None if self.config.exploration == "uniform" else self.config.exploration_temperature
+        self.exploring = Exploring(self.policy_probabilities, self.share_exploring, temperature)
+        return AgentPolicy(self.agent, sampler, rule=self.exploring)
 
     # Learning --------------------------------------------------------------------------------------------------------
 

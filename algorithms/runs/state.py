@@ -57,6 +57,7 @@ def state_of(algorithm: Algorithm) -> tuple[dict[str, Tensor | np.ndarray], dict
         data["reference"] = algorithm.reference.agent.config()
     for part, (part_tensors, part_data) in (
         ("collector", algorithm.collector.state()),
+        ("behaviour", algorithm.behaviour.state()),
         ("extra", algorithm.extra_state()),
     ):
         _put(tensors, part, part_tensors)
@@ -112,6 +113,9 @@ def rebuild(
     algorithm.return_scale.load_state(data["return_scale"])
     algorithm.kl_controller.coef = data["kl_coef"]
     algorithm.collector.load_state(take(tensors, "collector"), data["collector"])
+    # Before behaviours were policies, their generator was kept with the collector.
+    behaviour = take(tensors, "behaviour") or take(tensors, "collector")
+    algorithm.behaviour.load_state(behaviour, data.get("behaviour", {}))
     algorithm.load_extra_state(take(tensors, "extra"), data["extra"])
     for name, state in data.get("callbacks", {}).items():
         algorithm.waiting_states[name] = (take(tensors, f"callbacks/{name}"), state)

@@ -10,7 +10,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from ...agents.players import Player
+from ...agents.policies import Player
 from ...envs import Vocabulary
 
 

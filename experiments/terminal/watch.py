@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from ...agents.players import draw_actions
+from ...agents.policies import draw_actions
 from ...envs import Task, derive_start
 from ...envs.checking import visible
 from ..console import guarded

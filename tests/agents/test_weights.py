@@ -10,7 +10,7 @@ from agent_cases import VOCABULARY, make_agent, padded, random_tokens, tiny_neox
 from torch import nn
 
 from tokengym.agents import weights
-from tokengym.agents.players import RandomPlayer
+from tokengym.agents.policies import RandomPlayer
 from tokengym.agents.session import Session
 from tokengym.envs.checking.errors import TokenGymError
 

@@ -138,9 +138,9 @@ def test_behaviour_never_says_what_is_illegal_and_reports_its_own_probabilities(
     algorithm = DQN("Copy", "table", epsilon=0.5, final_epsilon=0.5, **{**QUICK, **config})
     output, masks = outputs(0)
     for _ in range(50):
-        actions, log_probs = algorithm.behaviour(output, masks)
+        actions, log_probs = algorithm.behaviour.choose(output, masks)
         assert bool(masks.gather(1, actions[:, None]).all())
-    probs = algorithm.behaviour_probabilities(output, masks)
+    probs = algorithm.exploring.probabilities(output, masks)
     torch.testing.assert_close(log_probs, probs.gather(1, actions[:, None])[:, 0].log())
     torch.testing.assert_close(probs.sum(1), torch.ones(len(probs)))
     assert bool((probs[~masks] == 0).all())
@@ -150,8 +150,8 @@ def test_behaviour_mixes_greedy_and_uniform_tokens():
     algorithm = DQN("Copy", "table", epsilon=0.4, final_epsilon=0.4, **QUICK)
     output = StepOutput(q=torch.tensor([[0.0, 1.0, 0.5, 0.2]]))
     masks = torch.tensor([[True, True, False, False]])
-    assert algorithm.behaviour_probabilities(output, None)[0].tolist() == pytest.approx([0.1, 0.7, 0.1, 0.1])
-    assert algorithm.behaviour_probabilities(output, masks)[0].tolist() == pytest.approx([0.2, 0.8, 0, 0])
+    assert algorithm.exploring.probabilities(output, None)[0].tolist() == pytest.approx([0.1, 0.7, 0.1, 0.1])
+    assert algorithm.exploring.probabilities(output, masks)[0].tolist() == pytest.approx([0.2, 0.8, 0, 0])
 
 
 def test_exploration_follows_its_schedule_and_is_full_before_learning_starts():

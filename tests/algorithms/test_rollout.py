@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from tokengym.agents.build import build_agent
+from tokengym.agents.policies import AgentPolicy
 from tokengym.agents.sampling import Sampler
 from tokengym.algorithms.collecting.rollout import Collector
 from tokengym.envs import Reply, TokenTask, TurnResult
@@ -16,8 +17,7 @@ from tokengym.envs.vocabulary import Vocabulary
 
 def collector_of(task, **options):
     agent = build_agent(options.pop("agent", "gpt2-tiny"), task.vocabulary, task.max_length, seed=0)
-    options = {"num_rows": 8, "seed": 0, "sampler": Sampler(options.pop("draws", 0))} | options
-    return Collector(task, **options), agent
+    return Collector(task, **({"num_rows": 8, "seed": 0} | options)), AgentPolicy(agent, Sampler(0))
 
 
 class ShortOrLong(FiniteTask):
@@ -37,10 +37,10 @@ class ShortOrLong(FiniteTask):
 
 
 def test_a_budget_of_tokens_does_not_favour_short_episodes():
-    collector, agent = collector_of(ShortOrLong(), agent="table", num_rows=16)
+    collector, policy = collector_of(ShortOrLong(), agent="table", num_rows=16)
     difference = count = 0
     for _ in range(150):
-        lengths = collector.collect(agent, num_tokens=60).episode_lengths
+        lengths = collector.collect(policy, num_tokens=60).episode_lengths
         assert set(lengths) <= {1, 12}
         difference += (lengths == 12).sum() - (lengths == 1).sum()
         count += len(lengths)
@@ -49,29 +49,29 @@ def test_a_budget_of_tokens_does_not_favour_short_episodes():
 
 
 def test_every_episode_that_is_started_is_whole_and_in_the_order_of_starting():
-    collector, agent = collector_of(ShortOrLong(), agent="table", num_rows=3)
-    first, second = (collector.collect(agent, num_episodes=20) for _ in range(2))
+    collector, policy = collector_of(ShortOrLong(), agent="table", num_rows=3)
+    first, second = (collector.collect(policy, num_episodes=20) for _ in range(2))
     assert len(first) == len(second) == 20
     assert not set(first.starts) & set(second.starts)
     assert first.terminated.all() and (first.episode_id == np.arange(20)).all()
-    again, agent = collector_of(ShortOrLong(), agent="table", num_rows=7)
-    both = again.collect(agent, num_episodes=40)
+    again, policy = collector_of(ShortOrLong(), agent="table", num_rows=7)
+    both = again.collect(policy, num_episodes=40)
     # Which starts are played, and how long they are, does not depend on how many rows play them.
     assert both.starts.tolist() == [*first.starts, *second.starts]
     assert both.episode_lengths.tolist() == [*first.episode_lengths, *second.episode_lengths]
 
 
 def test_the_number_of_episodes_follows_the_length_expected_from_the_last_collection():
-    collector, agent = collector_of(ShortOrLong(), agent="table", num_rows=32)
-    collector.collect(agent, num_tokens=500)
-    sizes = [collector.collect(agent, num_tokens=500).num_tokens for _ in range(30)]
+    collector, policy = collector_of(ShortOrLong(), agent="table", num_rows=32)
+    collector.collect(policy, num_tokens=500)
+    sizes = [collector.collect(policy, num_tokens=500).num_tokens for _ in range(30)]
     assert 400 < np.mean(sizes) < 620
 
 
 def test_groups_share_a_start_and_are_never_split():
     task = make_task("Copy")
-    collector, agent = collector_of(task, group_size=4, num_rows=6)
-    episodes = collector.collect(agent, num_tokens=50)
+    collector, policy = collector_of(task, group_size=4, num_rows=6)
+    episodes = collector.collect(policy, num_tokens=50)
     assert len(episodes) % 4 == 0
     starts = episodes.starts.reshape(-1, 4)
     assert (starts == starts[:, :1]).all() and len(np.unique(starts)) == len(starts)
@@ -110,8 +110,8 @@ def test_what_is_recorded_is_what_happens_when_the_tokens_are_said_again(name, l
     task = make_task(name)
     if limit is not None:
         task = apply_transforms(task, [{"name": "time_limit", "max_tokens": limit}])
-    collector, agent = collector_of(task, num_rows=5)
-    episodes = collector.collect(agent, num_episodes=9)
+    collector, policy = collector_of(task, num_rows=5)
+    episodes = collector.collect(policy, num_episodes=9)
     replay(task, episodes)
     if limit is not None and task.context == "turn":
         last = episodes.last_sequences[episodes.truncated[episodes.last_sequences]]
@@ -123,17 +123,17 @@ def test_recorded_log_probabilities_are_those_of_the_teacher_forced_pass(name):
     from tokengym.algorithms.data.batch import Batch
 
     task = make_task(name)
-    collector, agent = collector_of(task, num_rows=5)
-    batch = Batch.from_episodes(collector.collect(agent, num_episodes=9))
+    collector, policy = collector_of(task, num_rows=5)
+    batch = Batch.from_episodes(collector.collect(policy, num_episodes=9))
     with torch.no_grad():
-        log_probs = agent.log_probs(batch.evaluate(agent, ("policy",)).logits, batch.actions)
+        log_probs = policy.agent.log_probs(batch.evaluate(policy.agent, ("policy",)).logits, batch.actions)
     torch.testing.assert_close(log_probs, batch.log_probs, atol=1e-4, rtol=0)
 
 
 def test_masks_are_recorded_and_never_violated():
     task = make_task("WordleMini")
-    collector, agent = collector_of(task, action_masks=True)
-    episodes = collector.collect(agent, num_episodes=12)
+    collector, policy = collector_of(task, action_masks=True)
+    episodes = collector.collect(policy, num_episodes=12)
     assert episodes.action_masks.shape == (episodes.num_tokens, task.vocabulary.num_actions)
     assert episodes.final_action_masks.shape == (12, task.vocabulary.num_actions)
     assert episodes.action_masks.allows(torch.from_numpy(episodes.flat.action)).all()
@@ -143,8 +143,8 @@ def test_the_same_seeds_give_the_same_bits():
     task = make_task("KeywordCover")
     runs = []
     for _ in range(2):
-        collector, agent = collector_of(task)
-        runs.append([collector.collect(agent, num_tokens=64) for _ in range(2)])
+        collector, policy = collector_of(task)
+        runs.append([collector.collect(policy, num_tokens=64) for _ in range(2)])
     for one, other in zip(*runs, strict=True):
         np.testing.assert_array_equal(one.tokens, other.tokens)
         np.testing.assert_array_equal(one.log_probs, other.log_probs)
@@ -177,8 +177,8 @@ class Credited(TokenTask):
 
 @pytest.mark.parametrize("credited", [True, False])
 def test_rewards_known_at_the_end_of_a_turn_go_to_the_tokens_that_earned_them(credited):
-    collector, agent = collector_of(Credited(), token_rewards=credited)
-    flat = collector.collect(agent, num_episodes=10).flat
+    collector, policy = collector_of(Credited(), token_rewards=credited)
+    flat = collector.collect(policy, num_episodes=10).flat
     if credited:
         np.testing.assert_allclose(flat.reward, flat.action)
     else:
@@ -188,12 +188,12 @@ def test_rewards_known_at_the_end_of_a_turn_go_to_the_tokens_that_earned_them(cr
 
 @pytest.mark.parametrize("budget", [{}, {"num_tokens": 0}, {"num_tokens": 5, "num_episodes": 5}])
 def test_a_collection_needs_one_budget(budget):
-    collector, agent = collector_of(make_task("Probe1"))
+    collector, policy = collector_of(make_task("Probe1"))
     with pytest.raises(TokenGymError, match=r"; expected (one of them|None or a whole number of at least 1)"):
-        collector.collect(agent, **budget)
+        collector.collect(policy, **budget)
 
 
 def test_a_budget_of_episodes_holds_whole_groups():
-    collector, agent = collector_of(make_task("Probe1"), group_size=4)
+    collector, policy = collector_of(make_task("Probe1"), group_size=4)
     with pytest.raises(TokenGymError, match="multiple of group_size 4"):
-        collector.collect(agent, num_episodes=6)
+        collector.collect(policy, num_episodes=6)

@@ -141,9 +141,9 @@ def test_masks_hold_in_behaviour_actor_and_values():
     masks[:, 3] |= ~masks.any(1)
     algorithm = SAC("Copy", "table", epsilon=0.5, final_epsilon=0.5, **QUICK)
     for _ in range(50):
-        actions, log_probs = algorithm.behaviour(StepOutput(logits=logits), masks)
+        actions, log_probs = algorithm.behaviour.choose(StepOutput(logits=logits), masks)
         assert bool(masks.gather(1, actions[:, None]).all())
-    probs = algorithm.behaviour_probabilities(StepOutput(logits=logits), masks)
+    probs = algorithm.exploring.probabilities(StepOutput(logits=logits), masks)
     torch.testing.assert_close(log_probs, probs.gather(1, actions[:, None])[:, 0].log())
     for kind in ("reverse_kl", "forward_kl"):
         values = []

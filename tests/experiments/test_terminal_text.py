@@ -13,7 +13,7 @@ from rich.progress import Progress, TextColumn
 from synthetic import make_study, write_study
 
 from tokengym.agents.build import build_agent
-from tokengym.agents.players import HumanPlayer
+from tokengym.agents.policies import HumanPlayer
 from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.envs import FiniteTask, Initial, TextTask, TokenEnv, Transition, Vocabulary
 from tokengym.envs.checking.errors import TokenGymError, unknown_name

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import ABC
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..envs import FiniteTask, TokenGymError, Vocabulary, solve
-from ..envs.checking import Seed, checked, visible
-from .observations import rows_of
+from ...envs import Engine, FiniteTask, TokenGymError, Vocabulary, solve
+from ...envs.checking import Seed, checked, visible
+from ..observations import rows_of
+from .policy import Act, ProbabilityPolicy, draw_actions
 
 
-def draw_actions(probabilities: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Draw an action from each row of probabilities (m, A), which need not sum to exactly 1; int64 (m,)."""
-    cumulative = probabilities.cumsum(axis=1)
-    # Times the last sum, so that rounding never reaches beyond the last action that can be said.
-    draws = generator.random((len(probabilities), 1)) * cumulative[:, -1:]
-    return (cumulative <= draws).sum(axis=1)
-
-
-class Player(ABC):
-    """Chooses actions from probabilities; `predict` has the signature of `Agent.predict`.
+class Player(ProbabilityPolicy, ABC):
+    """A policy with a distribution and with `predict`, which has the signature of `Agent.predict`.
 
     Args:
         vocabulary: what can be said.
@@ -31,8 +25,8 @@ class Player(ABC):
 
     @checked
     def __init__(self, vocabulary: Vocabulary, seed: Seed = 0):
+        super().__init__(seed)
         self.vocabulary = vocabulary
-        self._generator = np.random.default_rng(seed)
 
     def __repr__(self) -> str:
         """Return the kind of player and what it plays."""
@@ -40,10 +34,6 @@ class Player(ABC):
 
     def _plays(self) -> str:
         return repr(self.vocabulary)
-
-    @abstractmethod
-    def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-        """Probabilities of the next token, float64 (m, A), for tokens (m, L), lengths (m,) and masks (m, A) or None."""
 
     @checked
     def predict(
@@ -104,6 +94,8 @@ class OptimalPlayer(Player):
 class ExpertPlayer(Player):
     """Follows the task's own expert, which may know what the agent cannot see.
 
+    Within `playing` it follows the engine that is played.
+
     Args:
         env: an `Engine`, or an environment that has one (`env.unwrapped.engine`); its rows are the ones observed.
     """
@@ -115,6 +107,34 @@ class ExpertPlayer(Player):
 
     def _plays(self) -> str:
         return repr(self._engine)
+
+    @contextmanager
+    def playing(self, engine: Engine) -> Iterator[None]:
+        """Follow the expert of an engine's task on its rows."""
+        before, self._engine = self._engine, engine
+        try:
+            yield
+        finally:
+            self._engine = before
+
+    def act(
+        self,
+        rows: np.ndarray | None,
+        tokens: np.ndarray,
+        lengths: np.ndarray,
+        masks: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> Act:
+        """Say what the expert advises on these rows of the engine; see `Policy.act`."""
+        said = self._advised(rows)
+        return Act.of_one(said, np.zeros(len(said)))
+
+    def _advised(self, rows: np.ndarray | None) -> np.ndarray:
+        advised = self._engine.expert(rows)
+        if advised is None:
+            name = self._engine.task.name
+            raise TokenGymError(f"the task {name!r} has no expert; use an OptimalPlayer or a RandomPlayer")
+        return advised
 
     def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """See `Player.probabilities`; one-hot.
@@ -131,10 +151,7 @@ class ExpertPlayer(Player):
                 "the expert was shown observations of another environment than the one that it was made for; make an "
                 "ExpertPlayer for the environment that is played, and let it see all rows"
             )
-        actions = engine.expert(None)
-        if actions is None:
-            raise TokenGymError(f"the task {engine.task.name!r} has no expert; use an OptimalPlayer or a RandomPlayer")
-        return np.eye(self.vocabulary.num_actions)[actions]
+        return np.eye(self.vocabulary.num_actions)[self._advised(None)]
 
 
 class HumanPlayer(Player):

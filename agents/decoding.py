@@ -1,0 +1,107 @@
+"""Decoding rules: from what an agent's heads say to the logits that a token is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..envs import TokenGymError
+from ..envs.checking import NotNegative, Positive, checked
+from .session import StepOutput
+
+Rule = Callable[[StepOutput, "Tensor | None"], Tensor]
+"""From an agent's output on m rows and bool (m, A) masks, or None, to float logits (m, A), masked after it."""
+
+
+def own_logits(output: StepOutput, temperature: float = 1.0) -> Tensor:
+    """Return logits (m, A) of an agent's own distribution: the policy's, or Q / temperature (of the twins' minimum)."""
+    if output.logits is not None:
+        return output.logits
+    return joint_q(output) / temperature
+
+
+def joint_q(output: StepOutput) -> Tensor:
+    """Return Q (m, A), of twins the minimum."""
+    if output.q is None:
+        raise TokenGymError("this agent has no Qs; give it the head 'q' or 'twin_q'")
+    return output.q if output.q2 is None else torch.minimum(output.q, output.q2)
+
+
+class OwnDistribution:
+    """What the agent itself says: its policy, or where it has none Boltzmann over its Qs.
+
+    Args:
+        temperature: of the Qs; a policy's logits come out divided by it already.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        self.temperature = temperature
+
+    def __call__(self, output: StepOutput, masks: Tensor | None) -> Tensor:
+        """Return float (m, A)."""
+        return own_logits(output, self.temperature)
+
+
+class AdvantageWeighted:
+    """The policy reweighted by ``exp(β (Q − V))``, as ILQL decodes (Snell et al., ICLR 2023).
+
+    An agent with Qs and no policy starts from the uniform one. V moves all logits of a state alike, so it changes no
+    probability and an agent without a value head loses nothing.
+
+    Args:
+        beta: β, at least 0; 0 is the policy itself.
+    """
+
+    @checked
+    def __init__(self, beta: NotNegative) -> None:
+        self.beta = beta
+
+    def __call__(self, output: StepOutput, masks: Tensor | None) -> Tensor:
+        """Return float (m, A)."""
+        advantages = joint_q(output)
+        if output.values is not None:
+            advantages = advantages - output.values[:, None]
+        weighted = self.beta * advantages
+        return weighted if output.logits is None else output.logits + weighted
+
+
+class Exploring:
+    """Another distribution mixed in: ``(1 − ε) · policy + ε · exploration`` over what may be said.
+
+    What explores is uniform, or Boltzmann over the values that `policy` gives beside its probabilities.
+
+    Args:
+        policy: from output and masks to probabilities (m, A), 0 where forbidden, and values (m, A) to explore by.
+        epsilon: asked for ε at every act.
+        temperature: of the Boltzmann exploration, above 0; None explores uniformly.
+    """
+
+    @checked
+    def __init__(
+        self,
+        policy: Callable[[StepOutput, Tensor | None], tuple[Tensor, Tensor]],
+        epsilon: Callable[[], float],
+        temperature: Positive | None = None,
+    ) -> None:
+        self.policy = policy
+        self.epsilon = epsilon
+        self.temperature = temperature
+
+    def probabilities(self, output: StepOutput, masks: Tensor | None) -> Tensor:
+        """Return float (m, A), 0 where forbidden."""
+        probs, values = self.policy(output, masks)
+        if self.temperature is None:
+            values = torch.zeros_like(values)
+        if masks is not None:
+            values = values.masked_fill(~masks, -torch.inf)
+        # Against the best legal token, so that a temperature near 0 gives minus infinity, never infinity.
+        logits = (values - values.amax(-1, keepdim=True)) / (1.0 if self.temperature is None else self.temperature)
+        return torch.lerp(probs, torch.softmax(logits, -1), self.epsilon())
+
+    def __call__(self, output: StepOutput, masks: Tensor | None) -> Tensor:
+        """Return the mixture's log-probabilities, float (m, A)."""
+        probs = self.probabilities(output, masks)
+        # The sampler wants logits; those of impossible tokens must be finite, as its masked ones are.
+        return torch.log(probs).clamp(min=torch.finfo(probs.dtype).min)

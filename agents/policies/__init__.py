@@ -1,0 +1,51 @@
+"""Who acts: the one protocol, policies of agents, whole turns, players that do not learn, and what makes one of each.
+
+Only the policies of agents need torch; they are imported when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...envs.lazy import lazy_names
+from .given import policy_of
+from .policy import Act, Policy, ProbabilityPolicy, draw_actions
+
+if TYPE_CHECKING:
+    from .of_agents import AgentPolicy, LaggedPolicy, MaskedPolicy
+    from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, Player, RandomPlayer
+    from .turns import BestOfN, ExternalPolicy
+
+__all__ = [
+    "Act",
+    "AgentPolicy",
+    "BestOfN",
+    "ExpertPlayer",
+    "ExternalPolicy",
+    "HumanPlayer",
+    "LaggedPolicy",
+    "MaskedPolicy",
+    "OptimalPlayer",
+    "Player",
+    "Policy",
+    "ProbabilityPolicy",
+    "RandomPlayer",
+    "draw_actions",
+    "policy_of",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AgentPolicy": "of_agents",
+        "BestOfN": "turns",
+        "ExpertPlayer": "players",
+        "ExternalPolicy": "turns",
+        "HumanPlayer": "players",
+        "LaggedPolicy": "of_agents",
+        "MaskedPolicy": "of_agents",
+        "OptimalPlayer": "players",
+        "Player": "players",
+        "RandomPlayer": "players",
+    },
+)
