@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import Range, checked
+from ..envs.rows import read_fork
 from .models import Decoder, Trunk
 from .weights import WeightsRecord
 
@@ -175,6 +177,34 @@ class Session:
             self._read(index[fresh], tokens[fresh], starts[fresh], lengths[fresh], appended[fresh])
         self._remember(index, tokens, starts, lengths, width, bool((appended & (starts + 1 == lengths)).all()))
         return self._agent.apply_heads([self._gather(f, rows) for f in self._features], self.heads)
+
+    @torch.no_grad()
+    def fork(self, sources: npt.ArrayLike, targets: npt.ArrayLike) -> None:
+        """Copy what is cached of rows to other rows, as `Engine.fork` copies their episodes: nothing is read anew.
+
+        Args:
+            sources: int (m,) row numbers, which may repeat, or one for all targets.
+            targets: int (m,) row numbers without repeats. A row that is copied can be the target of itself only.
+
+        Raises:
+            TokenGymError: on rows that there are not, or that are copied and overwritten at once.
+        """
+        copied, to, _ = read_fork(sources, targets, self.num_rows)
+        copied, to = copied[copied != to], to[copied != to]
+        if not self._fixed:
+            self._refresh()
+        if not len(to):
+            return
+        if not all(decoder.can_fork for decoder in self._decoders):
+            self._tokens[to], self._lengths[to] = -1, 0
+            return
+        for place, (decoder, features) in enumerate(zip(self._decoders, self._features, strict=True)):
+            if features is not None:  # None before anything was read
+                decoder.fork(copied, to)
+                # The tensor may have been handed out by an earlier step, so it is replaced, not written to.
+                index, into = (torch.from_numpy(rows).to(features.device) for rows in (copied, to))
+                self._features[place] = features.index_copy(0, into, features[index])
+        self._tokens[to], self._lengths[to] = self._tokens[copied], self._lengths[copied]
 
     def _grew_by_one(self, tokens: np.ndarray, lengths: np.ndarray) -> bool:
         """Whether every row is its cached self and one token: the common case, told with few operations."""

@@ -1,6 +1,7 @@
 """The engine and the vector face against Gymnasium's `SyncVectorEnv`: same task, same seeds, same tokens.
 
-A step is one token of one row. All three restart a row whose episode ends, within the measured time. Alone:
+A step is one token of one row. All three restart a row whose episode ends, within the measured time. Branches of the
+rows are forked in one call, and set one by one to saved states. Alone:
 `python -m benchmarks.run engine`.
 """
 
@@ -12,13 +13,15 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from tokengym.envs import Task, TokenEnv, TokenVectorEnv, make_task
+from tokengym.envs import Engine, Task, TokenEnv, TokenVectorEnv, derive_start, make_task
 
 from .handwritten import HandwrittenLattice
 from .measure import Comparison, rate
 from .suite import ROWS, SEED, engine_step
 
 TASK = "Lattice"
+BRANCHES = 8
+"""Of each row."""
 BATCHES, PEER_BATCHES = 1000, 60
 """Batches of steps in one run, of ours and of the peer: long enough for the clock, short enough to alternate often."""
 
@@ -42,7 +45,7 @@ def comparisons(quick: bool) -> list[Comparison]:
         ("engine, steps", engine, "SyncVectorEnv, written by hand", by_hand, None),
         ("vector face, steps", vector, "SyncVectorEnv, written by hand", by_hand, None),
     ]
-    return [
+    steps = [
         Comparison(
             name=name,
             setting=f"{TASK}, {ROWS} rows",
@@ -55,6 +58,39 @@ def comparisons(quick: bool) -> list[Comparison]:
         )
         for name, ours, peer, theirs, target in contests
     ]
+    return steps + [branches(name, quick) for name in (TASK, "FrozenLake")]
+
+
+def branches(name: str, quick: bool) -> Comparison:
+    """Return branches per second of all rows, forked with fresh random streams against saved and restored."""
+    engine = Engine(make_task(name), ROWS * (1 + BRANCHES))
+    sources = np.repeat(np.arange(ROWS), BRANCHES)
+    targets = ROWS + np.arange(ROWS * BRANCHES)
+    streams = derive_start(SEED, targets)
+    engine.reset(np.arange(ROWS), streams[:ROWS])
+    pairs = list(zip(sources.tolist(), targets.tolist(), strict=True))[: 64 if quick else None]
+    times = 20 if quick else 500
+
+    def forked() -> int:
+        for _ in range(times):
+            engine.fork(sources, targets, starts=streams)
+        return times * len(targets)
+
+    def restored() -> int:
+        for source, target in pairs:
+            engine.set_state(target, engine.get_state(source))
+        return len(pairs)
+
+    return Comparison(
+        name="fork, branches",
+        setting=f"{name}, {ROWS} × {BRANCHES} rows",
+        peer="get_state and set_state",
+        unit="branches/s",
+        target=50.0,
+        ours=rate(forked),
+        theirs=rate(restored),
+        warm_up=(forked, restored),
+    )
 
 
 def synchronous(make: Callable[[], gymnasium.Env]) -> SyncVectorEnv:

@@ -37,6 +37,8 @@ class CacheDecoder(Decoder):
         num_rows: number of rows.
     """
 
+    can_fork = True
+
     def __init__(self, trunk: CachingTrunk, num_rows: int):
         self._body = trunk.body
         self._device = trunk.device
@@ -66,6 +68,15 @@ class CacheDecoder(Decoder):
             begins[:] = 0
         features = self._append(begins, self._lengths)
         return features if rows is None else features[torch.from_numpy(rows).to(self._device)]
+
+    def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """See `Decoder.fork`."""
+        rows = np.arange(self._num_rows)
+        rows[targets] = sources
+        if self._visible.shape[1]:
+            self._cache.reorder_cache(torch.from_numpy(rows).to(self._device))
+        self._tokens, self._lengths = self._tokens[rows], self._lengths[rows]
+        self._visible, self._column_of = self._visible[rows], self._column_of[rows]
 
     def _append(self, begins: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """Run the model over tokens `begins…ends-1` of all rows, idle ones padded; features of the last tokens."""

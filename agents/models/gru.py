@@ -46,11 +46,17 @@ class GRUDecoder(Decoder):
     """Keeps each row's recurrent state; a row that does not simply grow is read from its beginning."""
 
     can_rewind = False
+    can_fork = True
 
     def __init__(self, trunk: GRUTrunk, num_rows: int):
         self._trunk = trunk
         weight = next(trunk.gru.parameters())
         self._state = weight.new_zeros(trunk.gru.num_layers, num_rows, trunk.feature_size)
+
+    def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """See `Decoder.fork`."""
+        to = torch.from_numpy(targets).to(self._state.device)
+        self._state = self._state.index_copy(1, to, self._state[:, torch.from_numpy(sources).to(to.device)])
 
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """See `Decoder.extend`."""

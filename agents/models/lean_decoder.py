@@ -75,6 +75,8 @@ class LeanDecoder(Decoder):
         self._flat: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._every_row = torch.arange(num_rows, device=self._device)
 
+    can_fork = True
+
     @abstractmethod
     def _embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Input (N, D) of the first layer, for ids (N,) at positions (N,)."""
@@ -113,6 +115,15 @@ class LeanDecoder(Decoder):
             features[torch.from_numpy(many)] = self._read(index[many], tokens[many], starts[many], counts[many])
         self._cached[index] = ends
         return features
+
+    @torch.inference_mode()
+    def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """See `Decoder.fork`."""
+        self._cached[targets] = self._cached[sources]
+        length = int(self._cached[sources].max(initial=0))
+        copied, to = (torch.from_numpy(rows).to(self._device) for rows in (sources, targets))
+        for cache in self._cache:
+            cache[:, to, :, :length] = cache[:, copied, :, :length]
 
     def _grow(self, needed: int) -> None:
         if needed <= self._capacity:

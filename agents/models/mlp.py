@@ -72,10 +72,16 @@ class MLPDecoder(Decoder):
     """Keeps each row's sum; a row that does not simply grow is read from its beginning."""
 
     can_rewind = False
+    can_fork = True
 
     def __init__(self, trunk: MLPTrunk, num_rows: int):
         self._trunk = trunk
         self._sums = trunk.bias.new_zeros(num_rows, trunk.feature_size)
+
+    def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """See `Decoder.fork`."""
+        to = torch.from_numpy(targets).to(self._sums.device)
+        self._sums = self._sums.index_copy(0, to, self._sums[torch.from_numpy(sources).to(to.device)])
 
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """See `Decoder.extend`."""

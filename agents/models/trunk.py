@@ -64,9 +64,11 @@ class Decoder(ABC):
 
     Attributes:
         can_rewind: whether `extend` may start before the end of what a row has cached.
+        can_fork: whether `fork` is there; where it is not, rows that others became copies of are read anew.
     """
 
     can_rewind: bool = True
+    can_fork: bool = False
 
     @abstractmethod
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
@@ -82,6 +84,15 @@ class Decoder(ABC):
             The features of the last token of each row, (m, D), or int64 (m,) for a table.
         """
 
+    def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Copy what is cached of rows to other rows.
+
+        Args:
+            sources: int64 (m,) row numbers, which may repeat.
+            targets: int64 (m,) row numbers without repeats, none of them a source.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot copy rows")
+
 
 class ReencodeDecoder(Decoder):
     """Caches nothing and encodes the whole prefix each time: right for every trunk, and slow.
@@ -90,8 +101,13 @@ class ReencodeDecoder(Decoder):
         trunk: the trunk to run.
     """
 
+    can_fork = True
+
     def __init__(self, trunk: Trunk):
         self._trunk = trunk
+
+    def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Nothing is cached."""
 
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """See `Decoder.extend`."""

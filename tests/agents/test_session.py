@@ -200,3 +200,40 @@ def test_bad_input_stops_before_it_is_cached(tokens, lengths, message):
 def test_a_session_needs_rows():
     with pytest.raises(TokenGymError, match="num_rows is 0"):
         make_agent("table").session(0)
+
+
+@pytest.mark.parametrize("forkable", [True, False], ids=["copied", "read anew"])
+@pytest.mark.parametrize("name", MODELS)
+def test_forked_rows_go_on_as_if_they_had_been_read(name, forkable):
+    agent = make_agent(MODELS[name][0](), separate_critic=name == "gpt2")
+    session, rows = agent.session(6, heads=("policy", "value")), 6
+    session.fork([0], [1])  # of nothing
+    tokens, lengths = random_tokens(rows), np.array([5, 2, 9, 4, 1, 7])
+    before = session.step(padded(tokens, lengths), lengths)
+    kept = before.values.clone()
+    for decoder in session._decoders:
+        decoder.can_fork = forkable
+    read = []
+    for decoder in session._decoders:
+        extend = decoder.extend
+        decoder.extend = lambda *call, extend=extend: read.append(int((call[3] - call[2]).sum())) or extend(*call)
+    for _ in range(3):
+        # Two branches of row 2, one of row 0; row 5 stays itself.
+        session.fork(np.array([2, 0, 2, 5]), np.array([4, 1, 3, 5]))
+        tokens[[4, 1, 3]], lengths[[4, 1, 3]] = tokens[[2, 0, 2]], lengths[[2, 0, 2]]
+        assert_same_outputs(session.step(padded(tokens, lengths), lengths), final_states(agent, tokens, lengths))
+        if forkable:
+            assert not read
+        tokens[[4, 3], lengths[[4, 3]]] = [1, 2]  # the branches part
+        lengths[:5] += 1
+        assert_same_outputs(session.step(padded(tokens, lengths), lengths), final_states(agent, tokens, lengths))
+        read.clear()
+    torch.testing.assert_close(before.values, kept, rtol=0, atol=0)  # what was handed out is not written to
+
+
+@pytest.mark.parametrize(
+    "call", [([0], [9]), ([-1], [1]), ([0, 1], [1, 2]), ([0, 1], [2]), ([0], [1.5]), ([0, 0], [1, 1])]
+)
+def test_wrong_forks_of_a_session_are_refused(call):
+    with pytest.raises(TokenGymError, match=r"row|source|target"):
+        make_agent("mlp-tiny").session(4).fork(*call)
