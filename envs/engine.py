@@ -17,9 +17,20 @@ from .checking import TokenGymError, positive_int
 from .columns import check_columns, put
 from .drawing import Picture
 from .random import CounterRandom
-from .rows import SingleRows, TokenBuffer, as_array, read_fork, read_row, read_rows, read_streams, read_turns
+from .rows import (
+    AppendResult,
+    SingleRows,
+    StepResult,
+    TokenBuffer,
+    as_array,
+    read_fork,
+    read_row,
+    read_rows,
+    read_streams,
+    read_turns,
+    reordered,
+)
 from .saved_state import check_row
-from .step_results import AppendResult, StepResult, reordered
 from .task import Reply, Rows, Task
 
 _MOST_NUMBERS = 2**32

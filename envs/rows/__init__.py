@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from .arguments import as_array, read_fork, read_row, read_rows, read_streams, read_turns
 from .buffer import TokenBuffer
+from .results import AppendResult, StepResult, reordered
 from .single import SingleRows, only_row
 
 __all__ = [
+    "AppendResult",
     "SingleRows",
+    "StepResult",
     "TokenBuffer",
     "as_array",
     "only_row",
@@ -16,4 +19,5 @@ __all__ = [
     "read_rows",
     "read_streams",
     "read_turns",
+    "reordered",
 ]

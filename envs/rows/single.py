@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from ..columns import row_columns
 from ..random import CounterRandom
-from ..step_results import RowResult, StepResult
 from ..task import Reply, State, Task
 from .buffer import TokenBuffer
+from .results import RowResult, StepResult
 
 
 class SingleRows(ABC):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .columns import Columns
+from ..columns import Columns
 
 
 class StepResult(NamedTuple):
