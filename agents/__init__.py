@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         policy_of,
     )
     from .sampling import Sampler
+    from .scoring import ReferenceLogits, Scores
     from .session import Session, StepOutput
 
 __all__ = [
@@ -48,7 +49,9 @@ __all__ = [
     "OptimalPlayer",
     "Policy",
     "RandomPlayer",
+    "ReferenceLogits",
     "Sampler",
+    "Scores",
     "Session",
     "StepOutput",
     "build_agent",
@@ -75,7 +78,9 @@ __getattr__, __dir__ = lazy_names(
         "OptimalPlayer": "policies",
         "Policy": "policies",
         "RandomPlayer": "policies",
+        "ReferenceLogits": "scoring",
         "Sampler": "sampling",
+        "Scores": "scoring",
         "Session": "session",
         "StepOutput": "session",
         "build_agent": "build",

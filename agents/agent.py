@@ -16,8 +16,10 @@ from ..envs.checking import Count, checked
 from . import export, sampling
 from .decoding import OwnDistribution, Rule, own_logits
 from .heads import CRITIC_HEADS
+from .masks import PackedMasks
 from .models import PrefixIndex, Trunk
-from .observations import rows_of
+from .observations import check_states, rows_of
+from .scoring import ReferenceLogits, Scores, score
 from .session import Rows, Session, StepOutput
 from .specs import LEARNING_RATES
 
@@ -119,8 +121,7 @@ class Agent(nn.Module):
         for name in heads:
             given = features[0] if name == "policy" else features[-1]
             if name == "policy":
-                logits = self.readouts["policy"](given)
-                out.logits = logits if self.temperature == 1.0 else logits / self.temperature
+                out.logits = self.policy_logits(given)
             elif name == "value":
                 out.values = self.readouts["value"](given).squeeze(-1)
             elif name == "q":
@@ -166,12 +167,86 @@ class Agent(nn.Module):
                 its row, or a head that the agent has not.
         """
         heads = self._checked_heads(heads)
+        features = self.features(tokens, lengths, rows, columns, final_rows, heads)
+        if final_rows is None:
+            return Evaluation(**vars(self.apply_heads(features, heads)))
+        states = self.apply_heads([f[: len(rows)] for f in features], heads)
+        return Evaluation(**vars(states), final=self.apply_heads([f[len(rows) :] for f in features], heads))
+
+    def score(
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        actions: torch.Tensor,
+        masks: PackedMasks | torch.Tensor | None = None,
+        *,
+        final_rows: torch.Tensor | None = None,
+        heads: tuple[str, ...] = ("policy",),
+        reference: ReferenceLogits | None = None,
+        chunk_bytes: int | None = None,
+    ) -> Scores:
+        """One teacher-forced pass, and what the policy says of N tokens; no tensor of N times A numbers is held.
+
+        Args:
+            tokens: int (B, L), as of `evaluate`, as are the next three.
+            lengths: int (B,).
+            rows: int (N,).
+            columns: int (N,).
+            actions: int (N,), the tokens to score.
+            masks: bool (N, A), True where allowed, packed or not, or None.
+            final_rows: int (F,), rows whose value after their last token is wanted as well, or None.
+            heads: ``("policy",)``, or ``("policy", "value")`` for the values of the same pass.
+            reference: gives the logits that the KL is measured to (see `reference_logits`), or None.
+            chunk_bytes: what a tensor as wide as the vocabulary may take; None is `chunks.CHUNK_BYTES`.
+        """
+        heads = self._checked_heads(heads)
+        features = self.features(tokens, lengths, rows, columns, final_rows, heads)
+        count, others = len(rows), tuple(head for head in heads if head != "policy")
+        of_policy = features[0] if final_rows is None else features[0][:count]
+        said = torch.as_tensor(actions, device=self.device).long()
+        width = self.vocabulary.num_actions
+        scores = score(self.policy_logits, of_policy, said, width, masks, reference, chunk_bytes)
+        if others:
+            scores.values = self.apply_heads([features[-1][:count]], others).values
+            if final_rows is not None:
+                scores.final = self.apply_heads([features[-1][count:]], others)
+        return scores
+
+    @torch.no_grad()
+    def reference_logits(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    ) -> ReferenceLogits:
+        """One pass without gradients, whose logits can be asked for in runs of the N states: a reference of `score`."""
+        features = self.features(tokens, lengths, rows, columns, None, ("policy",))[0]
+        return torch.no_grad()(lambda part: self.policy_logits(features[part]))
+
+    def policy_logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (n, A) of the policy head, divided by the temperature."""
+        logits = self.readouts["policy"](features)
+        return logits if self.temperature == 1.0 else logits / self.temperature
+
+    def features(
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        final_rows: torch.Tensor | None = None,
+        heads: tuple[str, ...] | None = None,
+    ) -> list[torch.Tensor]:
+        """What heads read in N states, and behind them in F final ones; arguments as of `evaluate`.
+
+        Returns:
+            (N + F, D), or int64 (N + F,) for a table, for each of `trunks_of(heads)`.
+        """
+        heads = self._checked_heads(heads)
         device = self.device
         tokens = torch.as_tensor(tokens, device=device).long()
         lengths = torch.as_tensor(lengths, device=device).long()
         rows = torch.as_tensor(rows, device=device).long()
         last = torch.as_tensor(columns, device=device).long() - 1
-        count = len(rows)
         if final_rows is not None:
             final_rows = torch.as_tensor(final_rows, device=device).long()
             ends = lengths[final_rows] - 1
@@ -179,32 +254,11 @@ class Agent(nn.Module):
         if rows.numel() == 0 or tokens.numel() == 0:
             raise TokenGymError(f"nothing to evaluate: {len(tokens)} sequences, {rows.numel()} states")
         longest = int(last.max()) + 1
-        self._check_sequences(tokens, longest, int(last.min()))
+        check_states(tokens, longest, int(last.min()), self.max_length, self.vocabulary)
         tokens = tokens[:, :longest]
         flat = rows * longest + last
         # index_select, not fancy indexing: its backward is an index_add, several times faster on a CPU.
-        features = [t(tokens, lengths).flatten(0, 1).index_select(0, flat) for t in self.trunks_of(heads)]
-        if final_rows is None:
-            return Evaluation(**vars(self.apply_heads(features, heads)))
-        states = self.apply_heads([f[:count] for f in features], heads)
-        return Evaluation(**vars(states), final=self.apply_heads([f[count:] for f in features], heads))
-
-    def _check_sequences(self, tokens: torch.Tensor, longest: int, first: int) -> None:
-        if first < 0:
-            raise TokenGymError(
-                "column 0 has no state: every sequence starts with the begin token, states from column 1"
-            )
-        if longest > tokens.shape[1] or longest > self.max_length:
-            raise TokenGymError(
-                f"a state of {longest} tokens does not fit sequences of {tokens.shape[1]} columns and the agent's "
-                f"context of {self.max_length}"
-            )
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= self.vocabulary.size:
-            wrong = low if low < 0 else high
-            raise TokenGymError(
-                f"token {wrong} is outside the vocabulary; expected ids from 0 to {self.vocabulary.size - 1}"
-            )
+        return [t(tokens, lengths).flatten(0, 1).index_select(0, flat) for t in self.trunks_of(heads)]
 
     @checked
     def session(self, num_rows: Rows, heads: tuple[str, ...] | None = None) -> Session:
@@ -215,19 +269,6 @@ class Agent(nn.Module):
             heads: the heads that its steps compute; None for those that acting needs (`acting_heads`).
         """
         return Session(self, num_rows, self.acting_heads if heads is None else self._checked_heads(heads))
-
-    def log_probs(self, logits: torch.Tensor, actions: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
-        """Log-probability of each action; the logits are this agent's, hence already divided by its temperature.
-
-        Args:
-            logits: float (N, A).
-            actions: int (N,).
-            masks: bool (N, A), True where allowed, or None.
-
-        Returns:
-            float (N,).
-        """
-        return sampling.action_log_probs(logits, actions, masks)
 
     @property
     def sampling(self) -> str:

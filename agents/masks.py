@@ -81,3 +81,10 @@ class PackedMasks:
         """Bool (N, A), for numpy."""
         opened = np.unpackbits(self.bits.cpu().numpy(), axis=1, count=self.num_actions).astype(bool)
         return opened if dtype is None else opened.astype(dtype)
+
+
+def opened(masks: PackedMasks | torch.Tensor | None, part: slice | None = None) -> torch.Tensor | None:
+    """Bool (n, A) of all states or a run of them, whether the masks are packed or open; None where all is allowed."""
+    if isinstance(masks, PackedMasks):
+        return masks.unpack(part)
+    return masks if masks is None or part is None else masks[part]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..envs import TokenGymError
+from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import shown
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -76,3 +79,26 @@ def _masks(given: Any, rows: int, num_actions: int) -> np.ndarray | None:
             f"action_masks is {shown(given)} of shape {masks.shape}; expected ({rows}, {num_actions}), 1 where allowed."
         )
     return masks.astype(bool)
+
+
+def check_states(tokens: torch.Tensor, longest: int, first: int, max_length: int, vocabulary: Vocabulary) -> None:
+    """Raise a `TokenGymError` unless states of sequences can be read.
+
+    Args:
+        tokens: int (B, L), the sequences.
+        longest: tokens of the longest state.
+        first: the first state's last column.
+        max_length: the agent's context.
+        vocabulary: what may stand in the sequences.
+    """
+    if first < 0:
+        raise TokenGymError("column 0 has no state: every sequence starts with the begin token, states from column 1")
+    if longest > tokens.shape[1] or longest > max_length:
+        raise TokenGymError(
+            f"a state of {longest} tokens does not fit sequences of {tokens.shape[1]} columns and the agent's "
+            f"context of {max_length}"
+        )
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= vocabulary.size:
+        wrong = low if low < 0 else high
+        raise TokenGymError(f"token {wrong} is outside the vocabulary; expected ids from 0 to {vocabulary.size - 1}")

@@ -13,6 +13,10 @@ import torch
 from ..envs import TokenGymError
 from ..envs.checking import Seed, checked
 
+LEAST = -10_000.0
+"""Stands for log-probabilities below it where they are weighed by their probability, 0: any type holds its multiples,
+where a multiple of the type's least number is infinite, and infinity times 0 no number."""
+
 
 def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tensor:
     """Forbid actions.
@@ -30,6 +34,11 @@ def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tenso
     if masks is None:
         return logits
     return logits.masked_fill(~masks, torch.finfo(logits.dtype).min)
+
+
+def wide(logits: torch.Tensor) -> torch.Tensor:
+    """In float32 at least: sums of 50,000 probabilities have no meaning in half precision."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 def log_softmax(logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
@@ -57,7 +66,16 @@ def action_log_probs(logits: torch.Tensor, actions: torch.Tensor, masks: torch.T
 
 def entropy(log_probs: torch.Tensor) -> torch.Tensor:
     """Entropy in nats, (...,), of distributions given as log-probabilities (..., A), finite or minus infinity."""
-    return -(log_probs.exp() * log_probs.clamp(min=torch.finfo(log_probs.dtype).min)).sum(dim=-1)
+    return -(log_probs.exp() * log_probs.clamp(min=LEAST)).sum(dim=-1)
+
+
+def divergence(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Exact KL(π ‖ π_ref) of distributions given as log-probabilities (N, A), in each state; (N,).
+
+    A token that π never says adds nothing, whatever the reference thinks of it.
+    """
+    probs = log_probs.exp()
+    return (probs * (log_probs - reference).masked_fill(probs == 0, 0.0)).sum(-1)
 
 
 class Sampler:

@@ -19,7 +19,7 @@ from ..envs.checking import AllowImports, Seed, Total, checked
 from .collecting import Collector
 from .configs import AlgorithmConfig
 from .constructors import Constructed
-from .data import Episodes, episode_metrics
+from .data import Episodes, Unit, episode_metrics
 from .making import make_agent, make_optimizer, make_reference
 from .parts import (
     DivergedError,
@@ -34,7 +34,7 @@ from .parts import (
     linear,
     returns_to_go,
 )
-from .requirements import check_agent, check_task, chosen_config, resolve_task
+from .requirements import check_agent, check_micro_batches, check_task, chosen_config, resolve_task
 from .runs import Callback, Callbacks, CallbackStates, RunLogger, as_callback, checkpoint, load_callback_states
 from .runs import state as saving
 
@@ -70,6 +70,8 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     Config: ClassVar[type[AlgorithmConfig]] = AlgorithmConfig
     heads: ClassVar[tuple[str, ...]] = ("policy",)
     requires: ClassVar[tuple[str, ...]] = ()
+    unit: ClassVar[Unit] = "sequence"
+    """The smallest part of a batch that its loss can be computed for."""
     resumable: ClassVar[bool] = True
     """Whether a checkpoint holds all that learning on needs."""
 
@@ -92,6 +94,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.task, self.env_spec = resolve_task(env)
         self.seed = seed
         check_task(self.name, self.requirements(), self.task, self.config)
+        check_micro_batches(self.unit, self.task, self.config)
         self.agent = make_agent(
             agent,
             self.task,

@@ -104,6 +104,18 @@ def check_task(name: str, requires: tuple[str, ...], task: Task, config: Algorit
             raise TokenGymError(f"{name} requires {what}, which {task.name!r} does not have; {remedy}.")
 
 
+def check_micro_batches(unit: str, task: Task, config: AlgorithmConfig) -> None:
+    """Raise a `TokenGymError` where ``micro_batch_tokens`` is smaller than what an episode of ``task`` may fill."""
+    limit, length = config.micro_batch_tokens, task.max_length
+    needed = length * config.group_size if unit == "group" else length
+    if limit is not None and limit < needed:
+        what = f"a {unit} of {config.group_size} sequences of" if unit == "group" else f"one {unit} of"
+        raise TokenGymError(
+            f"micro_batch_tokens is {limit}; {what} {task.name!r} may take {needed} tokens and cannot be cut: give at "
+            f"least {needed}, or None for whole batches."
+        )
+
+
 def chosen_config(algorithm: Any, config: Any, overrides: dict[str, Any]) -> Config:
     """Return the configuration of an algorithm: the given one or its defaults, with some fields changed.
 

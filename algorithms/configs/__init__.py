@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .base import AlgorithmConfig, Config
 from .off_policy import DQNConfig, OffPolicyConfig, Prioritisation, SACConfig
-from .on_policy import A2CConfig, OnPolicyConfig, PPOConfig
+from .on_policy import A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
     A2COverrides,
     DQNOverrides,
@@ -19,6 +19,7 @@ from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PP
 __all__ = [
     "A2CConfig",
     "A2COverrides",
+    "ActorCriticConfig",
     "AlgorithmConfig",
     "Config",
     "DQNConfig",

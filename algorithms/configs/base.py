@@ -97,6 +97,9 @@ class AlgorithmConfig(Config):
     """Decoupled weight decay (AdamW). Larger keeps the weights smaller; 0 to 0.1."""
     max_grad_norm: Norm = 1.0
     """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 0.5 to 10."""
+    micro_batch_tokens: Tokens | None = None
+    """Tokens, padding included, that the model reads at once in an update; a step adds up the gradients of as many
+    passes as that takes. Bounds memory and changes nothing else; None reads a whole minibatch."""
 
     gamma: Share = 1.0
     """Discount a token. Below 1 the agent prefers rewards that come sooner; 0.95 to 1."""

@@ -10,12 +10,8 @@ from .base import AlgorithmConfig, NotNegative, Positive, Repeats, Rows, Share, 
 
 @dataclass(frozen=True, kw_only=True)
 class OnPolicyConfig(AlgorithmConfig):
-    """What actor-critic algorithms on fresh episodes have."""
+    """What algorithms on fresh episodes have."""
 
-    gae_lambda: Share = 0.95
-    """λ of generalised advantage estimation. Larger trusts the critic less: less bias, more variance; 0.9 to 1."""
-    value_coef: NotNegative = 0.5
-    """Weight of the value loss. Matters where critic and policy share a trunk; 0.1 to 1."""
     entropy_coef: NotNegative = 0.01
     """Weight of the entropy bonus at the start. Larger explores longer; 0 to 0.05."""
     final_entropy_fraction: NotNegative = 0.0
@@ -27,15 +23,25 @@ class OnPolicyConfig(AlgorithmConfig):
     """Scale what is learnt from to variance 1 over the tokens of a collection, keeping its mean (Ziegler et al.)."""
     loss_aggregation: Literal["token", "sequence", "constant"] = "token"
     """How tokens are weighed: all alike, all episodes alike (favours short ones), or by a constant divisor."""
-    separate_critic: bool = False
-    """Give the critic a trunk of its own, so that its loss cannot disturb the policy. Costs a second model."""
     ratio_tolerance: Positive = 2e-4
     """The ratio π/π_old before the first step must be 1 to within this. In float32 decoding and the teacher-forced pass
     are each right to 1e-4, and may be off to opposite sides; about 0.1 in bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOConfig(OnPolicyConfig):
+class ActorCriticConfig(OnPolicyConfig):
+    """What algorithms on fresh episodes have that learn a critic."""
+
+    gae_lambda: Share = 0.95
+    """λ of generalised advantage estimation. Larger trusts the critic less: less bias, more variance; 0.9 to 1."""
+    value_coef: NotNegative = 0.5
+    """Weight of the value loss. Matters where critic and policy share a trunk; 0.1 to 1."""
+    separate_critic: bool = False
+    """Give the critic a trunk of its own, so that its loss cannot disturb the policy. Costs a second model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(ActorCriticConfig):
     """Configuration of PPO."""
 
     epochs: Repeats = 4
@@ -53,7 +59,7 @@ class PPOConfig(OnPolicyConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class A2CConfig(OnPolicyConfig):
+class A2CConfig(ActorCriticConfig):
     """Configuration of A2C: smaller collections and a larger step than PPO's, since each is used once."""
 
     final_learning_rate_fraction: Share = 1.0

@@ -18,6 +18,7 @@ class AlgorithmOverrides(TypedDict, total=False):
     adam_eps: float
     weight_decay: float
     max_grad_norm: float
+    micro_batch_tokens: int | None
     gamma: float
     temperature: float
     rollout_tokens: int
@@ -38,19 +39,24 @@ class AlgorithmOverrides(TypedDict, total=False):
 class OnPolicyOverrides(AlgorithmOverrides, total=False):
     """Fields of `OnPolicyConfig`, beside those of `AlgorithmConfig`."""
 
-    gae_lambda: float
-    value_coef: float
     entropy_coef: float
     final_entropy_fraction: float
     whiten_advantages: bool | None
     whiten_rewards: bool
     loss_aggregation: Literal["token", "sequence", "constant"]
-    separate_critic: bool
     ratio_tolerance: float
 
 
-class PPOOverrides(OnPolicyOverrides, total=False):
-    """Fields of `PPOConfig`, beside those of `OnPolicyConfig`."""
+class ActorCriticOverrides(OnPolicyOverrides, total=False):
+    """Fields of `ActorCriticConfig`, beside those of `OnPolicyConfig`."""
+
+    gae_lambda: float
+    value_coef: float
+    separate_critic: bool
+
+
+class PPOOverrides(ActorCriticOverrides, total=False):
+    """Fields of `PPOConfig`, beside those of `ActorCriticConfig`."""
 
     epochs: int
     minibatches: int
@@ -59,8 +65,8 @@ class PPOOverrides(OnPolicyOverrides, total=False):
     target_kl: float | None
 
 
-class A2COverrides(OnPolicyOverrides, total=False):
-    """Fields of `A2CConfig`, beside those of `OnPolicyConfig`."""
+class A2COverrides(ActorCriticOverrides, total=False):
+    """Fields of `A2CConfig`, beside those of `ActorCriticConfig`."""
 
 
 class OffPolicyOverrides(AlgorithmOverrides, total=False):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .batch import Batch
+    from .batch import Batch, Unit, cut_by_tokens
     from .episodes import Episodes, FlatTokens, episode_metrics
     from .replay import EpisodeReplay, ReplaySample
 
@@ -17,6 +17,8 @@ __all__ = [
     "Episodes",
     "FlatTokens",
     "ReplaySample",
+    "Unit",
+    "cut_by_tokens",
     "episode_metrics",
 ]
 
@@ -28,6 +30,8 @@ __getattr__, __dir__ = lazy_names(
         "Episodes": "episodes",
         "FlatTokens": "episodes",
         "ReplaySample": "replay",
+        "Unit": "batch",
+        "cut_by_tokens": "batch",
         "episode_metrics": "episodes",
     },
 )

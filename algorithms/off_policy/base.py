@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
+from ...agents.masks import PackedMasks
 from ..base import Algorithm
 from ..configs import OffPolicyConfig
 from ..data import Batch, EpisodeReplay, Episodes, ReplaySample
@@ -175,7 +176,7 @@ class OffPolicy(Algorithm):
         masks = batch.masks
         if masks is not None and len(truncated):
             assert episodes.final_action_masks is not None
-            masks = torch.cat([masks, episodes.final_action_masks[truncated].to(self.device).unpack()])
+            masks = PackedMasks.concat([masks, episodes.final_action_masks[truncated].to(self.device)])
         states = replace(
             batch,
             rows=torch.cat([batch.rows, ends]),

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss, one_hot
 
 from ...agents import Agent, StepOutput
+from ...agents.masks import opened
 from ..configs import DQNConfig
 from ..data import Batch
 from ..parts import (
@@ -87,7 +88,7 @@ class DQN(OffPolicy):
         assert q is not None
         if self.config.dueling:
             assert evaluation.values is not None
-            legal = torch.ones_like(q) if states.masks is None else states.masks.to(q.dtype)
+            legal = torch.ones_like(q) if states.masks is None else states.masks.unpack().to(q.dtype)
             q = evaluation.values[:, None] + q - (q * legal).sum(-1, keepdim=True) / legal.sum(-1, keepdim=True)
         return q
 
@@ -130,7 +131,7 @@ class DQN(OffPolicy):
         self, replayed: Replayed, q: Tensor, target_q: Tensor, target_taken: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the (N + F,) values of the states, the (N,) traces, and the (N,) n-step corrections or None."""
-        config, masks, count = self.config, replayed.states.masks, len(replayed.actions)
+        config, masks, count = self.config, opened(replayed.states.masks), len(replayed.actions)
         if not self.soft:
             values = double_q_values(q, target_q, masks) if config.double else max_values(target_q, masks)
             judge = q if config.double else target_q

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from ...agents import StepOutput
+from ...agents.masks import opened
 from ...agents.sampling import log_softmax
 from ..configs import SACConfig
 from ..parts import linear, mask_illegal, retrace_traces, soft_values
@@ -84,7 +85,7 @@ class SAC(OffPolicy):
         states, actions, count = replayed.states, replayed.actions, len(replayed.actions)
         evaluation = states.evaluate(self.agent, heads=self.heads)
         assert evaluation.logits is not None and evaluation.q is not None and evaluation.q2 is not None
-        log_probs = log_softmax(evaluation.logits, states.masks)
+        log_probs = log_softmax(evaluation.logits, opened(states.masks))
         with torch.no_grad():
             slow = states.evaluate(self.target, heads=("twin_q",))
             assert slow.q is not None and slow.q2 is not None
@@ -110,7 +111,7 @@ class SAC(OffPolicy):
             log_probs[:count],
             self.judge(evaluation.q, evaluation.q2).detach()[:count],
             None if reference is None else reference[:count],
-            None if states.masks is None else states.masks[:count],
+            None if states.masks is None else states.masks[:count].unpack(),
         )
         with torch.no_grad():
             entropy = soft_values(torch.zeros_like(slow_q), log_probs, 1.0)[:count].mean()

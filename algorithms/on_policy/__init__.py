@@ -8,17 +8,25 @@ from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .a2c import A2C
+    from .actor_critic import ActorCritic
+    from .base import OnPolicy, Targets
     from .ppo import PPO
 
 __all__ = [
     "A2C",
+    "ActorCritic",
+    "OnPolicy",
     "PPO",
+    "Targets",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "A2C": "a2c",
+        "ActorCritic": "actor_critic",
+        "OnPolicy": "base",
         "PPO": "ppo",
+        "Targets": "base",
     },
 )

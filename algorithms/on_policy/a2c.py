@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...agents.sampling import entropy, log_softmax
 from ..configs import A2CConfig, AlgorithmConfig
-from ..data import Batch, Episodes
+from ..data import Batch
 from ..parts import Loss, value_errors
-from .base import OnPolicy
+from .actor_critic import ActorCritic
+from .base import Targets
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..configs import A2COverrides
 
 
-class A2C(OnPolicy[A2CConfig]):
+class A2C(ActorCritic[A2CConfig]):
     """Advantage actor-critic (Mnih et al. 2016) on whole episodes.
 
     Loss: −Σ w·A·log π(a|s) + c_v·Σ w·½(V − R)² − c_H·Σ w·H(π), plus the KL term where the config asks for it, with
@@ -42,27 +42,22 @@ class A2C(OnPolicy[A2CConfig]):
             **overrides: Unpack[A2COverrides],
         ) -> None: ...
 
-    def update(self, batch: Episodes) -> dict[str, float]:
-        """Take one step on the collection; metrics as documented on the page of A2C."""
-        whole = Batch.from_episodes(batch, self.device)
-        evaluation = whole.evaluate(self.agent, ("policy", "value"), final=True)
-        targets = self.assess(batch, whole, evaluation)
-
-        assert evaluation.logits is not None and evaluation.values is not None
-        distribution = log_softmax(evaluation.logits, whole.masks)
-        log_probs = distribution.gather(-1, whole.actions[:, None]).squeeze(-1)
-        policy_loss = -(targets.weights * targets.advantages * log_probs).sum()
-        value_loss = (targets.weights * value_errors(evaluation.values, targets.returns, targets.values)).sum()
-        mean_entropy = (targets.weights * entropy(distribution)).sum()
-        kl_loss = self.kl_loss(log_probs, targets.reference, targets.weights)
-        loss = policy_loss + self.config.value_coef * value_loss - self.entropy_coef * mean_entropy + kl_loss
-        named = {"advantages": targets.advantages, "returns": targets.returns, "log_probs": log_probs}
-        norm = self.optimise([Loss(loss, named={**named, "values": evaluation.values})]).grad_norm
-        return targets.metrics | {
-            "policy/loss": policy_loss.item(),
-            "policy/entropy": mean_entropy.item(),
-            "value/loss": value_loss.item(),
-            "optim/grad_norm": norm,
-            "optim/learning_rate": self.learning_rate,
-            "optim/entropy_coef": self.entropy_coef,
-        }
+    def loss(self, part: Batch, prepared: Targets) -> Loss:
+        """Σ w·[−A·log π + c_v·½(V − R)² − c_H·H(π)] over the tokens of ``part``."""
+        scores, targets = self.score(part, prepared), prepared.of(part)
+        assert scores.values is not None and targets.returns is not None and targets.values is not None
+        weights = targets.weights
+        policy_loss = -(weights * targets.advantages * scores.log_probs).sum()
+        value_loss = (weights * value_errors(scores.values, targets.returns, targets.values)).sum()
+        entropy = (weights * scores.entropy).sum()
+        total = policy_loss + self.config.value_coef * value_loss - self.entropy_coef * entropy
+        return Loss(
+            total + self.kl_loss(scores.log_probs, targets),
+            terms={"policy/loss": policy_loss, "policy/entropy": entropy, "value/loss": value_loss},
+            named={
+                "advantages": prepared.advantages,
+                "returns": targets.returns,
+                "log_probs": scores.log_probs,
+                "values": scores.values,
+            },
+        )

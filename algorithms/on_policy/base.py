@@ -1,56 +1,125 @@
-"""OnPolicy: what algorithms that learn from fresh episodes with a critic share."""
+"""OnPolicy: what algorithms that learn from fresh episodes share: assessment, epochs, minibatches, the KL."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import Evaluation
-from ...agents.sampling import entropy, log_softmax
+from ...agents import Scores
 from ...envs import TokenGymError
 from ..base import Algorithm
 from ..configs import AlgorithmConfig, OnPolicyConfig
-from ..data import Batch, Episodes
-from ..parts import NEGLIGIBLE, divergence, gae, kl_estimate, linear, token_weights, whiten
+from ..data import Batch, Episodes, Unit
+from ..parts import Loss, Step, kl_estimate, linear, token_weights, whiten
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the tokens of a collection are to be learnt towards; tensors over its N agent tokens.
+    """What the tokens of a batch are to be learnt towards; tensors over its N agent tokens, without gradients.
 
     Attributes:
+        batch: the tokens.
         advantages: float32 (N,).
-        returns: float32 (N,), the targets of the critic.
-        values: float32 (N,), the critic before each token when the collection was assessed.
+        returns: float32 (N,), the targets of the critic, or None without one.
+        values: float32 (N,), the critic before each token when the collection was assessed, or None without one.
         weights: float32 (N,), see `token_weights`.
+        log_probs: float32 (N,), of the tokens under the policy before the update.
         reference: float32 (N,), log-probability of each token under the reference, or None.
         metrics: what was seen on the way.
+        scores: the pass that the assessment made, with its graph, where the update's only step can use it.
     """
 
+    batch: Batch
     advantages: Tensor
-    returns: Tensor
-    values: Tensor
+    returns: Tensor | None
+    values: Tensor | None
     weights: Tensor
+    log_probs: Tensor
     reference: Tensor | None
     metrics: dict[str, float]
+    scores: Scores | None = None
+
+    def of(self, part: Batch) -> Targets:
+        """Return the targets of a part of the batch, with the weights that the part's scale asks for."""
+        if part is self.batch:
+            return self
+
+        def pick(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[part.index]
+
+        return replace(
+            self,
+            batch=part,
+            advantages=self.advantages[part.index],
+            returns=pick(self.returns),
+            values=pick(self.values),
+            weights=self.weights[part.index] * part.scale,
+            log_probs=self.log_probs[part.index],
+            reference=pick(self.reference),
+            scores=None,
+        )
 
 
 OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
 
 
 class OnPolicy(Algorithm[OnPolicyConfigT]):
-    """An actor and a critic that learn from fresh episodes: see `PPO` and `A2C`."""
+    """A policy that learns from fresh episodes; a subclass gives `advantages` and `loss`.
+
+    Hooks: `advantages` (how good each token was), `loss` (of a part of a minibatch), `epochs` and `minibatches` (how
+    often and in how many steps a collection is gone through), `enough` (when to stop before), `report` (a step's
+    metrics).
+    """
 
     Config: ClassVar[type[AlgorithmConfig]] = OnPolicyConfig
-    heads: ClassVar[tuple[str, ...]] = ("policy", "value")
+    cut: ClassVar[Unit] = "episode"
+    """What minibatches keep whole."""
 
-    def agent_options(self) -> dict[str, Any]:
-        """A critic with a trunk of its own, where the config asks for it."""
-        return {"separate_critic": self.config.separate_critic}
+    # Hooks -----------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def advantages(
+        self, episodes: Episodes, rewards: np.ndarray, scores: Scores
+    ) -> tuple[np.ndarray, np.ndarray | None, dict[str, float]]:
+        """Say how much better each token was than what was expected.
+
+        Args:
+            episodes: what was collected, N agent tokens.
+            rewards: float32 (N,), what is learnt from.
+            scores: of all tokens under the policy as it collected, with the values of `required_heads`.
+
+        Returns:
+            float32 (N,) advantages, the float32 (N,) targets of a critic or None, and metrics.
+        """
+
+    @abstractmethod
+    def loss(self, part: Batch, prepared: Targets) -> Loss:
+        """Return what ``part``, all of a minibatch or some of its sequences, adds to the loss."""
+
+    @property
+    def epochs(self) -> int:
+        """How often an update goes through its batch."""
+        return 1
+
+    @property
+    def minibatches(self) -> int:
+        """In how many steps it does."""
+        return 1
+
+    def enough(self, metrics: dict[str, float]) -> bool:
+        """Whether to end the update after a step that reported ``metrics``."""
+        return False
+
+    def report(self, step: Step) -> dict[str, float]:
+        """Return the metrics of a step; an update reports their means, and the largest of names that end in _max."""
+        return {**step.terms, "optim/grad_norm": step.grad_norm}
+
+    # The update ------------------------------------------------------------------------------------------------------
 
     @property
     def entropy_coef(self) -> float:
@@ -58,57 +127,86 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
         coef = self.config.entropy_coef
         return linear(coef, coef * self.config.final_entropy_fraction, self.progress)
 
-    def assess(self, episodes: Episodes, batch: Batch, evaluation: Evaluation) -> Targets:
-        """Turn one evaluation of a collection, final states included, into advantages and targets.
+    def update(self, batch: Episodes) -> dict[str, float]:
+        """Assess the episodes, then go through them in epochs and minibatches; metrics as documented on its page."""
+        targets = self.prepare(batch)
+        reports: list[dict[str, float]] = []
+        for _ in range(self.epochs):
+            for minibatch in list(targets.batch.minibatches(self.minibatches, self.generator, self.cut)):
+                parts = minibatch.parts(self.config.micro_batch_tokens, self.unit)
+                reports.append(self.report(self.optimise(self.loss(part, targets) for part in parts)))
+                if self.enough(reports[-1]):
+                    break
+            else:
+                continue
+            break
+        columns = {name: [report[name] for report in reports] for name in reports[0]}
+        means = {name: max(v) if name.endswith("_max") else sum(v) / len(v) for name, v in columns.items()}
+        done = {"optim/learning_rate": self.learning_rate, "optim/entropy_coef": self.entropy_coef}
+        return {**targets.metrics, **means, **done, "optim/steps": float(len(reports))}
 
-        Nothing of the result carries a gradient.
+    def prepare(self, batch: Episodes) -> Targets:
+        """Turn fresh episodes into targets: one pass over them, and all that needs no gradient.
 
         Raises:
             TokenGymError: the policy is not the one that said the tokens (the ratio is not 1).
         """
-        assert evaluation.logits is not None and evaluation.values is not None and evaluation.final is not None
-        assert evaluation.final.values is not None
-        config, flat = self.config, episodes.flat
-        log_probs = log_softmax(evaluation.logits.detach(), batch.masks)
-        chosen = log_probs.gather(-1, batch.actions[:, None]).squeeze(-1)
+        config, flat = self.config, batch.flat
+        whole = Batch.from_episodes(batch, self.device)
+        parts = whole.parts(config.micro_batch_tokens, self.unit, final=True)
+        # Where there is one step on one part, it learns from the pass that assesses.
+        once = self.epochs == self.minibatches == len(parts) == 1
+        with torch.set_grad_enabled(once):
+            scores = self.assess(parts)
         metrics = {
-            "objective/score": float(episodes.returns.mean()),
-            "objective/entropy": float(entropy(log_probs).mean()),
-            "policy/initial_ratio_error": self.check_ratio(chosen - batch.log_probs),
+            "objective/score": float(batch.returns.mean()),
+            "objective/entropy": float(scores.entropy.detach().mean()),
+            "policy/initial_ratio_error": self.check_ratio(scores.log_probs.detach() - whole.log_probs),
         }
-        reference, log_ratio = None, None
-        if self.reference is not None:
-            reference_log_probs = self.reference.log_probabilities(batch)
-            kl = float(divergence(log_probs, reference_log_probs).sum()) / len(episodes)
-            reference = reference_log_probs.gather(-1, batch.actions[:, None]).squeeze(-1)
-            log_ratio = (chosen - reference).cpu().numpy()
+        log_ratio = None
+        if scores.kl is not None and scores.reference_log_probs is not None:
+            kl = float(scores.kl.detach().sum()) / len(batch)
+            log_ratio = (scores.log_probs.detach() - scores.reference_log_probs).cpu().numpy()
             metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
-        self.observe_returns(episodes)
-        rewards = self.learning_rewards(episodes, log_ratio)
-        metrics["objective/reward"] = float(rewards.sum()) * self.reward_scale / len(episodes)
+        self.observe_returns(batch)
+        rewards = self.learning_rewards(batch, log_ratio)
+        metrics["objective/reward"] = float(rewards.sum()) * self.reward_scale / len(batch)
         metrics["objective/reward_scale"] = self.reward_scale
         if "objective/kl" in metrics:
-            self.kl_controller.update(metrics["objective/kl"], len(episodes))
+            self.kl_controller.update(metrics["objective/kl"], len(batch))
         if config.whiten_rewards:
             rewards = whiten(rewards, keep_mean=True)
-        values = evaluation.values.detach().float()
-        final_values = evaluation.final.values.detach().float().cpu().numpy()
-        advantages, returns = gae(flat, rewards, values.cpu().numpy(), final_values, config.gamma, config.gae_lambda)
-        metrics["value/explained_variance"] = explained_variance(values.cpu().numpy(), returns)
+        advantages, returns, seen = self.advantages(batch, rewards, scores)
         if not config.kl_coef if config.whiten_advantages is None else config.whiten_advantages:
             advantages = whiten(advantages)
 
-        lengths = torch.as_tensor(episodes.episode_lengths, device=self.device)
+        lengths = torch.as_tensor(batch.episode_lengths, device=self.device)
         episode = torch.as_tensor(flat.episode, device=self.device)
         max_tokens = self.task.max_episode_tokens
         return Targets(
+            batch=whole,
             advantages=torch.as_tensor(advantages, device=self.device),
-            returns=torch.as_tensor(returns, device=self.device),
-            values=values,
+            returns=None if returns is None else torch.as_tensor(returns, device=self.device),
+            values=None if scores.values is None else scores.values.detach().float(),
             weights=token_weights(config.loss_aggregation, lengths, episode, max_tokens),
-            reference=reference,
-            metrics=metrics,
+            log_probs=scores.log_probs.detach(),
+            reference=scores.reference_log_probs,
+            metrics={**metrics, **seen},
+            scores=scores if once else None,
         )
+
+    def assess(self, parts: list[Batch]) -> Scores:
+        """Score all tokens of a batch and its final states, one part after the other, the KL to the reference too."""
+        heads = self.required_heads()
+        scores: list[Scores] = []
+        for part in parts:
+            others = None if self.reference is None else self.reference.logits(part)
+            scores.append(part.score(self.agent, heads, final="value" in heads, reference=others))
+        return scores[0] if len(scores) == 1 else Scores.joined(scores)
+
+    def score(self, part: Batch, targets: Targets) -> Scores:
+        """Score a part of a minibatch, with a graph; the pass of the assessment where it serves."""
+        return part.score(self.agent, self.required_heads()) if targets.scores is None else targets.scores
 
     def check_ratio(self, log_ratio: Tensor) -> float:
         """Return max |π/π_old − 1| before the first step.
@@ -125,18 +223,9 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
             )
         return error
 
-    def kl_loss(self, log_probs: Tensor, reference: Tensor | None, weights: Tensor) -> Tensor | float:
+    def kl_loss(self, log_probs: Tensor, targets: Targets) -> Tensor | float:
         """β times the KL estimate as a term of the loss, in units of scaled rewards; 0 where β acts in the reward."""
-        if reference is None or self.config.kl_in != "loss":
+        if targets.reference is None or self.config.kl_in != "loss":
             return 0.0
-        estimates = kl_estimate(log_probs - reference, self.config.kl_estimator)
-        return self.scaled_kl_coef * (weights * estimates).sum()
-
-
-def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """1 − Var(targets − predictions)/Var(targets): 1 is a perfect critic, 0 a constant one; NaN for equal targets."""
-    targets, predictions = np.asarray(targets, np.float64), np.asarray(predictions, np.float64)
-    deviation = float(np.std(targets))
-    if deviation <= NEGLIGIBLE * float(np.abs(targets).max(initial=0.0)):
-        return float("nan")
-    return 1 - (float(np.std(targets - predictions)) / deviation) ** 2
+        estimates = kl_estimate(log_probs - targets.reference, self.config.kl_estimator)
+        return self.scaled_kl_coef * (targets.weights * estimates).sum()

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import Agent
+from ...agents import Agent, ReferenceLogits
+from ...agents.masks import opened
 from ...agents.sampling import log_softmax
 from ...envs.checking import Count, NotNegative, Positive, checked
 from ..data import Batch
@@ -70,6 +71,10 @@ class KLController:
 class Reference(Protocol):
     """What the KL is measured against."""
 
+    def logits(self, batch: Batch) -> ReferenceLogits:
+        """Return a function that gives the logits (n, A) in a run of the states of ``batch``, as `Agent.score` asks."""
+        ...
+
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Return float32 (N, A), the log-probabilities of all tokens in every state of ``batch``."""
         ...
@@ -82,9 +87,13 @@ class UniformReference:
     def __init__(self, num_actions: Count) -> None:
         self.num_actions = num_actions
 
+    def logits(self, batch: Batch) -> ReferenceLogits:
+        """Return a function that gives zeros (n, A)."""
+        return lambda part: torch.zeros(part.stop - part.start, self.num_actions, device=batch.tokens.device)
+
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Return float32 (N, A): −log of the number of legal tokens, hugely negative where a token is illegal."""
-        return log_softmax(torch.zeros(len(batch), self.num_actions, device=batch.tokens.device), batch.masks)
+        return log_softmax(torch.zeros(len(batch), self.num_actions, device=batch.tokens.device), opened(batch.masks))
 
 
 class AgentReference:
@@ -94,9 +103,13 @@ class AgentReference:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
 
+    def logits(self, batch: Batch) -> ReferenceLogits:
+        """Read ``batch`` once; return a function that gives the logits (n, A), at the agent's own temperature."""
+        return self.agent.reference_logits(batch.tokens, batch.lengths, batch.rows, batch.columns)
+
     @torch.no_grad()
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Return float32 (N, A), at the agent's own temperature."""
         logits = batch.evaluate(self.agent, heads=("policy",)).logits
         assert logits is not None
-        return log_softmax(logits, batch.masks)
+        return log_softmax(logits, opened(batch.masks))

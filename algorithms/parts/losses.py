@@ -43,15 +43,6 @@ def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: floa
     return errors**2 / 2
 
 
-def divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """Exact KL(π ‖ π_ref) of distributions given as log-probabilities (N, A), in each state; (N,).
-
-    A token that π never says adds nothing, whatever the reference thinks of it.
-    """
-    probs = log_probs.exp()
-    return (probs * (log_probs - reference).masked_fill(probs == 0, 0.0)).sum(-1)
-
-
 def token_weights(kind: str, lengths: Tensor, episode: Tensor, max_tokens: int) -> Tensor:
     """Weight of each token in a loss, so that the loss of a batch is Σ weight·loss over its tokens.
 

@@ -170,9 +170,9 @@ def test_targets_never_read_an_illegal_token(double, dueling):
     _, errors, _ = algorithm.loss(replayed)
     states = replayed.states
     _, _, numbers = prefixes(algorithm, replayed)
-    assert bool(states.masks.gather(1, replayed.actions[:, None]).all())
+    assert bool(states.masks.allows(replayed.actions).all())
     for agent in (algorithm.agent, algorithm.target):
-        fill(agent.readouts["q"], numbers, torch.where(states.masks, 0.0, 1e6))
+        fill(agent.readouts["q"], numbers, torch.where(states.masks.unpack(), 0.0, 1e6))
     _, changed, _ = algorithm.loss(replayed)
     torch.testing.assert_close(changed, errors)
 
@@ -197,7 +197,7 @@ def test_dueling_splits_q_into_a_value_and_advantages_of_mean_zero():
     values = torch.randn(int(numbers.max()) + 1, 1, generator=generator)[numbers]
     fill(algorithm.agent.readouts["value"], numbers, values)
     advantages = algorithm.q_values(algorithm.agent, states) - values
-    legal_sum = (advantages * states.masks).sum(1)
+    legal_sum = (advantages * states.masks.unpack()).sum(1)
     torch.testing.assert_close(legal_sum, torch.zeros_like(legal_sum), atol=1e-5, rtol=0)
 
 

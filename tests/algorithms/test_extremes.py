@@ -7,14 +7,14 @@ import pytest
 import torch
 from episode_cases import random_episodes
 
-from tokengym.agents.sampling import action_log_probs, entropy, log_softmax
+from tokengym.agents.sampling import action_log_probs, divergence, entropy, log_softmax
 from tokengym.algorithms.data.replay import EpisodeReplay
 from tokengym.algorithms.off_policy.sac import SAC
 from tokengym.algorithms.on_policy.base import explained_variance
 from tokengym.algorithms.parts.advantages import whiten
 from tokengym.algorithms.parts.exponentials import bounded_exp, exp_excess, largest_exponent
 from tokengym.algorithms.parts.kl import KLController, kl_estimate
-from tokengym.algorithms.parts.losses import clipped_surrogate, divergence, value_errors
+from tokengym.algorithms.parts.losses import clipped_surrogate, value_errors
 from tokengym.algorithms.parts.targets import soft_optimal_log_probs, soft_optimal_values
 
 FAR = [-1e30, -1e4, -1e2, -89.0, -61.0, -1.0, 0.0, 1.0, 61.0, 88.0, 89.0, 1e2, 1e4, 1e30]

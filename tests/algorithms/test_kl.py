@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokengym.agents.sampling import divergence
 from tokengym.algorithms.parts.kl import KLController, kl_estimate
-from tokengym.algorithms.parts.losses import divergence
 from tokengym.envs.checking.errors import TokenGymError
 
 

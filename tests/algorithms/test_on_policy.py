@@ -70,7 +70,7 @@ def enumerated_objective(task, agent, beta=0.0):
     total = torch.zeros(())
     for episodes in every_episode(task, lambda tokens, columns, actions: 0.0):
         batch = Batch.from_episodes(episodes)
-        chosen = agent.log_probs(batch.evaluate(agent, ("policy",)).logits, batch.actions)
+        chosen = batch.score(agent).log_probs
         excess = chosen.sum() + len(batch) * np.log(task.vocabulary.num_actions)
         total = total + chosen.sum().exp() * (float(episodes.returns[0]) - beta * excess)
     return total

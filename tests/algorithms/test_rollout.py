@@ -126,7 +126,7 @@ def test_recorded_log_probabilities_are_those_of_the_teacher_forced_pass(name):
     collector, policy = collector_of(task, num_rows=5)
     batch = Batch.from_episodes(collector.collect(policy, num_episodes=9))
     with torch.no_grad():
-        log_probs = policy.agent.log_probs(batch.evaluate(policy.agent, ("policy",)).logits, batch.actions)
+        log_probs = batch.score(policy.agent).log_probs
     torch.testing.assert_close(log_probs, batch.log_probs, atol=1e-4, rtol=0)
 
 

@@ -1,0 +1,46 @@
+"""ActorCritic: on-policy algorithms whose advantages come from a critic."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from ...agents import Scores
+from ..configs import ActorCriticConfig, AlgorithmConfig
+from ..data import Episodes
+from ..parts import NEGLIGIBLE, gae
+from .base import OnPolicy
+
+ActorCriticConfigT = TypeVar("ActorCriticConfigT", bound=ActorCriticConfig)
+
+
+class ActorCritic(OnPolicy[ActorCriticConfigT]):
+    """A policy and a value head; advantages by GAE (Schulman et al. 2016). See `PPO` and `A2C`."""
+
+    Config: ClassVar[type[AlgorithmConfig]] = ActorCriticConfig
+    heads: ClassVar[tuple[str, ...]] = ("policy", "value")
+
+    def agent_options(self) -> dict[str, Any]:
+        """A critic with a trunk of its own, where the config asks for it."""
+        return {"separate_critic": self.config.separate_critic}
+
+    def advantages(
+        self, episodes: Episodes, rewards: np.ndarray, scores: Scores
+    ) -> tuple[np.ndarray, np.ndarray | None, dict[str, float]]:
+        """Generalised advantage estimation from the critic's values; see the base for shapes."""
+        assert scores.values is not None and scores.final is not None and scores.final.values is not None
+        values = scores.values.detach().float().cpu().numpy()
+        final = scores.final.values.detach().float().cpu().numpy()
+        config = self.config
+        advantages, returns = gae(episodes.flat, rewards, values, final, config.gamma, config.gae_lambda)
+        return advantages, returns, {"value/explained_variance": explained_variance(values, returns)}
+
+
+def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """1 − Var(targets − predictions)/Var(targets): 1 is a perfect critic, 0 a constant one; NaN for equal targets."""
+    targets, predictions = np.asarray(targets, np.float64), np.asarray(predictions, np.float64)
+    deviation = float(np.std(targets))
+    if deviation <= NEGLIGIBLE * float(np.abs(targets).max(initial=0.0)):
+        return float("nan")
+    return 1 - (float(np.std(targets - predictions)) / deviation) ** 2
