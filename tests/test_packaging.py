@@ -100,7 +100,7 @@ def test_it_installs_into_a_new_environment_and_runs_from_any_folder(source: Pat
     [
         "tokengym",
         "tokengym.envs",
-        "tokengym.envs.exact.solve",
+        "tokengym.envs.exact.solver",
         "tokengym.envs.registration",
         "tokengym.algorithms",
         "tokengym.experiments.commands.main",

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...envs.lazy import lazy_names
-from .given import policy_of
-from .policy import Act, Policy, ProbabilityPolicy, draw_actions
 
 if TYPE_CHECKING:
+    from .given import policy_of
     from .of_agents import AgentPolicy, LaggedPolicy, MaskedPolicy
     from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, Player, RandomPlayer
+    from .policy import Act, Policy, ProbabilityPolicy, draw_actions
     from .turns import BestOfN, ExternalPolicy
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Act": "policy",
         "AgentPolicy": "of_agents",
         "BestOfN": "turns",
         "ExpertPlayer": "players",
@@ -46,6 +47,10 @@ __getattr__, __dir__ = lazy_names(
         "MaskedPolicy": "of_agents",
         "OptimalPlayer": "players",
         "Player": "players",
+        "Policy": "policy",
+        "ProbabilityPolicy": "policy",
         "RandomPlayer": "players",
+        "draw_actions": "policy",
+        "policy_of": "given",
     },
 )

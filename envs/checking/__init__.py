@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from . import visible
 from .arguments import Count, NotNegative, Positive, Seed, Share, Total, checked
 from .entry_points import (
     AllowImports,
@@ -25,6 +24,7 @@ from .errors import (
     whole_number,
 )
 from .fields import ClassT, Range, check_fields, check_value, from_mapping, shown
+from .visibility import visible
 
 __all__ = [
     "AllowImports",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .visible import visible
+from .visibility import visible
 
 
 class TokenGymError(ValueError):

@@ -5,6 +5,6 @@ from __future__ import annotations
 from .guard import TROUBLES, Guard
 
 __all__ = [
-    "TROUBLES",
     "Guard",
+    "TROUBLES",
 ]

@@ -17,7 +17,7 @@ from tokengym.agents.policies import HumanPlayer
 from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.envs import FiniteTask, Initial, TextTask, TokenEnv, Transition, Vocabulary
 from tokengym.envs.checking.errors import TokenGymError, unknown_name
-from tokengym.envs.checking.visible import visible
+from tokengym.envs.checking.visibility import visible
 from tokengym.envs.drawing.picture import Cell, Picture
 from tokengym.envs.registration import make_task
 from tokengym.experiments.commands.main import main
