@@ -269,6 +269,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         callback: Callbacks = None,
         progress_bar: bool = False,
         log_dir: str | Path | None = None,
+        tensorboard: bool = True,
     ) -> Algorithm:
         """Collect and update until ``total_timesteps`` agent tokens have been said in this algorithm's life.
 
@@ -279,7 +280,9 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             total_timesteps: agent tokens in all, above 0; the last collection may run a little over.
             callback: one `Callback` or a list of them; `on_update` returning False stops.
             progress_bar: show tokens, return, KL, entropy and tokens per second.
-            log_dir: where to write ``metrics.jsonl``, ``timings.jsonl`` and TensorBoard events; None writes nothing.
+            log_dir: where to write ``metrics.jsonl``, ``timings.jsonl`` and TensorBoard events, at most 10,000 rows of
+                each; None writes nothing.
+            tensorboard: whether ``log_dir`` gets TensorBoard events, too.
 
         Raises:
             TokenGymError: a bad total, or a callback of Stable-Baselines3.
@@ -288,7 +291,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         callbacks = self.callbacks = as_callback(callback)
         load_callback_states(callbacks, self.waiting_states)
         self.total_timesteps = total_timesteps
-        with RunLogger(log_dir, self, progress_bar) as logger:
+        with RunLogger(log_dir, self, progress_bar, tensorboard) as logger:
             callbacks.on_start(self)
             while self.spent < self.total_timesteps:
                 started = time.perf_counter()

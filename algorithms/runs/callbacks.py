@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ...envs import TokenGymError
-from ...envs.checking import Count, Positive, checked
+from ...envs.checking import Count, NotNegative, Positive, checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,18 +100,26 @@ class SaveEvery(Callback):
         timesteps: agent tokens between two checkpoints, above 0.
         keep: how many of the newest to keep; None keeps all.
         seconds: save, too, where so many seconds have passed since the last checkpoint; None does not look at them.
+        apart: seconds that lie between two checkpoints at least, the one at the end excepted; a multiple of
+            ``timesteps`` passed before is made up for. When a checkpoint is written changes nothing that is learnt.
     """
 
     rank = 2
 
     @checked
     def __init__(
-        self, folder: str | Path, timesteps: Count, keep: Count | None = 2, seconds: Positive | None = None
+        self,
+        folder: str | Path,
+        timesteps: Count,
+        keep: Count | None = 2,
+        seconds: Positive | None = None,
+        apart: NotNegative = 0.0,
     ) -> None:
         self.folder = Path(folder)
         self.timesteps = timesteps
         self.keep = keep
         self.seconds = math.inf if seconds is None else seconds
+        self.apart = apart
         self.saved_at = 0
         self._since = 0.0
 
@@ -126,7 +134,8 @@ class SaveEvery(Callback):
     def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> None:
         """Save where a multiple of ``timesteps`` was passed, or so many seconds."""
         passed = algorithm.num_timesteps // self.timesteps > self.saved_at // self.timesteps
-        if passed or time.monotonic() - self._since >= self.seconds:
+        since = time.monotonic() - self._since
+        if (passed and since >= self.apart) or since >= self.seconds:
             self.save(algorithm)
 
     def on_end(self, algorithm: Algorithm) -> None:

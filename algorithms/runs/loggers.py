@@ -40,6 +40,18 @@ def _writing(path: Path) -> Iterator[None]:
 
 _WIDE = 130  # columns that everything takes
 
+MOST_ROWS = 10_000
+"""The most rows that a run writes into ``metrics.jsonl``, however long it is; and into ``timings.jsonl``."""
+
+
+def row_of(timesteps: int, total: int) -> int:
+    """Return in which of `MOST_ROWS` equal parts of a run's tokens it stands.
+
+    A row is written for the first update that ends in a new part, and none for others: it is what that one update
+    reported, never a mean of several. So the rows depend on nothing but the tokens, and a resumed run writes the same.
+    """
+    return min(timesteps, total) * MOST_ROWS // total if total else 0
+
 
 class JsonLines:
     """An append-only file of JSON objects, one a line, flushed line by line.
@@ -51,13 +63,20 @@ class JsonLines:
     Args:
         path: the file; made where it is missing.
         timesteps: where the run stands.
+        total: the run's tokens, where the file holds `MOST_ROWS` rows at most: what a run of a smaller total, or of a
+            version that wrote more, left there is thinned as `row_of` says. What says of which ``kind`` it is stays.
     """
 
     @checked
-    def __init__(self, path: str | Path, timesteps: Annotated[int, Range(least=0)] = 0) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        timesteps: Annotated[int, Range(least=0)] = 0,
+        total: Annotated[int, Range(least=0)] | None = None,
+    ) -> None:
         self.path = Path(path)
         if self.path.exists():
-            self._rewind(timesteps)
+            self._rewind(timesteps, total)
         with _writing(self.path):
             self._file = self.path.open("a", encoding="utf-8")
 
@@ -78,14 +97,21 @@ class JsonLines:
         with suppress(OSError):
             self._file.close()
 
-    def _rewind(self, timesteps: int) -> None:
+    def _rewind(self, timesteps: int, total: int | None) -> None:
         lines = self.path.read_bytes().splitlines(keepends=True)
         kept = next((n for n in range(len(lines), 0, -1) if _tokens(lines[n - 1]) <= timesteps), 0)
         if not kept and lines:
             os.rename(self.path, free_name(self.path))
-        elif kept < len(lines):
+            return
+        if kept < len(lines):
             # Cut in place, which a full disk allows.
             os.truncate(self.path, sum(map(len, lines[:kept])))
+        thinned = lines[:kept] if total is None else _thinned(lines[:kept], total)
+        if len(thinned) < kept:
+            shorter = self.path.with_name(f".{self.path.name}.new")
+            with _writing(shorter):
+                shorter.write_bytes(b"".join(thinned))
+                os.replace(shorter, self.path)
 
 
 @checked
@@ -93,6 +119,19 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """Read a file that `JsonLines` wrote; a last line that was cut short is left out."""
     lines = Path(path).read_bytes().splitlines(keepends=True)
     return [json.loads(line) for line in lines if _tokens(line) < math.inf]
+
+
+def _thinned(lines: list[bytes], total: int) -> list[bytes]:
+    """Return the lines that a run of ``total`` tokens would have written."""
+    kept, last = [], 0
+    for line in lines:
+        tokens = _tokens(line)
+        if tokens == math.inf or "kind" in json.loads(line):
+            kept.append(line)
+        elif (row := row_of(int(tokens), total)) > last:
+            kept.append(line)
+            last = row
+    return kept
 
 
 def free_name(path: Path) -> Path:
@@ -158,16 +197,27 @@ class RunLogger:
     """What `Algorithm.learn` reports to; a context manager.
 
     Writes ``metrics.jsonl`` (results only: the same seed gives the same bytes), ``timings.jsonl`` (seconds and
-    tokens per second, kept apart because they never repeat) and TensorBoard events in ``tensorboard/``.
+    tokens per second, kept apart because they never repeat) and TensorBoard events in ``tensorboard/``: of every update
+    in a run of few, and of `MOST_ROWS` updates in a longer one (see `row_of`). The seconds are those since the row
+    before.
 
     Args:
         log_dir: the folder of the run; None writes nothing.
         algorithm: the run.
         progress_bar: show a bar on the terminal.
+        tensorboard: write events for TensorBoard, too.
     """
 
     @checked
-    def __init__(self, log_dir: str | Path | None, algorithm: Algorithm, progress_bar: bool = False) -> None:
+    def __init__(
+        self,
+        log_dir: str | Path | None,
+        algorithm: Algorithm,
+        progress_bar: bool = False,
+        tensorboard: bool = True,
+    ) -> None:
+        self._row = row_of(algorithm.num_timesteps, algorithm.total_timesteps)
+        self._tokens, self._rollout, self._update = 0, 0.0, 0.0
         self._metrics: JsonLines | None = None
         self._timings: JsonLines | None = None
         self._tensorboard: EventFile | None = None
@@ -175,9 +225,11 @@ class RunLogger:
             folder = Path(log_dir)
             with _writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._metrics = JsonLines(folder / "metrics.jsonl", algorithm.num_timesteps)
-            self._timings = JsonLines(folder / "timings.jsonl", algorithm.num_timesteps)
-            self._tensorboard = EventFile(folder / "tensorboard", algorithm.num_timesteps)
+            place = algorithm.num_timesteps, algorithm.total_timesteps
+            self._metrics = JsonLines(folder / "metrics.jsonl", *place)
+            self._timings = JsonLines(folder / "timings.jsonl", *place)
+            if tensorboard:
+                self._tensorboard = EventFile(folder / "tensorboard", algorithm.num_timesteps)
         self._bar = ProgressBar(algorithm) if progress_bar else None
 
     def __enter__(self) -> RunLogger:
@@ -202,16 +254,24 @@ class RunLogger:
             rollout: seconds spent collecting.
             update: seconds spent updating.
         """
-        speed = tokens / max(rollout + update, 1e-9)
-        timings = {"time/tokens_per_second": speed, "time/rollout": rollout, "time/update": update}
-        place = {"tokens": algorithm.num_timesteps, "updates": algorithm.num_updates}
-        if self._metrics is not None and self._timings is not None:
-            self._metrics.write({**place, "episodes": algorithm.num_episodes, **metrics})
-            self._timings.write({**place, **timings})
-            if self._tensorboard is not None:
-                self._tensorboard.write({**metrics, **timings}, algorithm.num_timesteps)
         if self._bar is not None:
-            self._bar.update(algorithm, metrics, speed)
+            self._bar.update(algorithm, metrics, tokens / max(rollout + update, 1e-9))
+        if self._metrics is None or self._timings is None:
+            return
+        self._tokens += tokens
+        self._rollout += rollout
+        self._update += update
+        row = row_of(algorithm.num_timesteps, algorithm.total_timesteps)
+        if row == self._row:
+            return
+        speed = self._tokens / max(self._rollout + self._update, 1e-9)
+        timings = {"time/tokens_per_second": speed, "time/rollout": self._rollout, "time/update": self._update}
+        self._row, self._tokens, self._rollout, self._update = row, 0, 0.0, 0.0
+        place = {"tokens": algorithm.num_timesteps, "updates": algorithm.num_updates}
+        self._metrics.write({**place, "episodes": algorithm.num_episodes, **metrics})
+        self._timings.write({**place, **timings})
+        if self._tensorboard is not None:
+            self._tensorboard.write({**metrics, **timings}, algorithm.num_timesteps)
 
 
 class ProgressBar:

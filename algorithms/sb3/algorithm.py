@@ -132,6 +132,7 @@ class SB3Algorithm(Constructed):
         callback: Callback | BaseCallback | Sequence[Callback | BaseCallback] | None = None,
         progress_bar: bool = False,
         log_dir: str | Path | None = None,
+        tensorboard: bool = True,
     ) -> SB3Algorithm:
         """Learn until ``total_timesteps`` agent tokens have been said in all; see `Algorithm.learn`.
 
@@ -141,6 +142,7 @@ class SB3Algorithm(Constructed):
                 of Stable-Baselines3.
             progress_bar: show tokens, return and tokens per second.
             log_dir: where to write metrics; None writes nothing.
+            tensorboard: whether ``log_dir`` gets TensorBoard events, too.
 
         Raises:
             TokenGymError: a bad total or callback.
@@ -151,7 +153,7 @@ class SB3Algorithm(Constructed):
         self.total_timesteps = total_timesteps
         remaining = self.total_timesteps - self.num_timesteps
         run: Any = self  # callbacks and loggers ask for an Algorithm and read only what this has, too
-        with RunLogger(log_dir, run, progress_bar) as logger:
+        with RunLogger(log_dir, run, progress_bar, tensorboard) as logger:
             ours.on_start(run)
             if remaining > 0:
                 if self._only_weights:

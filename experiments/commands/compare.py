@@ -104,6 +104,8 @@ class StudyProgress:
         elif event.kind == "started":
             self._note("")
             self.lines[name] = self.progress.add_task(escape(name), total=event.spec.total_tokens, note="")
+        elif event.kind == "told":
+            self.console.print(f"[dim]{escape(name)}[/] {escape(event.text)}", highlight=False, soft_wrap=True)
         elif event.kind == "alive":
             note = "" if event.score is None else f"score {event.score:.2f}"
             self.progress.update(self.lines[name], completed=min(event.tokens, event.spec.total_tokens), note=note)

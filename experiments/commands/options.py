@@ -153,11 +153,14 @@ class TrainOptions:
     resume: bool = False
     """Go on with a run whose folder is there, a finished one to a larger total; an interrupted one needs no flag."""
     save_every: Annotated[Count | None, _named("TOKENS")] = None
-    """Agent tokens between two checkpoints; by default a tenth of all, and one every five minutes."""
+    """Agent tokens between two checkpoints; by default a tenth of all and one every five minutes, but none within five
+    seconds of the one before."""
     keep: Annotated[Count | None, _named("INT")] = None
     """Checkpoints to keep; by default two while it learns and the last one then."""
     episodes: Count = 1000
     """Episodes of the evaluation after training, where the exact value is out of reach."""
+    evaluations: Annotated[int, Range(least=0, most=1_000_000)] = 0
+    """Evaluations while it learns, evenly spaced over the tokens, and one before; 0 leaves the last one alone."""
     json: bool = False
     """Print the result as one line of JSON, and nothing else."""
     kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()

@@ -11,20 +11,23 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ...algorithms import SaveEvery, load_algorithm
-from ...algorithms.runs import prune
+from ...algorithms import load_algorithm
 from ...envs import Task, TokenGymError, make_task
 from ...envs.checking import positive_int, visible
 from ..console import guarded
-from ..evaluation import Evaluation, evaluate_agent, known_references, uses_masks
+from ..evaluation import Evaluation, References, evaluate_agent, known_references, uses_masks
 from ..statistics import normalised_score
 from ..study import (
+    MODES,
     RunFolder,
     RunSpec,
-    new_algorithm,
+    Saving,
+    learn_and_seal,
+    make_algorithm,
     parse_arguments,
     plain,
     read_yaml,
+    run_references,
     sole_use,
     specification,
     take_up,
@@ -32,15 +35,6 @@ from ..study import (
 from ..transcribing import transcripts
 from .interruption import StopOnSignal
 from .options import EvaluateOptions, TrainOptions
-
-MODES = ("greedy", "sampled")
-"""The ways in which an agent is evaluated."""
-
-SECONDS_BETWEEN_CHECKPOINTS = 300.0
-"""A checkpoint is saved after a tenth of the tokens or so many seconds, whichever comes first."""
-
-KEPT_CHECKPOINTS = 2
-"""Checkpoints kept while a run learns."""
 
 
 def train(name: str, options: TrainOptions, config: Any, console: Console) -> int:
@@ -67,7 +61,9 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     console.quiet = console.quiet or options.json
     task = make_task(options.env, **parse_arguments(options.kwargs))
     agent = None if options.agent is None else agent_specification(options.agent)
-    spec = specification(name, task, agent, config, options.seed, options.total_tokens, options.episodes)
+    spec = specification(
+        name, task, agent, config, options.seed, options.total_tokens, options.episodes, options.evaluations
+    )
     out = options.out or Path("results") / "train" / task.name / name / f"seed-{options.seed}"
     folder = RunFolder(out.absolute())
     if out.exists() and not out.is_dir():
@@ -75,10 +71,17 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     if options.resume and not out.is_dir():
         raise TokenGymError(f"there is no run in {out} to resume; leave --resume out to begin one")
     if not out.is_dir():
-        new_algorithm(spec, task, config)  # what is wrong with it is found before there is a folder
+        make_algorithm(spec, task)  # what is wrong with it is found before there is a folder
         out.mkdir(parents=True, exist_ok=True)
     with sole_use(folder.path, "training"):
-        algorithm, spec = take_up(folder, spec, task, config, options.resume)
+        algorithm, spec = take_up(
+            folder,
+            spec,
+            task,
+            config,
+            options.resume,
+            lambda text: console.print(f"[yellow]{escape(text)}[/]", highlight=False, soft_wrap=True),
+        )
         if algorithm is None:
             summary = folder.verify()
             console.print(f"finished before: {summary['tokens']:,} tokens, in {out}", highlight=False, markup=False)
@@ -86,52 +89,34 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
             if algorithm.num_timesteps:
                 told = f"going on from {algorithm.num_timesteps:,} tokens in {out}"
                 console.print(told, highlight=False, markup=False)
-            _learn(algorithm, folder, options, console)
-            told = f"trained {name} on {task.name} for {algorithm.num_timesteps:,} tokens; saved in {out}"
+            summary = _learn(algorithm, folder, spec, options, console)
+            told = f"trained {name} on {task.name} for {summary['tokens']:,} tokens; saved in {out}"
             console.print(told, highlight=False, markup=False)
-            summary = _conclude(algorithm, folder, spec, options.keep)
     if options.json:
         print(json.dumps(plain({"folder": str(folder.path), **summary}), allow_nan=False))
     show_summary(task.name, summary, console)
     return 0
 
 
-def _learn(algorithm: Any, folder: RunFolder, options: TrainOptions, console: Console) -> None:
-    every = options.save_every or -(-options.total_tokens // 10)
-    seconds = None if options.save_every else SECONDS_BETWEEN_CHECKPOINTS
-    save = SaveEvery(folder.checkpoints, every, options.keep or KEPT_CHECKPOINTS, seconds)
+def _learn(algorithm: Any, folder: RunFolder, spec: RunSpec, options: TrainOptions, console: Console) -> dict[str, Any]:
     with StopOnSignal() as stop:
-        algorithm.learn(
-            options.total_tokens, callback=[stop, save], progress_bar=console.is_terminal, log_dir=folder.path
-        )
-    if stop.stopped and algorithm.num_timesteps < options.total_tokens:
-        raise KeyboardInterrupt
-
-
-def _conclude(algorithm: Any, folder: RunFolder, spec: RunSpec, keep: int | None) -> dict[str, Any]:
-    """Evaluate a trained run, keep some of its episodes, seal its folder, and return the summary."""
-    episodes = spec.evaluation.episodes
-    summary = evaluated(algorithm, algorithm.task, episodes=episodes, seed=spec.evaluation.seed)
-    tokens = algorithm.num_timesteps
-    for mode in MODES:
-        folder.append("evaluations.jsonl", {"kind": "final", "mode": mode, "tokens": tokens, **summary[mode]})
-    masks = uses_masks(algorithm)
-    for mode in MODES:
-        greedy = mode == "greedy"
-        for one in transcripts(
+        return learn_and_seal(
             algorithm,
-            algorithm.task,
-            spec.evaluation.samples,
-            seed=spec.evaluation.seed,
-            deterministic=greedy,
-            action_masks=masks,
-        ):
-            record = {"start": one.start, "return": one.total_reward, "text": one.text(), "segments": one.segments}
-            folder.append("episodes.jsonl", {"mode": mode, **record})
-    prune(folder.checkpoints, keep or 1)  # a finished run needs its last checkpoint alone
-    summary = {"score": summary[spec.score_by]["score"], "tokens": tokens, **summary}
-    folder.finish(summary)
-    return folder.verify()
+            spec,
+            folder,
+            _known_references(spec, algorithm.task),
+            saving=Saving(every=options.save_every, keep=options.keep),
+            stop=stop,
+            progress_bar=console.is_terminal,
+            tensorboard=True,
+        )
+
+
+def _known_references(spec: RunSpec, task: Task) -> References | None:
+    try:
+        return run_references(spec, task)
+    except TokenGymError:
+        return None
 
 
 def evaluate(options: EvaluateOptions, console: Console) -> int:

@@ -13,27 +13,32 @@ if TYPE_CHECKING:
     from .lock import sole_use
     from .mappings import parse_arguments
     from .packaged import descriptions, find_study
+    from .run import MODES, Saving, learn_and_seal, make_algorithm, run_references
     from .runner import Event, run_study
-    from .single_run import new_algorithm, specification, take_up
+    from .single_run import specification, take_up
     from .spec import EnvironmentSpec, RunSpec, Study
     from .yaml_text import read_yaml, write_yaml
 
 __all__ = [
     "EnvironmentSpec",
     "Event",
+    "MODES",
     "REMEDY",
     "RunFolder",
     "RunSpec",
+    "Saving",
     "Study",
     "descriptions",
     "find_study",
     "is_disk_full",
+    "learn_and_seal",
     "load_study",
-    "new_algorithm",
+    "make_algorithm",
     "parse_arguments",
     "plain",
     "read_yaml",
     "run_folder",
+    "run_references",
     "run_study",
     "sole_use",
     "specification",
@@ -47,19 +52,23 @@ __getattr__, __dir__ = lazy_names(
     {
         "EnvironmentSpec": "spec",
         "Event": "runner",
+        "MODES": "run",
         "REMEDY": "full_disk",
         "RunFolder": "folder",
         "RunSpec": "spec",
+        "Saving": "run",
         "Study": "spec",
         "descriptions": "packaged",
         "find_study": "packaged",
         "is_disk_full": "full_disk",
+        "learn_and_seal": "run",
         "load_study": "file",
-        "new_algorithm": "single_run",
+        "make_algorithm": "run",
         "parse_arguments": "mappings",
         "plain": "folder",
         "read_yaml": "yaml_text",
         "run_folder": "folder",
+        "run_references": "run",
         "run_study": "runner",
         "sole_use": "lock",
         "specification": "single_run",

@@ -1,13 +1,14 @@
-"""Run folders: where one run of a study writes, and how a finished, failed, interrupted or corrupt one is told apart.
+"""Run folders: where a run of ``train`` or of a study writes, and how a finished, failed or interrupted one is told.
 
     seed-0/
-      config.yaml        the complete RunSpec, its hash and the version of tokengym
-      metrics.jsonl      what the algorithm logged at each update, without times
+      config.yaml        everything that makes the run again: the RunSpec with all hyperparameters, and its hash
+      metrics.jsonl      what the algorithm logged, without times; at most 10,000 rows
       evaluations.jsonl  evaluations during training and the final ones
       episodes.jsonl     sampled episodes as text
       timings.jsonl      everything that is a time, apart, so that all other files can be compared bit for bit
-      checkpoints/       the trained agent
-      done.json          the seal: a hash of every file above but the timings; written last
+      checkpoints/       what an interrupted run goes on from; of a finished one the trained agent
+      tensorboard/       events for TensorBoard, where `train` made the run
+      done.json          the seal: a hash of every file above but timings, checkpoints and events; written last
       failed.json        instead of the seal: error and traceback
 
 Files are append-only while the run goes on. A folder without a seal or a failure is an interrupted run, whatever else
@@ -17,7 +18,6 @@ it holds: the process may have ended between any two operations on its files, an
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 import os
@@ -27,14 +27,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...envs import TokenGymError
-from .spec import RunSpec
+from .spec import RunSpec, run_hash
 from .yaml_text import read_yaml, write_yaml
 
 RunState = Literal["missing", "interrupted", "failed", "done"]
 
 RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.jsonl", "episodes.jsonl")
 _OTHERS = ("timings.jsonl", "done.json", "failed.json")
-_FORMAT = 1
+_FORMAT = 2
+_READABLE = (1, 2)
+"""Formats that are read. The first had ``checkpoints/final`` in studies, and metrics without bound in ``train``."""
+_STARTED = "machine"
+"""The kind of the row of timings that each start of a run writes, and that outlives what is cut."""
+
+
+class NewerRunError(TokenGymError):
+    """A run folder of a later version, which this one must not touch."""
 
 
 class RunFolder:
@@ -71,7 +79,7 @@ class RunFolder:
         if self.sealed():
             recorded = self._recorded()
             self.verify()
-            if recorded.hash != spec.hash:
+            if not recorded.same_as(spec):
                 if changed_counts_as_missing:
                     return "missing"
                 raise TokenGymError(
@@ -79,11 +87,25 @@ class RunFolder:
                     "choose another --out, or pass --replace-changed to run it again"
                 )
             return "done"
+        self._known()
         return "failed" if (self.path / "failed.json").exists() else "interrupted"
 
     def sealed(self) -> bool:
         """Return whether the folder holds a finished run, whole or not."""
         return (self.path / "done.json").exists()
+
+    def prepare(self, spec: RunSpec) -> bool:
+        """Make the folder ready for a run, and return whether it holds something of it that the run may go on from.
+
+        A run that was interrupted, or whose process was lost, is kept; all else begins anew. A run that raised does,
+        too: what it raised for may have been mended, and then no part of it is what it would be.
+        """
+        recorded = None if self.sealed() else self._known()
+        raised = (self.path / "failed.json").exists() and "lost" not in self.failure()
+        if recorded is None or raised or not recorded.same_as(spec):
+            self.begin(spec)
+            return False
+        return True
 
     def begin(self, spec: RunSpec) -> None:
         """Start the run: remove what an earlier attempt of this run wrote and record the configuration."""
@@ -104,22 +126,25 @@ class RunFolder:
     def cut(self, spec: RunSpec, tokens: int) -> None:
         """Make an interrupted run ready to go on: drop what it wrote beyond a checkpoint, and record the run anew.
 
+        When and on what it was started before stays among the times.
+
         Args:
             spec: The run; its total may be larger than it was.
-            tokens: Where the checkpoint stands; 0 where there is none, which drops everything.
+            tokens: Where the checkpoint stands, the newest whole one; 0 where there is none, which drops everything.
         """
         (self.path / "done.json").unlink(missing_ok=True)
         (self.path / "failed.json").unlink(missing_ok=True)
         _flush(self.path)
         if not tokens and self.checkpoints.exists():
             shutil.rmtree(self.checkpoints)
-        if self.recorded() != spec:
+        recorded = self.recorded()
+        if recorded is None or recorded != spec.completed():
             self._record(spec)
         for name in (*RESULTS[1:], "timings.jsonl"):
             path = self.path / name
             path.touch()
-            lines = path.read_bytes().splitlines(keepends=True) if tokens else []
-            kept = sum(1 for _ in itertools.takewhile(lambda line: _is_of_training(line, tokens), lines))
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = next((n for n, line in enumerate(lines) if not _is_of_training(line, tokens)), len(lines))
             # In place, which a full disk allows.
             os.truncate(path, sum(map(len, lines[:kept])))
 
@@ -145,10 +170,16 @@ class RunFolder:
         seal = {"format": _FORMAT, "summary": dict(summary), "files": {name: self._hash(name) for name in RESULTS}}
         _write_atomically(self.path / "done.json", json.dumps(plain(seal), indent=1, allow_nan=False) + "\n")
 
-    def fail(self, error: str, traceback: str) -> None:
-        """Record that the run failed, beside what it had written."""
+    def fail(self, error: str, traceback: str, *, lost: bool = False) -> None:
+        """Record that the run failed, beside what it had written.
+
+        Args:
+            error: One line.
+            traceback: What is known of where it failed.
+            lost: Whether its process died or was ended, so that the run may go on from a checkpoint.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        content = {"error": error, "traceback": traceback}
+        content = {"error": error, "traceback": traceback, **({"lost": True} if lost else {})}
         _write_atomically(self.path / "failed.json", json.dumps(content, indent=1) + "\n")
 
     def verify(self) -> dict[str, Any]:
@@ -159,7 +190,8 @@ class RunFolder:
         """
         seal = self._json("done.json")
         files, summary = seal.get("files"), seal.get("summary")
-        if seal.get("format") != _FORMAT or not isinstance(files, dict) or not isinstance(summary, dict):
+        self._check_format("done.json", seal.get("format"))
+        if seal.get("format") not in _READABLE or not isinstance(files, dict) or not isinstance(summary, dict):
             raise self._corrupt("done.json is not a seal of this version")
         for name in RESULTS:
             if not (self.path / name).exists():
@@ -169,12 +201,13 @@ class RunFolder:
         return summary
 
     def failure(self) -> dict[str, str]:
-        """Return ``{"error", "traceback"}`` of a failed run."""
+        """Return ``{"error", "traceback"}`` of a failed run, and ``lost`` where its process was lost."""
         try:
             content = self._json("failed.json")
         except TokenGymError as error:
             content = {"error": "it failed, but its failed.json cannot be read", "traceback": str(error)}
-        return {key: str(content.get(key, "")) for key in ("error", "traceback")}
+        lost = {"lost": "True"} if content.get("lost") else {}
+        return {**{key: str(content.get(key, "")) for key in ("error", "traceback")}, **lost}
 
     def recorded(self) -> RunSpec | None:
         """Return the run whose folder it is, or None where it says of none.
@@ -184,22 +217,55 @@ class RunFolder:
         """
         return self._recorded() if (self.path / "config.yaml").exists() else None
 
+    @property
+    def format(self) -> int:
+        """The format that the folder was begun in; 0 where it does not say."""
+        try:
+            return int(read_yaml((self.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml")["format"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def _known(self) -> RunSpec | None:
+        """Return the run that an unfinished folder says it is of; None where it cannot be told, but not by its age."""
+        try:
+            return self.recorded()
+        except NewerRunError:
+            raise
+        except TokenGymError:
+            return None
+
+    def flush(self) -> None:
+        """Force all that was appended to the disk, so that no checkpoint is there before what led to it."""
+        for name in (*RESULTS[1:], "timings.jsonl"):
+            _flush(self.path / name)
+
     def _record(self, spec: RunSpec) -> None:
+        spec = spec.completed()
         content = {"format": _FORMAT, "hash": spec.hash, "run": spec.to_dict()}
         _write_atomically(self.path / "config.yaml", write_yaml(content))
 
     def _recorded(self) -> RunSpec:
         try:
             content = read_yaml((self.path / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
+            self._check_format("config.yaml", content["format"])
             spec = RunSpec.from_dict(content["run"])
-            intact = content["hash"] == spec.hash
+            intact = content["hash"] == run_hash(content["run"])
         except FileNotFoundError:
             raise self._corrupt("config.yaml is missing") from None
+        except NewerRunError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._corrupt(f"config.yaml cannot be read ({type(error).__name__})") from error
         if not intact:
             raise self._corrupt("config.yaml was edited: its hash does not match")
         return spec
+
+    def _check_format(self, name: str, found: Any) -> None:
+        if isinstance(found, int) and found > _FORMAT:
+            raise NewerRunError(
+                f"{name} of {self.path} has the format {found} of a later version of tokengym, this one reads up to "
+                f"{_FORMAT}: update tokengym, or choose another --out; nothing was changed"
+            )
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -262,10 +328,12 @@ def plain(value: Any) -> Any:
 
 
 def _is_of_training(line: bytes, tokens: int) -> bool:
-    """Whether a line is whole, was written while the run learnt, and up to so many tokens."""
+    """Whether a line is whole, was written while the run learnt, and up to so many tokens: 0 are none."""
     try:
         record = json.loads(line)
-        return line.endswith(b"\n") and record["tokens"] <= tokens and record.get("kind") not in ("final", "end")
+        kind = record.get("kind")
+        known = record["tokens"] <= tokens and (tokens > 0 or kind == _STARTED) and kind not in ("final", "end")
+        return line.endswith(b"\n") and known
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
 

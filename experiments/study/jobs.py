@@ -41,8 +41,8 @@ def perform(job: dict[str, Any], tell: Tell) -> Any:
 
     Args:
         job: ``kind`` is "check" (build the algorithm, so that bad input stops a study before its first run), "solve"
-            (random and optimal return of the environment) or "run" (the run itself, which also takes its ``folder``
-            and the ``references`` that were solved).
+            (random and optimal return of the environment) or "run" (the run itself, which also takes its ``folder``,
+            the ``references`` that were solved, and ``save_every``).
         tell: Takes signs of life.
 
     Raises:
@@ -52,7 +52,8 @@ def perform(job: dict[str, Any], tell: Tell) -> Any:
     from ...envs import make_task
     from ..evaluation import References
     from .folder import RunFolder
-    from .run import make_algorithm, run_references, train_run
+    from .lock import sole_use
+    from .run import Saving, make_algorithm, run_references, train_run
 
     spec = RunSpec.from_dict(job["spec"])
     # Ours draws from generators of its own; what a user's reward draws from the process's is the run's, too.
@@ -70,4 +71,14 @@ def perform(job: dict[str, Any], tell: Tell) -> Any:
             last[0] = now
             tell(("alive", tokens, score))
 
-    return train_run(spec, RunFolder(job["folder"]), sign_of_life, References(**job["references"]))
+    folder = RunFolder(job["folder"])
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with sole_use(folder.path, "training"):
+        return train_run(
+            spec,
+            folder,
+            sign_of_life,
+            References(**job["references"]),
+            saving=Saving(every=job["save_every"]),
+            tell=lambda text: tell(("told", text)),
+        )

@@ -46,9 +46,9 @@ class Outcome:
 
     job: dict[str, Any]
     """The job."""
-    kind: Literal["started", "alive", "result", "refused", "full", "failed", "lost"]
-    """Refused is bad input; full is a full disk; failed is all else that was raised; lost took its process
-    down or had to be ended."""
+    kind: Literal["started", "alive", "told", "result", "refused", "full", "failed", "lost"]
+    """Told is something to know of it; refused is bad input; full is a full disk; failed is all else that was raised;
+    lost took its process down or had to be ended."""
     values: tuple[Any, ...] = ()
     """What it told or returned; error and traceback where it failed."""
     seconds: float = 0.0
@@ -120,8 +120,8 @@ class Pool:
             seconds = time.monotonic() - worker.started
             if message[0] == "ready":
                 self.failed_starts = 0
-            elif message[0] == "alive":
-                yield Outcome(job, "alive", message[1:], seconds)
+            elif message[0] in ("alive", "told"):
+                yield Outcome(job, message[0], message[1:], seconds)
             elif message[0] == "ended":
                 yield worker.outcome(message[1])
                 return

@@ -30,7 +30,7 @@ from .spec import RunSpec, Study, reference_key
 class Event:
     """Something that happened to a run, for whoever shows progress."""
 
-    kind: Literal["checking", "solving", "started", "alive", "done", "failed"]
+    kind: Literal["checking", "solving", "started", "alive", "told", "done", "failed"]
     """What happened; before the first run starts, algorithms are checked and environments solved."""
     spec: RunSpec
     """The run."""
@@ -40,6 +40,8 @@ class Event:
     """Latest or, when done, final normalised score."""
     error: str = ""
     """One-line error of a failed run."""
+    text: str = ""
+    """What was told: where an interrupted run goes on, or why it starts again."""
     seconds: float = 0.0
     """Seconds since the run was started."""
 
@@ -105,7 +107,7 @@ def run_study(
             broken = progress.check(pool, todo)
             on_plan(todo)
             todo, found = progress.solve(pool, progress.without(todo, broken))
-            progress.run(pool, todo, found)
+            progress.run(pool, todo, found, study.save_every)
         return progress.failures
 
 
@@ -165,7 +167,7 @@ class _Progress:
         }
         return self.without(todo, failed), found
 
-    def run(self, pool: Pool, todo: list[RunSpec], found: dict[str, Any]) -> None:
+    def run(self, pool: Pool, todo: list[RunSpec], found: dict[str, Any], save_every: int | None) -> None:
         """Make the runs."""
         jobs = (
             {
@@ -173,6 +175,7 @@ class _Progress:
                 "spec": spec.to_dict(),
                 "folder": str(run_folder(self.out, spec).path),
                 "references": found[reference_key(spec)],
+                "save_every": save_every,
             }
             for spec in todo
         )
@@ -180,17 +183,19 @@ class _Progress:
             spec, seconds = RunSpec.from_dict(outcome.job["spec"]), outcome.seconds
             folder = run_folder(self.out, spec)
             if outcome.kind == "started":
-                folder.begin(spec)  # here too: a process that dies at once leaves a folder that tells what failed
+                folder.prepare(spec)  # here too: a process that dies at once leaves a folder that tells what failed
                 self.on_event(Event("started", spec))
             elif outcome.kind == "alive":
                 self.on_event(Event("alive", spec, *outcome.values, seconds=seconds))
+            elif outcome.kind == "told":
+                self.on_event(Event("told", spec, text=outcome.values[0], seconds=seconds))
             elif outcome.kind == "result":
                 self.on_event(Event("done", spec, spec.total_tokens, outcome.values[0], seconds=seconds))
             elif folder.sealed():  # its process died after its last word was written
                 score = folder.verify()["score"]
                 self.on_event(Event("done", spec, spec.total_tokens, score, seconds=seconds))
             else:
-                self._failed(spec, _error(outcome), outcome.values[1], seconds)
+                self._failed(spec, _error(outcome), outcome.values[1], seconds, lost=outcome.kind == "lost")
 
     def without(self, todo: list[RunSpec], broken: _Broken) -> list[RunSpec]:
         """Record the runs of broken cells as failed, and return the others."""
@@ -201,9 +206,9 @@ class _Progress:
                 self._failed(spec, *broken[spec.environment, spec.label])
         return [spec for spec in todo if (spec.environment, spec.label) not in broken]
 
-    def _failed(self, spec: RunSpec, error: str, traceback: str, seconds: float = 0.0) -> None:
+    def _failed(self, spec: RunSpec, error: str, traceback: str, seconds: float = 0.0, *, lost: bool = False) -> None:
         self.failures += 1
-        run_folder(self.out, spec).fail(error, traceback)
+        run_folder(self.out, spec).fail(error, traceback, lost=lost)
         self.on_event(Event("failed", spec, error=error, seconds=seconds))
 
 

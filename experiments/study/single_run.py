@@ -1,22 +1,23 @@
 """The run folder of ``train``: begun, taken up where it was interrupted, or said to be finished.
 
-It is a folder as a study's runs have (see `runs`), with ``tensorboard/`` beside. The same command given again takes an
-interrupted run up; other settings are refused with what differs.
+It is a folder as a study's runs have (see `runs`), and either may go on with the other's. The same command given again
+takes an interrupted run up; other settings are refused with what differs.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from ...algorithms import ALGORITHMS, load_algorithm
-from ...algorithms.runs import has_checkpoint, sweep
+from ...algorithms.runs import has_checkpoint
 from ...envs import Task, TokenGymError
 from .folder import RESULTS, RunFolder
 from .lock import LOCK
+from .run import make_algorithm, newest
 from .spec import EvaluationSpec, RunSpec
 
 _LENGTHENS = ("total_tokens", "evaluation")
@@ -25,7 +26,9 @@ _LENGTHENS = ("total_tokens", "evaluation")
 _OWN = (LOCK, "checkpoints", "tensorboard", "timings.jsonl", "failed.json", *RESULTS)
 
 
-def specification(name: str, task: Task, agent: Any, config: Any, seed: int, tokens: int, episodes: int) -> RunSpec:
+def specification(
+    name: str, task: Task, agent: Any, config: Any, seed: int, tokens: int, episodes: int, points: int = 0
+) -> RunSpec:
     """Return everything that decides the run of one ``train`` command, all hyperparameters with their values.
 
     Args:
@@ -36,6 +39,7 @@ def specification(name: str, task: Task, agent: Any, config: Any, seed: int, tok
         seed: Training seed.
         tokens: Agent tokens to train for.
         episodes: Episodes of the evaluation at the end.
+        points: Evaluations while it learns.
     """
     assert task.spec is not None  # it was made by its id
     return RunSpec(
@@ -52,11 +56,13 @@ def specification(name: str, task: Task, agent: Any, config: Any, seed: int, tok
         score_by="greedy",
         random_return=None,
         optimal_return=None,
-        evaluation=EvaluationSpec(episodes=episodes, points=1, samples=2),
+        evaluation=EvaluationSpec(episodes=episodes, points=points, samples=2),
     )
 
 
-def take_up(folder: RunFolder, spec: RunSpec, task: Task, config: Any, resume: bool) -> tuple[Any, RunSpec]:
+def take_up(
+    folder: RunFolder, spec: RunSpec, task: Task, config: Any, resume: bool, tell: Callable[[str], None]
+) -> tuple[Any, RunSpec]:
     """Return the algorithm of a run, new or gone on with, after making its folder ready; None for a finished run.
 
     With it comes the run as it now is: what a command with ``--resume`` leaves out is the run's own.
@@ -68,6 +74,7 @@ def take_up(folder: RunFolder, spec: RunSpec, task: Task, config: Any, resume: b
         config: Its algorithm's configuration.
         resume: Whether the command says that a run is to go on: a finished one to a larger total, or one of a version
             that recorded no configuration.
+        tell: Takes what a reader should know of an interrupted run, such as that a checkpoint is broken.
 
     Raises:
         TokenGymError: If the folder holds another run, or something else.
@@ -75,14 +82,15 @@ def take_up(folder: RunFolder, spec: RunSpec, task: Task, config: Any, resume: b
     recorded = folder.recorded()
     if recorded is None:
         recorded = _of_earlier_version(folder, spec, task, resume)
-    sealed = (folder.path / "done.json").exists()
+    elif folder.format == 1:  # which evaluated at the end alone, whatever it said
+        recorded = replace(recorded, evaluation=replace(recorded.evaluation, points=0))
     if recorded is None:
-        algorithm = new_algorithm(spec, task, config)
+        algorithm = make_algorithm(spec, task)
         folder.begin(spec)
         return algorithm, spec
+    recorded, sealed = recorded.completed(), folder.sealed()
     if resume:
         spec = _filled(spec, recorded, config)
-        config = config.replace(**spec.config)
     changed = _differences(recorded, spec)
     longer = spec.total_tokens >= recorded.total_tokens
     if not changed and sealed:
@@ -92,24 +100,8 @@ def take_up(folder: RunFolder, spec: RunSpec, task: Task, config: Any, resume: b
         hint = "pass --resume to go on to the new total" if kept else "leave that out, or choose another --out"
         state = "a finished run" if sealed else "an interrupted run"
         raise TokenGymError(f"{folder.path} holds {state} with other settings: {'; '.join(changed.values())}; {hint}")
-    sweep(folder.checkpoints, alone=True)
-    algorithm: Any = None
-    if has_checkpoint(folder.checkpoints):
-        try:
-            algorithm = load_algorithm(folder.checkpoints, env=task)
-        except TokenGymError:
-            if ALGORITHMS[spec.algorithm].resumable:
-                raise
-        if algorithm is not None and not algorithm.resumable and algorithm.num_timesteps < spec.total_tokens:
-            algorithm = None  # its checkpoints are for evaluating only: it starts over
-    tokens = 0 if algorithm is None else algorithm.num_timesteps
-    folder.cut(spec, tokens)
-    return (new_algorithm(spec, task, config) if algorithm is None else algorithm), spec
-
-
-def new_algorithm(spec: RunSpec, task: Task, config: Any) -> Any:
-    """Build the algorithm of a run, untrained."""
-    return ALGORITHMS[spec.algorithm](task, agent=spec.agent, config=config, seed=spec.seed)
+    algorithm = newest(spec, folder, task, tell)
+    return (make_algorithm(spec, task) if algorithm is None else algorithm), spec
 
 
 def _of_earlier_version(folder: RunFolder, spec: RunSpec, task: Task, resume: bool) -> RunSpec | None:
@@ -152,7 +144,21 @@ def _filled(spec: RunSpec, recorded: RunSpec, config: Any) -> RunSpec:
     own = {key: recorded.config.get(key, value) for key, value in spec.config.items() if value == default[key]}
     agent = recorded.agent if spec.agent == _default_agent(spec.algorithm) else spec.agent
     seed = recorded.seed if spec.seed == 0 else spec.seed
-    return replace(spec, config={**spec.config, **own}, agent=agent, seed=seed)
+    usual = EvaluationSpec(points=0, samples=2)  # what `specification` gives where the command says nothing
+    given = {item.name: getattr(spec.evaluation, item.name) for item in fields(usual)}
+    evaluation = replace(
+        recorded.evaluation, **{name: value for name, value in given.items() if value != getattr(usual, name)}
+    )
+    return replace(
+        recorded,
+        env_id=spec.env_id,
+        env_kwargs=spec.env_kwargs,
+        config={**spec.config, **own},
+        agent=agent,
+        seed=seed,
+        total_tokens=spec.total_tokens,
+        evaluation=evaluation,
+    )
 
 
 def _default_agent(name: str) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from ...algorithms import check_config
 from ...envs import TokenGymError
 from ...envs.checking import Count, Positive, Range, Seed, check_fields, checked, from_mapping, shown, unknown_name
 from .mappings import plain_value
@@ -36,8 +37,9 @@ class EvaluationSpec:
     """Episodes of the final evaluation where the exact value is out of reach; more narrow its standard error."""
     training_episodes: Episodes = 200
     """Episodes of each evaluation during training where the exact value is out of reach."""
-    points: Annotated[int, Range(least=1, most=1_000_000)] = 10
-    """Evaluations during training, evenly spaced over the tokens; one more is made before the first token."""
+    points: Annotated[int, Range(least=0, most=1_000_000)] = 10
+    """Evaluations during training, evenly spaced over the tokens; one more is made before the first token. 0 leaves
+    the final one alone."""
     seed: Seed = 1_000_003
     """Seed of the evaluation starts; it may not be a training seed."""
     exact_limit: Annotated[int, Range(least=0, most=10**15)] = 20_000
@@ -181,8 +183,28 @@ class RunSpec:
     @property
     def hash(self) -> str:
         """SHA-256 of the canonical JSON, first 16 hex digits."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return run_hash(self.to_dict())
+
+    def completed(self) -> RunSpec:
+        """Return the run with every hyperparameter of its algorithm, defaults too, which may change with a version.
+
+        What cannot be completed, as of an algorithm or a hyperparameter that is not known here, is returned as it is.
+        """
+        try:
+            config = check_config(self.algorithm, self.config).to_dict()
+        except TokenGymError:
+            return self
+        return dataclasses.replace(self, config=config)
+
+    def same_as(self, other: RunSpec) -> bool:
+        """Return whether it is the same run: one that says of a hyperparameter only that it has its default is."""
+        return self.completed() == other.completed()
+
+
+def run_hash(values: Mapping[str, Any]) -> str:
+    """Return the hash of what `RunSpec.to_dict` returned, by this or an earlier version."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def reference_key(spec: RunSpec) -> str:
@@ -209,6 +231,9 @@ class Study:
     """Environments, in the order of the tables."""
     algorithms: tuple[AlgorithmSpec, ...] = ()
     """Algorithms, in the order of the tables."""
+    save_every: Count | None = None
+    """Agent tokens between two checkpoints of a run, from the newest of which an interrupted run goes on; by default a
+    tenth of its tokens and one every five minutes, but none within five seconds of the one before."""
     stall_timeout: Annotated[float, Range(above=0, infinite=True)] = 900.0
     """Seconds without a sign of life after which a run's process is ended and the run recorded as failed."""
 

@@ -68,7 +68,7 @@ def test_a_study_leaves_a_report_and_the_same_bits_whatever_the_number_of_worker
     capsys.readouterr()
     assert main(["compare", str(study), "--out", str(tmp_path / "a")]) == 0
     assert "0 of 8 runs to do, 8 finished before" in capsys.readouterr().out
-    checkpoint = tmp_path / "a" / "runs" / "KLTree" / "ppo" / "seed-0" / "checkpoints" / "final"
+    checkpoint = tmp_path / "a" / "runs" / "KLTree" / "ppo" / "seed-0"
     assert main(["evaluate", str(checkpoint), "--samples", "1", "--beta", "0.2"]) == 0
     assert "exact" in capsys.readouterr().out
 

@@ -40,7 +40,7 @@ def test_a_run_that_finds_no_room_ends_the_study_unsealed_and_the_same_command_g
 
 @pytest.mark.parametrize("name", ["begin", "fail"])
 def test_a_study_that_cannot_write_a_run_folder_says_so(name, capsys, monkeypatch):
-    def full(*arguments):
+    def full(*arguments, **named):
         raise OSError(errno.ENOSPC, "No space left on device", "config.yaml")
 
     Path("s.yaml").write_text(STUDY.replace("full", "raises"))

@@ -13,6 +13,7 @@ from tokengym.algorithms.runs import checkpoint
 from tokengym.experiments.commands.main import main
 from tokengym.experiments.study.folder import RunFolder
 from tokengym.experiments.study.lock import sole_use
+from tokengym.experiments.study.run import RunRecorder
 
 WORDS = ["train", "ppo", "TokenBandit", "--agent", "table", "--rollout-tokens", "20", "--total-tokens", "200"]
 
@@ -66,10 +67,7 @@ def test_a_run_is_a_folder_as_a_study_has_them(whole, capsys):
     spec, summary = folder.recorded(), folder.verify()
     assert spec is not None and spec.config["gamma"] == 1.0 and folder.state(spec) == "done"
     final = folder.read("evaluations.jsonl")
-    assert [(row["kind"], row["mode"], row["tokens"]) for row in final] == [
-        ("final", "greedy", 200),
-        ("final", "sampled", 200),
-    ]
+    assert [(row["kind"], row["mode"]) for row in final] == [("final", "greedy"), ("final", "sampled")]
     assert summary["score"] == final[0]["score"] and len(folder.read("metrics.jsonl")) == 10
     assert [path.name for path in checkpoint.steps(folder.checkpoints)] == [checkpoint.step_name(200)]
     capsys.readouterr()
@@ -213,7 +211,7 @@ def test_an_algorithm_that_cannot_go_on_starts_over(tmp_path, monkeypatch):
     words += ["--save-every", "32"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("tokengym.experiments.commands.train._conclude", lambda *_: kill())
+        patch.setattr(RunRecorder, "conclude", lambda *_: kill())
         with pytest.raises(Killed):
             main([*words, "--out", str(tmp_path / "run")])
     folder = tmp_path / "run" / "checkpoints"
