@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .build import TransformerTrunk, build_trunk
-    from .table import PrefixIndex, TableTrunk
+    from .build import build_trunk
+    from .table import PrefixIndex, TableTrunk, shares_prefixes, sharing_prefixes
     from .trunk import Decoder, Trunk
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "TransformerTrunk",
     "Trunk",
     "build_trunk",
+    "shares_prefixes",
+    "sharing_prefixes",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -29,5 +31,7 @@ __getattr__, __dir__ = lazy_names(
         "TransformerTrunk": "build",
         "Trunk": "trunk",
         "build_trunk": "build",
+        "shares_prefixes": "table",
+        "sharing_prefixes": "table",
     },
 )

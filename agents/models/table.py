@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch import nn
 
 from ...envs import TokenGymError
 from .trunk import Decoder, ReencodeDecoder, Trunk
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class PrefixIndex(nn.Module):
@@ -92,6 +95,21 @@ class PrefixIndex(nn.Module):
             )
         self.keys[self._count : self._count + len(new)] = torch.from_numpy(new)
         self._sort()
+
+
+def shares_prefixes(module: nn.Module, other: nn.Module) -> bool:
+    """Return whether two agents number prefixes in one index, as an agent and its frozen clone do."""
+    return bool({id(index) for index in _indices(module)} & {id(index) for index in _indices(other)})
+
+
+def sharing_prefixes(module: ModuleT, other: nn.Module) -> ModuleT:
+    """Return a copy of an agent that numbers prefixes in the index of another, which has to begin with its own."""
+    (index,) = _indices(other)
+    return copy.deepcopy(module, {id(own): index for own in _indices(module)})
+
+
+def _indices(module: nn.Module) -> list[PrefixIndex]:
+    return [part for part in module.modules() if isinstance(part, PrefixIndex)]
 
 
 def _sort_after_loading(index: nn.Module, incompatible_keys: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...agents import Agent, rebuild_agent
+from ...agents.models import shares_prefixes, sharing_prefixes
 from ...envs import TokenGymError, make_task, missing_arguments
 from ...envs.checking import AllowImports, untrusted
 from ..parts import AgentReference
@@ -55,6 +56,8 @@ def state_of(algorithm: Algorithm) -> tuple[dict[str, Tensor | np.ndarray], dict
     if isinstance(algorithm.reference, AgentReference):
         _put(tensors, "reference", algorithm.reference.agent.state_dict())
         data["reference"] = algorithm.reference.agent.config()
+        if shares_prefixes(algorithm.reference.agent, algorithm.agent):
+            data["reference_shares_prefixes"] = True
     for part, (part_tensors, part_data) in (
         ("collector", algorithm.collector.state()),
         ("behaviour", algorithm.behaviour.state()),
@@ -102,6 +105,8 @@ def rebuild(
         reference.load_state_dict(take(tensors, "reference"))
         reference = reference.clone_frozen()
     agent = load_agent(tensors, data, device)
+    if reference is not None and data.get("reference_shares_prefixes"):
+        reference = sharing_prefixes(reference, agent)
     config = kind.Config().replace(**data["config"])
     algorithm = kind(env, agent, config, seed=data["seed"], device=device, reference=reference)
     algorithm.env_spec = data["env"]

@@ -119,8 +119,8 @@ def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], N
                 found = load_algorithm(folder.checkpoints, env=task)
             except TokenGymError as error:
                 tell(str(error))
-        for warning in caught:
-            tell(str(warning.message))
+        for text in dict.fromkeys(str(warning.message) for warning in caught):
+            tell(text)
     if found is not None and not found.resumable and found.num_timesteps < spec.total_tokens:
         found = None
     if began and found is None:
