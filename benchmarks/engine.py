@@ -17,6 +17,7 @@ from tokengym.envs import Engine, Task, TokenEnv, TokenVectorEnv, derive_start, 
 
 from .handwritten import HandwrittenLattice
 from .measure import Comparison, rate
+from .single import array_env
 from .suite import ROWS, SEED, engine_step
 
 TASK = "Lattice"
@@ -29,7 +30,8 @@ BATCHES, PEER_BATCHES = 1000, 60
 def comparisons(quick: bool) -> list[Comparison]:
     """Return steps per second of the engine and of the vector face, each against `SyncVectorEnv`.
 
-    The peer holds single environments of this library, and, without a target, ones written by hand for one task.
+    The peer holds single environments of one row in arrays; without a target, this library's own, which step without
+    arrays, and ones written by hand for one task.
     """
     task = make_task(TASK)
     rng = np.random.default_rng(SEED)
@@ -37,11 +39,14 @@ def comparisons(quick: bool) -> list[Comparison]:
     actions = rng.integers(task.vocabulary.num_actions, size=size)
     few = actions[: 10 if quick else PEER_BATCHES]
     engine, vector = drive(task, actions), stepper(TokenVectorEnv(ROWS, task), actions)
+    arrays = stepper(synchronous(lambda: array_env(task)), few)
     single = stepper(synchronous(lambda: TokenEnv(task)), few)
     by_hand = stepper(synchronous(HandwrittenLattice), few)
     contests = [
-        ("engine, steps", engine, "SyncVectorEnv of TokenEnv", single, 20.0),
-        ("vector face, steps", vector, "SyncVectorEnv of TokenEnv", single, 10.0),
+        ("engine, steps", engine, "SyncVectorEnv, a row in arrays", arrays, 20.0),
+        ("vector face, steps", vector, "SyncVectorEnv, a row in arrays", arrays, 10.0),
+        ("engine, steps", engine, "SyncVectorEnv of TokenEnv", single, None),
+        ("vector face, steps", vector, "SyncVectorEnv of TokenEnv", single, None),
         ("engine, steps", engine, "SyncVectorEnv, written by hand", by_hand, None),
         ("vector face, steps", vector, "SyncVectorEnv, written by hand", by_hand, None),
     ]

@@ -119,7 +119,7 @@ def row(result: Result) -> tuple[str, ...]:
     span = f"{number(result.ratio)}{unit} ({number(min(result.ratios))} … {number(max(result.ratios))})"
     target, met = "", ""
     if about.target is not None:
-        target, met = f"{sign} {about.target:g}{unit}", "yes" if result.met else "no"
+        target, met = f"{sign} {number(about.target)}{unit}", "yes" if result.met else "no"
     return about.name, about.setting, about.peer, ours, theirs, span, target, met
 
 

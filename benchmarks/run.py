@@ -16,7 +16,7 @@ from rich.table import Table
 
 from . import measure
 
-PARTS = ("engine", "suite", "decoding", "memory", "training")
+PARTS = ("engine", "single", "suite", "decoding", "memory", "training")
 RESULTS = Path("results")
 
 

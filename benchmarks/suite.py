@@ -1,7 +1,8 @@
-"""Every finite and token environment of the suite: the engine and the vector face against Gymnasium's `SyncVectorEnv`.
+"""Every finite and token environment of the suite: engine and vector face against Gymnasium's `SyncVectorEnv`.
 
-Environments around an external simulator are left out: there the simulator is what is measured. Alone, or for some
-environments only: `python -m benchmarks.run suite`, `python -m benchmarks.suite Lattice Copy`.
+Beside them, by itself, the single environment that `gymnasium.make` returns. Environments around an external simulator
+are left out: there the simulator is what is measured. Alone, or for some environments only:
+`python -m benchmarks.run suite`, `python -m benchmarks.suite Lattice Copy`.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from tokengym.envs import TASKS, Engine, Task, TextTask, TokenEnv, TokenVectorEnv, derive_start, make_task
+from tokengym.envs import TASKS, Engine, FiniteTask, Task, TextTask, TokenEnv, TokenVectorEnv, derive_start
 from tokengym.envs.tasks.control.gym_task import Gym
 
 from . import measure
 from .measure import Comparison, rate
+from .single import array_env, walker
 
 ROWS, SEED = 64, 0
 SECONDS = 0.06
 """One run: with five runs each of two faces and of the peer, about a second for an environment."""
 ENGINE, VECTOR, TEXT = 20.0, 10.0, 3.0
 """What the ratios have to reach; where an environment answers in strings, `TEXT` for both."""
+SINGLE = 40_000.0
+"""Steps per second that a single finite environment has to reach."""
 
 
 def comparisons(quick: bool) -> list[Comparison]:
@@ -43,14 +48,27 @@ def is_simulator(task: type) -> bool:
 
 
 def compared(name: str, seconds: float = SECONDS) -> list[Comparison]:
-    """Return the comparisons of the engine and of the vector face with the peer, made when first run."""
+    """Return the comparisons of the engine and of the vector face with the peer, and the speed of a single environment.
+
+    All are made when first run.
+    """
     contest = Contest(name, seconds)
-    text = issubclass(TASKS[name].load(), TextTask)
-    return [
+    kind = TASKS[name].load()
+    text = issubclass(kind, TextTask)
+    alone = Comparison(
+        name="single environment, steps",
+        setting=name,
+        peer="",
+        unit="steps/s",
+        target=SINGLE if issubclass(kind, FiniteTask) else None,
+        ours=rate(contest.alone),
+        warm_up=(contest.alone,),
+    )
+    batched = [
         Comparison(
             name=f"{face}, steps",
             setting=f"{name}, {ROWS} rows",
-            peer="SyncVectorEnv of TokenEnv",
+            peer="SyncVectorEnv, a row in arrays",
             unit="steps/s",
             target=TEXT if text else target,
             ours=rate(ours),
@@ -59,10 +77,11 @@ def compared(name: str, seconds: float = SECONDS) -> list[Comparison]:
         )
         for face, ours, target in (("engine", contest.engine, ENGINE), ("vector face", contest.vector, VECTOR))
     ]
+    return [*batched, alone]
 
 
 class Contest:
-    """The three ways to step one environment, for a while each; they restart the rows whose episode ends.
+    """The ways to step one environment, for a while each; they restart the rows whose episode ends.
 
     Only one environment's are kept at a time: what the last one held is let go when the next is begun.
     """
@@ -86,12 +105,21 @@ class Contest:
         """Step Gymnasium's vector environment over single ones."""
         return self._work("single")
 
-    def _work(self, way: str) -> int:
+    def alone(self) -> int:
+        """Step what `gymnasium.make` returns."""
+        self._take_the_stage()
+        return self._alone()
+
+    def _take_the_stage(self) -> None:
         if Contest._current is not self:
             if Contest._current is not None:
                 Contest._current._steps.clear()
+                del Contest._current._alone
             Contest._current = self
-            self._prepare(make_task(self._name))
+            self._prepare()
+
+    def _work(self, way: str) -> int:
+        self._take_the_stage()
         step, actions, said = self._steps[way], self._actions, 0
         end = time.perf_counter() + self._seconds
         while time.perf_counter() < end:
@@ -99,11 +127,15 @@ class Contest:
             said += 1
         return said * ROWS
 
-    def _prepare(self, task: Task) -> None:
+    def _prepare(self) -> None:
+        env = gymnasium.make(f"tokengym/{self._name}-v0")
+        assert isinstance(env.unwrapped, TokenEnv)
+        task = env.unwrapped.task
+        self._alone = walker(env, self._seconds)
         rng = np.random.default_rng(SEED)
         self._actions = rng.integers(task.vocabulary.num_actions, size=(997, ROWS))
         vector = TokenVectorEnv(ROWS, task)
-        single = SyncVectorEnv([lambda: TokenEnv(task)] * ROWS, autoreset_mode=AutoresetMode.SAME_STEP)
+        single = SyncVectorEnv([lambda: array_env(task)] * ROWS, autoreset_mode=AutoresetMode.SAME_STEP)
         vector.reset(seed=SEED)
         single.reset(seed=SEED)
         self._steps = {"engine": engine_step(task), "vector": vector.step, "single": single.step}

@@ -7,6 +7,7 @@ neighbours nor on its place in the batch, and a stream is saved and restored as 
 
 from __future__ import annotations
 
+import math
 from typing import overload
 
 import numpy as np
@@ -174,8 +175,8 @@ class CounterRandom:
     def normal_row(self, row: int) -> float:
         """Draws one standard normal number for one row, the one that `normal` would draw."""
         u, v = self.uniform_row(row), self.uniform_row(row)
-        # NumPy's functions: those of `math` may round differently.
-        return float(np.sqrt(-2.0 * np.log1p(-u)) * np.cos(2.0 * np.pi * v))
+        # NumPy's functions, where those of `math` may round differently; a root is exact to the last bit in both.
+        return math.sqrt(-2.0 * float(np.log1p(-u))) * float(np.cos(2.0 * math.pi * v))
 
     def get_row(self, row: int) -> dict[str, int]:
         """Returns the stream of one row as two integers, `start` and `position`."""

@@ -78,6 +78,8 @@ class FiniteTables:
     reply_counts: npt.NDArray[np.int32]
     initial_state: npt.NDArray[np.int32]
     initial_cumulative: npt.NDArray[np.float64]
+    initial_thresholds: list[float]
+    """The same numbers, which plain Python searches sooner."""
     initial_reply: npt.NDArray[np.int32]
     legal: npt.NDArray[np.bool_] | None  # (S + 1, A)
     columns: dict[str, npt.NDArray[np.float64]] | None  # (S·A·K,) each
@@ -107,6 +109,7 @@ class FiniteTables:
             reply_counts=arrays.reply_counts,
             initial_state=arrays.initial_state,
             initial_cumulative=initial_cumulative,
+            initial_thresholds=initial_cumulative.tolist(),
             initial_reply=arrays.initial_reply,
             legal=legal,
             columns={name: values.ravel() for name, values in arrays.columns.items()} or None,

@@ -206,7 +206,7 @@ class FiniteTask(Task):
         tables = self._tables
         chosen = 0
         if len(tables.initial_state) > 1:
-            chosen = int(tables.initial_cumulative.searchsorted(random.uniform_row(row), side="right"))
+            chosen = bisect_right(tables.initial_thresholds, random.uniform_row(row))
         state["state"][row] = tables.initial_state.item(chosen)
         if self.turn_tokens > 1:
             state["turn_position"][row] = 0

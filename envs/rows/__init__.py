@@ -5,12 +5,13 @@ from __future__ import annotations
 from .arguments import as_array, read_fork, read_row, read_rows, read_streams, read_turns
 from .buffer import TokenBuffer
 from .copies import CopiedRows
-from .results import AppendResult, StepResult, reordered
+from .results import AppendResult, RowResult, StepResult, reordered
 from .single import SingleRows, only_row
 
 __all__ = [
     "AppendResult",
     "CopiedRows",
+    "RowResult",
     "SingleRows",
     "StepResult",
     "TokenBuffer",

@@ -223,3 +223,16 @@ def test_a_row_draws_what_a_batch_draws(start, draws):
         theirs = (batch.normal if normal else batch.uniform)(rows, 1)[0, 0]
         assert ours == theirs and type(ours) is float
     assert [single.get_row(row) for row in range(2)] == [batch.get_row(row) for row in range(2)]
+
+
+@pytest.mark.parametrize("name", ["CartPole", "MountainCar", "Acrobot", "Pendulum"])
+@given(unit=st.lists(st.floats(-1, 1), min_size=4, max_size=4), pick=st.integers(0, 100))
+def test_one_body_moves_as_a_batch_of_one_does(name, unit, pick):
+    task = shared_task(name)
+    width = task.make_state(1)["physics"].shape[1]
+    physics, action = [9 * value for value in unit[:width]], pick % task.vocabulary.num_actions
+    after, reward, ended = task.move_row(physics, action)
+    batch, rewards, ends = task.move(np.array([physics]), np.array([action]))
+    assert (list(after), reward, ended) == (batch[0].tolist(), rewards[0], ends[0])
+    assert list(task.observe_row(after)) == task.observe(batch)[0].tolist()
+    assert task.grid.encode_row(task.observe_row(after)) == task.grid.encode(task.observe(batch))[0].tolist()

@@ -13,6 +13,7 @@ from ...continuous import Floats, PhysicsTask, Sketch, captioned, checked_bounds
 from ...drawing import Cell, Picture
 from ...random import CounterRandom
 from ...task import Rows, State
+from .double_pendulum import swing, swing_row
 
 _MOST_TORQUES = 2001  # beyond, four digits no longer tell their names apart
 _GROUND, _ROD, _BODY, _GOAL = "#c9c4b8", "#c98a4b", "#3b4a5a", "#8fce7e"
@@ -168,20 +169,20 @@ class Acrobot(PhysicsTask):
     def move(self, physics: Floats, actions: npt.NDArray[np.integer]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
         """Turns the motor for .2 s, by one step of the fourth-order method of Runge and Kutta."""
         torque = np.asarray(actions, np.float64) - 1.0
-        y = physics.T
-        k1 = _acrobot_slope(y, torque)
-        k2 = _acrobot_slope(y + 0.1 * k1, torque)
-        k3 = _acrobot_slope(y + 0.1 * k2, torque)
-        k4 = _acrobot_slope(y + 0.2 * k3, torque)
-        after = y + 0.2 / 6.0 * (k1 + 2 * k2 + 2 * k3 + k4)
-        for angle in after[:2]:
-            while (np.abs(angle) > math.pi).any():
-                angle -= np.where(angle > math.pi, 2 * math.pi, 0.0)
-                angle += np.where(angle < -math.pi, 2 * math.pi, 0.0)
-        after[2] = np.clip(after[2], -4 * math.pi, 4 * math.pi)
-        after[3] = np.clip(after[3], -9 * math.pi, 9 * math.pi)
+        after = swing(physics.T, torque)
         terminated = -np.cos(after[0]) - np.cos(after[1] + after[0]) > 1.0
         return after.T, np.where(terminated, 0.0, -1.0), terminated
+
+    def move_row(self, physics: list[float], action: int) -> tuple[Sequence[float], float, bool]:
+        """Turns one motor, as `move` does."""
+        first, second, spin1, spin2 = swing_row(physics, action - 1.0)
+        terminated = bool(-np.cos(first) - np.cos(second + first) > 1.0)
+        return (first, second, spin1, spin2), 0.0 if terminated else -1.0, terminated
+
+    def observe_row(self, physics: Sequence[float]) -> Sequence[float]:
+        """Returns the angles as cosines and sines, and the velocities."""
+        first, second, spin1, spin2 = physics
+        return float(np.cos(first)), float(np.sin(first)), float(np.cos(second)), float(np.sin(second)), spin1, spin2
 
     def observe(self, physics: Floats) -> Floats:
         """Returns the angles as cosines and sines, and the velocities."""
@@ -308,19 +309,3 @@ class Pendulum(PhysicsTask):
         sketch.put(5.5, 5.5, Cell("+", _BODY, "#ffffff"))
         upright = (angle + math.pi) % (2 * math.pi) - math.pi
         return sketch.picture(captioned(("angle", "spin"), (upright, spin), (" rad (0 is up)", " rad/s")))
-
-
-def _acrobot_slope(y: Floats, torque: Floats) -> Floats:
-    """Returns the time derivatives (4, m) of angles and velocities (4, m), after Sutton and Barto's book.
-
-    Both links weigh 1 kg, are 1 m long with the centre of mass in the middle, and have a moment of inertia of 1.
-    """
-    angle1, angle2, spin1, spin2 = y
-    cos2, sin2 = np.cos(angle2), np.sin(angle2)
-    d1 = 0.25 + (1.25 + cos2) + 2.0
-    d2 = (0.25 + 0.5 * cos2) + 1.0
-    phi2 = 0.5 * 9.8 * np.cos(angle1 + angle2 - math.pi / 2)
-    phi1 = -0.5 * spin2**2 * sin2 - spin2 * spin1 * sin2 + 1.5 * 9.8 * np.cos(angle1 - math.pi / 2) + phi2
-    acceleration2 = (torque + d2 / d1 * phi1 - 0.5 * spin1**2 * sin2 - phi2) / (1.25 - d2**2 / d1)
-    acceleration1 = -(d2 * acceleration2 + phi1) / d1
-    return np.stack((spin1, spin2, acceleration1, acceleration2))
