@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..envs.lazy import lazy_names
+from .configs import Schedule
 from .registry import ALGORITHMS, check_config, load_algorithm
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "SAC",
     "SaveBest",
     "SaveEvery",
+    "Schedule",
     "SelfPlay",
     "StopAfter",
     "StopWhen",

@@ -17,7 +17,7 @@ from ..agents import Agent, AgentPolicy, Policy, Sampler
 from ..agents.devices import usable_device
 from ..envs.checking import AllowImports, Seed, Total, checked
 from .collecting import Collector
-from .configs import AlgorithmConfig
+from .configs import AlgorithmConfig, Schedule, value_at
 from .constructors import Constructed
 from .data import Episodes, Unit, episode_metrics
 from .making import make_agent, make_optimizer, make_reference
@@ -30,8 +30,6 @@ from .parts import (
     accumulate,
     derive_seed,
     first_nonfinite,
-    kl_estimate,
-    linear,
     returns_to_go,
 )
 from .requirements import check_agent, check_micro_batches, check_task, chosen_config, resolve_task
@@ -106,7 +104,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         )
         check_agent(self.name, self.required_heads(), self.agent, self.task)
         self.reference = make_reference(reference, self.agent, self.config)
-        self.kl_controller = KLController(self.config.kl_coef, self.config.kl_target, self.config.kl_horizon)
+        self.kl_controller = KLController(value_at(self.config.kl_coef, 0.0), *self.config.kl_steering)
         self.return_scale = RunningStd()
         # Walking the modules for them costs a tiny model several percent of every step.
         self.parameters = list(self.agent.parameters())
@@ -196,13 +194,19 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate at the start: the config's, or what suits the agent's kind of model."""
-        return self.agent.learning_rate if self.config.learning_rate is None else self.config.learning_rate
+        rate = self.config.learning_rate
+        if isinstance(rate, Schedule):
+            return rate.start
+        return self.agent.learning_rate if rate is None else rate
 
     @property
     def learning_rate(self) -> float:
         """The learning rate at the present `progress`."""
-        rate = self.peak_learning_rate
-        return linear(rate, rate * self.config.final_learning_rate_fraction, self.progress)
+        return self.config.learning_rate_at(self.progress, usual=self.agent.learning_rate)
+
+    def scheduled(self, coefficient: float | Schedule) -> float:
+        """Return a coefficient of the config at the present `progress`; a number is itself."""
+        return value_at(coefficient, self.progress)
 
     @property
     def reward_scale(self) -> float:
@@ -216,25 +220,29 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
 
     def observe_returns(self, episodes: Episodes) -> None:
         """Take freshly collected episodes into the running scale of the returns-to-go."""
-        self.return_scale.update(returns_to_go(episodes.flat, self.config.gamma))
+        self.return_scale.update(returns_to_go(episodes.flat, self.config.gamma, self.clipped_rewards(episodes)))
 
-    def learning_rewards(self, episodes: Episodes, log_ratio: np.ndarray | None = None) -> np.ndarray:
+    def clipped_rewards(self, episodes: Episodes) -> np.ndarray:
+        """Return the task's rewards (N,), clipped to ± ``config.reward_clip``."""
+        reward, clip = episodes.flat.reward, self.config.reward_clip
+        return reward if clip is None else reward.clip(-clip, clip)
+
+    def learning_rewards(self, episodes: Episodes, penalties: np.ndarray | None = None) -> np.ndarray:
         """Return float32 (N,), what the update learns from.
 
-        The task's rewards, less the missing-end penalty, less β times the KL estimate where β acts in the reward, all
-        divided by `reward_scale`.
+        The task's rewards, clipped, less the missing-end penalty, less the penalties, all divided by `reward_scale`.
 
         Args:
             episodes: whole episodes with N agent tokens.
-            log_ratio: float (N,), log π − log π_ref of the tokens; needed where ``kl_in`` is "reward" and β > 0.
+            penalties: float (N,), of each token, in the units of the task's rewards, such as β times the KL estimate.
         """
-        rewards = episodes.flat.reward.astype(np.float64)
+        rewards = self.clipped_rewards(episodes).astype(np.float64)
         if self.config.missing_eos_penalty:
             assert self.task.vocabulary.eos is not None
             last = episodes.flat.is_last
             rewards -= self.config.missing_eos_penalty * (last & (episodes.flat.action != self.task.vocabulary.eos))
-        if log_ratio is not None and self.config.kl_in == "reward":
-            rewards -= self.kl_controller.coef * kl_estimate(log_ratio, self.config.kl_estimator)
+        if penalties is not None:
+            rewards -= penalties
         return (rewards / self.reward_scale).astype(np.float32)
 
     def optimise(self, parts: Iterable[Loss]) -> Step:
@@ -302,6 +310,8 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
                 if self.count_collected() and isinstance(batch, Episodes):
                     callbacks.on_episodes(self, batch)
                     metrics = episode_metrics(batch)
+                if isinstance(self.config.kl_coef, Schedule):
+                    self.kl_controller.coef = self.scheduled(self.config.kl_coef)
                 metrics = {**metrics, **self.update(batch)}
                 self.count_collected()
                 self.num_updates += 1

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from ..envs.describing import brief, call
 from .configs import Config
 
 
 class Constructed:
-    """Gives an algorithm a signature with the fields of its `Config`, and a `repr` of what was chosen.
+    """Gives an algorithm its `Config`, a signature with the fields of it, and a `repr` of what was chosen.
+
+    `Config` is the class that an algorithm names as its parameter, as in ``class PPO(OnPolicy[PPOConfig])``, which
+    types ``self.config`` for whoever reads it; a subclass that names none has its parent's.
 
     The fields are accepted as ``**overrides``. Editors read the same from `algorithms.configs.overrides`, which a test
     holds against the configurations.
     """
 
     name: ClassVar[str]
+    Config: ClassVar[Any]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Write the fields of the class's `Config` into its signature."""
+        """Take the class's `Config` from its parameter, and write the fields into its signature."""
         super().__init_subclass__(**options)
+        for base in vars(cls).get("__orig_bases__", ()):
+            for parameter in get_args(base):
+                kind = parameter.__bound__ if isinstance(parameter, TypeVar) else parameter
+                if "Config" not in vars(cls) and isinstance(kind, type) and issubclass(kind, Config):
+                    cls.Config = kind
         kind = getattr(cls, "Config", None)
         if "name" in vars(cls) and isinstance(kind, type) and issubclass(kind, Config):
             cls.__signature__ = full_signature(cls.__init__, kind)

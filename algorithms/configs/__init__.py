@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import AlgorithmConfig, Config
+from .base import Config
 from .off_policy import DQNConfig, OffPolicyConfig, Prioritisation, SACConfig
 from .on_policy import A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
@@ -14,21 +14,38 @@ from .overrides import (
     SB3DQNOverrides,
     SB3PPOOverrides,
 )
+from .parts import (
+    AdaptiveKLConfig,
+    AlgorithmConfig,
+    KLConfig,
+    OptimiserConfig,
+    PolicyConfig,
+    RewardConfig,
+    RolloutConfig,
+    SampledKLConfig,
+)
 from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
+from .schedule import Schedule, linear, value_at
 
 __all__ = [
     "A2CConfig",
     "A2COverrides",
     "ActorCriticConfig",
+    "AdaptiveKLConfig",
     "AlgorithmConfig",
     "Config",
     "DQNConfig",
     "DQNOverrides",
+    "KLConfig",
     "OffPolicyConfig",
     "OnPolicyConfig",
+    "OptimiserConfig",
     "PPOConfig",
     "PPOOverrides",
+    "PolicyConfig",
     "Prioritisation",
+    "RewardConfig",
+    "RolloutConfig",
     "SACConfig",
     "SACOverrides",
     "SB3A2CConfig",
@@ -39,4 +56,8 @@ __all__ = [
     "SB3OnPolicyConfig",
     "SB3PPOConfig",
     "SB3PPOOverrides",
+    "SampledKLConfig",
+    "Schedule",
+    "linear",
+    "value_at",
 ]

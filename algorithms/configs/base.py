@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_type_hints
 
 from ...envs import TokenGymError
-from ...envs.checking import Range, check_fields, shown, unknown_name
+from ...envs.checking import Range, check_fields, check_value, described, shown, unknown_name
+from .schedule import Schedule, ends
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,16 +43,27 @@ Delay = Annotated[int, Range(least=0, most=1_000_000_000)]
 class Config:
     """A configuration: checks its values, names the nearest field for a wrong one, and becomes a dict and back.
 
-    The annotation of a field says its type and its range, and is checked (see `envs.fields`); a subclass adds to
-    ``__post_init__`` what only holds between several fields.
+    The annotation of a field says its type and its range, and is checked (see `envs.fields`). A subclass adds to
+    ``__post_init__`` what only holds between several fields, and to `idle` which fields do nothing beside others: to
+    set one of those is refused, since whoever does so expects something of it.
     """
+
+    retired: ClassVar[Mapping[str, tuple[Any, str]]] = {}
+    """Fields of earlier versions that did nothing: what they had by default, which is still taken, and why."""
 
     def __init_subclass__(cls) -> None:
         # `dataclass` gives every subclass a ``__repr__`` of all its fields, unless there is one already.
         cls.__repr__ = Config.__repr__
 
     def __post_init__(self) -> None:
+        for name in _scheduled(type(self)):
+            self._read_schedule(name)
         check_fields(self)
+        for name, annotation in _scheduled(type(self)).items():
+            self._check_schedule(name, annotation)
+        for name, reason in self.idle():
+            default = _default(type(self), name)
+            self.require(getattr(self, name) == default, name, f"{default!r}, since it does nothing while {reason}")
 
     def __repr__(self) -> str:
         """Only what differs from the defaults."""
@@ -60,79 +74,87 @@ class Config:
         )
         return f"{type(self).__name__}({', '.join(changed)})"
 
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others, each with what makes it so: "kl_target is None"."""
+        yield from ()
+
     def require(self, condition: bool, name: str, expected: str) -> None:
         """Raise a `TokenGymError` that names the field, its value and what was expected, unless ``condition``."""
         if not condition:
-            raise TokenGymError(f"{name} is {shown(getattr(self, name))}; expected {expected}.")
+            raise TokenGymError(f"{name} is {_said(getattr(self, name))}; expected {expected}.")
 
     def replace(self, **overrides: Any) -> Self:
         """Return a copy with some fields changed.
 
         Raises:
-            TokenGymError: a name is not a field (the nearest are listed), or a value is out of range.
+            TokenGymError: a name is not a field (the nearest are listed), or a value is out of range or without effect.
         """
         known = [field.name for field in dataclasses.fields(self)]
-        for name in overrides:
-            if name not in known:
+        changes = {}
+        for name, value in overrides.items():
+            if name in known:
+                changes[name] = value
+            elif name not in self.retired:
                 raise unknown_name(f"{type(self).__name__} field", name, known)
-        return dataclasses.replace(self, **overrides)
+            elif value != self.retired[name][0]:
+                raise TokenGymError(f"{name} is {shown(value)}; leave it out: {self.retired[name][1]}.")
+        return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-able dict; ``Config().replace(**config.to_dict())`` equals ``config``."""
-        return dataclasses.asdict(self)
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: str(value) if isinstance(value, Schedule) else value for name, value in values.items()}
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """Return the configuration that a file holds, one of an earlier version too.
+
+        What did nothing there does nothing here: retired fields are left out, and idle ones get their defaults.
+
+        Raises:
+            TokenGymError: as `replace`.
+        """
+        kept = {name: value for name, value in values.items() if name not in cls.retired}
+        unchecked = object.__new__(cls)
+        for field in dataclasses.fields(cls):
+            object.__setattr__(unchecked, field.name, kept.get(field.name, field.default))
+        for name in _scheduled(cls):
+            unchecked._read_schedule(name)
+        idle = {name for name, _ in unchecked.idle()}
+        return cls().replace(**{name: value for name, value in kept.items() if name not in idle})
+
+    def _read_schedule(self, name: str) -> None:
+        value = getattr(self, name)
+        if isinstance(value, Mapping) or (isinstance(value, str) and value.rstrip().endswith(")")):
+            try:
+                object.__setattr__(self, name, Schedule.read(value))
+            except TokenGymError as error:
+                why = str(error).removeprefix("schedule: ").rstrip(".")
+                raise TokenGymError(f"{name} is {shown(value)}; expected {Schedule.described_as} ({why}).") from None
+
+    def _check_schedule(self, name: str, annotation: Any) -> None:
+        value = getattr(self, name)
+        if isinstance(value, Schedule):
+            numbers = next(one for one in get_args(annotation) if one not in (Schedule, type(None)))
+            try:
+                for end in ends(value):
+                    check_value(name, numbers, end)
+            except TokenGymError:
+                self.require(False, name, f"ends that are each {described(numbers)}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlgorithmConfig(Config):
-    """What every algorithm has: the optimiser, the collection of episodes, rewards, and the KL to a reference."""
+@lru_cache(maxsize=256)
+def _scheduled(kind: type[Config]) -> dict[str, Any]:
+    """Return the annotations of the fields that take a schedule."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.name: hints[field.name] for field in dataclasses.fields(kind) if Schedule in get_args(hints[field.name])
+    }
 
-    learning_rate: Rate | None = None
-    """Step size of Adam at the start. None takes what the agent's kind of model wants: 2e-3 for mlp, 3e-3 for gru,
-    1e-3 for transformers from scratch, 1e-5 for pretrained ones. Larger learns faster, up to a point."""
-    final_learning_rate_fraction: Share = 0.05
-    """The learning rate falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
-    adam_eps: Positive = 1e-5
-    """Added to Adam's denominator. Larger means smaller steps where gradients are tiny; 1e-8 to 1e-5."""
-    weight_decay: NotNegative = 0.0
-    """Decoupled weight decay (AdamW). Larger keeps the weights smaller; 0 to 0.1."""
-    max_grad_norm: Norm = 1.0
-    """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 0.5 to 10."""
-    micro_batch_tokens: Tokens | None = None
-    """Tokens, padding included, that the model reads at once in an update; a step adds up the gradients of as many
-    passes as that takes. Bounds memory and changes nothing else; None reads a whole minibatch."""
 
-    gamma: Share = 1.0
-    """Discount a token. Below 1 the agent prefers rewards that come sooner; 0.95 to 1."""
-    temperature: Temperature = 1.0
-    """Divides the logits of policy and reference wherever probabilities are computed; larger explores more."""
+def _default(kind: type[Config], name: str) -> Any:
+    return next(field.default for field in dataclasses.fields(kind) if field.name == name)
 
-    rollout_tokens: Tokens = 512
-    """Agent tokens a collection aims at. Episodes are always whole, so the number collected only comes near it."""
-    num_rows: Rows = 64
-    """Episodes that are played side by side. More is faster a token, until memory or caches run out."""
-    group_size: Rows = 1
-    """Episodes that share a start. Above 1 they can be compared with one another; 4 to 16."""
 
-    reward_scaling: bool = True
-    """Divide rewards by a running standard deviation of the return-to-go, so that one learning rate fits many tasks."""
-    missing_eos_penalty: NotNegative = 0.0
-    """Taken off the last reward of an episode that does not end with the vocabulary's end token; 0 to 1."""
-    token_rewards: bool = True
-    """Credit per-token rewards that a task knows only at the end of a turn to the tokens that earned them."""
-    action_masks: bool = False
-    """Restrict behaviour and learning to the tokens that the task calls legal."""
-
-    kl_coef: NotNegative = 0.0
-    """Weight β of the KL to the reference policy. Larger stays closer to it; 0 (off) to 0.2."""
-    kl_in: Literal["reward", "loss"] = "reward"
-    """Where β acts: as a penalty in each token's reward, or as a term of the loss."""
-    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """Estimate a token: k1 = log-ratio, k2 = its half square, k3 = low variance, never negative. Only k1 in the reward
-    has the KL-regularised optimum. In a loss k2 has the gradient of the KL for episodes of one token; over more it
-    takes the states as they come, and balances elsewhere."""
-    kl_target: Positive | None = None
-    """KL an episode that an adaptive β steers to (Ziegler et al. 2019); None keeps β fixed. Typical: 6."""
-    kl_horizon: Interval = 10_000
-    """Episodes over which the adaptive β reacts. Smaller reacts faster and overshoots more."""
-    kl_reference: Literal["initial", "uniform"] = "initial"
-    """The reference: the agent as it was at the start, or the uniform policy. A `reference` agent overrides it."""
+def _said(value: Any) -> str:
+    return repr(str(value)) if isinstance(value, Schedule) else shown(value)

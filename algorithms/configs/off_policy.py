@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from ...envs.checking import Range
-from .base import (
-    AlgorithmConfig,
-    Delay,
-    Interval,
-    Norm,
-    NotNegative,
-    Positive,
-    Rate,
-    Repeats,
-    Rows,
-    Share,
-    Temperature,
-    Tokens,
-)
+from .base import Delay, Interval, Norm, NotNegative, Positive, Rate, Repeats, Rows, Share, Temperature, Tokens
+from .parts import AdaptiveKLConfig, AlgorithmConfig
+from .schedule import Schedule, ends, linear
 
 Prioritisation = Literal["none", "episode", "token"]
 """Draw uniformly, or by the errors of whole episodes or of single tokens."""
@@ -28,6 +18,11 @@ Prioritisation = Literal["none", "episode", "token"]
 @dataclass(frozen=True, kw_only=True)
 class OffPolicyConfig(AlgorithmConfig):
     """What the off-policy algorithms share: replay, exploration, returns and the target network."""
+
+    retired: ClassVar[Mapping[str, tuple[Any, str]]] = {
+        "kl_in": ("reward", "the KL is a part of the values, always"),
+        "kl_estimator": ("k1", "nothing is estimated, the KL is exact in every state"),
+    }
 
     max_grad_norm: Norm = 10.0
     """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 1 to 10."""
@@ -46,10 +41,10 @@ class OffPolicyConfig(AlgorithmConfig):
     """Draw uniformly ("none"), or by the errors of whole episodes ("episode") or of single tokens ("token")."""
     priority_alpha: NotNegative = 0.6
     """Exponent of the priorities: 0 is uniform, 1 follows the errors fully."""
-    priority_beta: Share = 0.4
+    priority_beta: Share | Schedule = 0.4
     """Exponent of the importance weights at the start; it rises linearly to 1, at which no bias is left."""
 
-    epsilon: Share = 1.0
+    epsilon: Share | Schedule = 1.0
     """Share of exploring tokens at the start; the others follow the algorithm's own policy. Starting low can settle on
     the second-best token."""
     final_epsilon: Share = 0.05
@@ -72,15 +67,46 @@ class OffPolicyConfig(AlgorithmConfig):
     trace_lambda: Share = 0.9
     """Decay of "trace": 0 is the one-step target, 1 the longest return that the data allow; 0.8 to 1."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        in_values = not self.kl_coef or self.kl_in == "reward"
-        self.require(in_values, "kl_in", "'reward': the KL is exact in every state and a part of the values")
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if isinstance(self.epsilon, Schedule):
+            yield "final_epsilon", "epsilon is a schedule"
+            yield "epsilon_fraction", "epsilon is a schedule"
+        elif self.epsilon == self.final_epsilon:
+            yield "epsilon_fraction", "epsilon and final_epsilon are equal"
+        if self.prioritised == "none":
+            yield "priority_alpha", "prioritised is 'none'"
+            yield "priority_beta", "prioritised is 'none'"
+        if self.exploration == "uniform":
+            yield "exploration_temperature", "exploration is 'uniform'"
+        if self.returns == "trace":
+            yield "n_step", "returns is 'trace'"
+        else:
+            yield "trace_lambda", "returns is 'n_step'"
+
+    def epsilon_at(self, progress: float) -> float:
+        """Return the share of exploring tokens once the share ``progress`` of the budget is spent."""
+        if isinstance(self.epsilon, Schedule):
+            return self.epsilon.at(progress)
+        return linear(self.epsilon, self.final_epsilon, progress, self.epsilon_fraction)
+
+    def priority_beta_at(self, progress: float) -> float:
+        """Return the exponent of the importance weights once the share ``progress`` of the budget is spent."""
+        if isinstance(self.priority_beta, Schedule):
+            return self.priority_beta.at(progress)
+        return linear(self.priority_beta, 1.0, progress)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DQNConfig(OffPolicyConfig):
     """What DQN adds: how Q is built and how the best token is judged."""
+
+    retired: ClassVar[Mapping[str, tuple[Any, str]]] = {
+        **OffPolicyConfig.retired,
+        "kl_target": (None, "the values are made with a fixed kl_coef"),
+        "kl_horizon": (10_000, "the values are made with a fixed kl_coef"),
+    }
 
     double: bool = True
     """The online network picks the best token, the target network judges it; otherwise the target network does both."""
@@ -91,12 +117,20 @@ class DQNConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(not (self.dueling and self.kl_coef), "dueling", "False where kl_coef is above 0")
-        self.require(self.kl_target is None, "kl_target", "None: the values are made with a fixed kl_coef")
+        self.require(
+            not isinstance(self.kl_coef, Schedule), "kl_coef", "a number: the values are made with a fixed one"
+        )
+        self.require(not (self.dueling and self.has_kl), "dueling", "False where kl_coef is above 0")
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if self.has_kl:
+            yield "double", "kl_coef is above 0, whose values need no best token"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACConfig(OffPolicyConfig):
+class SACConfig(AdaptiveKLConfig, OffPolicyConfig):
     """What SAC adds: the temperature of the entropy, the critics and the actor."""
 
     epsilon_fraction: Share = 0.6
@@ -107,7 +141,7 @@ class SACConfig(OffPolicyConfig):
     returns: Literal["n_step", "trace"] = "n_step"
     """Targets: n-step returns, corrected in expectation, or Retrace ("trace")."""
 
-    alpha: NotNegative = 0.03
+    alpha: NotNegative | Schedule = 0.03
     """Weight α of the entropy, in units of the scaled reward. Larger stays closer to uniform; 0.003 to 0.3."""
     initial_alpha: Positive | None = None
     """Where α starts; it falls geometrically to `alpha` over `alpha_fraction` of the budget. None keeps it constant."""
@@ -129,10 +163,22 @@ class SACConfig(OffPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.initial_alpha is not None or self.entropy_target is not None:
+        if isinstance(self.alpha, Schedule):
+            for name in ("initial_alpha", "entropy_target"):
+                self.require(getattr(self, name) is None, name, "None where alpha is a schedule")
+        elif self.initial_alpha is not None or self.entropy_target is not None:
             self.require(self.alpha > 0, "alpha", "above 0 where it is annealed or tuned")
         if self.actor == "forward_kl":
-            self.require(self.alpha + self.kl_coef > 0, "alpha", "above 0, or kl_coef above 0, with 'forward_kl'")
+            least = min(ends(self.alpha)) + min(ends(self.kl_coef))
+            self.require(least > 0, "alpha", "above 0, or kl_coef above 0, with 'forward_kl'")
         self.require(
             self.initial_alpha is None or self.entropy_target is None, "initial_alpha", "None where α is tuned"
         )
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if self.initial_alpha is None:
+            yield "alpha_fraction", "initial_alpha is None"
+        if self.entropy_target is None:
+            yield "alpha_learning_rate", "entropy_target is None"

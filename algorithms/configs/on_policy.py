@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .base import AlgorithmConfig, NotNegative, Positive, Repeats, Rows, Share, Tokens
+from .base import NotNegative, Positive, Repeats, Rows, Share, Tokens
+from .parts import AlgorithmConfig, SampledKLConfig
+from .schedule import Schedule, ends, linear
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnPolicyConfig(AlgorithmConfig):
+class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
     """What algorithms on fresh episodes have."""
 
-    entropy_coef: NotNegative = 0.01
+    entropy_coef: NotNegative | Schedule = 0.01
     """Weight of the entropy bonus at the start. Larger explores longer; 0 to 0.05."""
     final_entropy_fraction: NotNegative = 0.0
     """The entropy bonus falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
@@ -27,6 +30,20 @@ class OnPolicyConfig(AlgorithmConfig):
     """The ratio π/π_old before the first step must be 1 to within this. In float32 decoding and the teacher-forced pass
     are each right to 1e-4, and may be off to opposite sides; about 0.1 in bfloat16."""
 
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if isinstance(self.entropy_coef, Schedule):
+            yield "final_entropy_fraction", "entropy_coef is a schedule"
+        elif not self.entropy_coef:
+            yield "final_entropy_fraction", "entropy_coef is 0"
+
+    def entropy_coef_at(self, progress: float) -> float:
+        """Return the weight of the entropy bonus once the share ``progress`` of the budget is spent."""
+        if isinstance(self.entropy_coef, Schedule):
+            return self.entropy_coef.at(progress)
+        return linear(self.entropy_coef, self.entropy_coef * self.final_entropy_fraction, progress)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActorCriticConfig(OnPolicyConfig):
@@ -34,7 +51,7 @@ class ActorCriticConfig(OnPolicyConfig):
 
     gae_lambda: Share = 0.95
     """λ of generalised advantage estimation. Larger trusts the critic less: less bias, more variance; 0.9 to 1."""
-    value_coef: NotNegative = 0.5
+    value_coef: NotNegative | Schedule = 0.5
     """Weight of the value loss. Matters where critic and policy share a trunk; 0.1 to 1."""
     separate_critic: bool = False
     """Give the critic a trunk of its own, so that its loss cannot disturb the policy. Costs a second model."""
@@ -49,13 +66,22 @@ class PPOConfig(ActorCriticConfig):
     minibatches: Rows = 8
     """Steps of the optimiser a pass, each on a random share of the sequences. More learn more from each token, until
     a share is too small to point anywhere; 1 to 16."""
-    clip: Positive = 0.2
+    clip: Positive | Schedule = 0.2
     """ε: a token's probability ratio earns nothing beyond 1 ± ε. Smaller is more careful; 0.1 to 0.3."""
     value_clip: Positive | None = None
     """How far a value may move in one update, in units of scaled rewards; None does not clip. Typical: 0.2."""
     target_kl: Positive | None = None
     """Stop the passes of an update once the KL from the old policy (a token) exceeds this; None never stops early.
     Typical: 0.01 to 0.05."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if self.epochs == self.minibatches == 1:
+            for name in ("clip", "value_clip", "target_kl"):
+                yield name, "epochs and minibatches are 1, so that the only step starts from the old policy"
+        elif not any(ends(self.value_coef)):
+            yield "value_clip", "value_coef is 0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +90,7 @@ class A2CConfig(ActorCriticConfig):
 
     final_learning_rate_fraction: Share = 1.0
     """The learning rate falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
-    entropy_coef: NotNegative = 0.1
+    entropy_coef: NotNegative | Schedule = 0.1
     """Weight of the entropy bonus at the start. With a smaller one a policy whose steps no clip holds back grows
     sure too early; 0.01 to 0.1."""
     rollout_tokens: Tokens = 48

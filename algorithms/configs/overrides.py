@@ -1,6 +1,6 @@
 """The fields of each configuration as keywords, for editors and type checkers: what `**overrides` takes.
 
-A test holds them to be those of the configurations, which say what each is for.
+Written by `write_overrides` from the configurations, which say what each is for.
 """
 
 from __future__ import annotations
@@ -9,37 +9,76 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from .schedule import Schedule
 
-class AlgorithmOverrides(TypedDict, total=False):
-    """Fields of `AlgorithmConfig`."""
 
-    learning_rate: float | None
+class OptimiserOverrides(TypedDict, total=False):
+    """Fields of `OptimiserConfig`."""
+
+    learning_rate: float | Schedule | None
     final_learning_rate_fraction: float
     adam_eps: float
     weight_decay: float
     max_grad_norm: float
     micro_batch_tokens: int | None
-    gamma: float
+
+
+class PolicyOverrides(TypedDict, total=False):
+    """Fields of `PolicyConfig`."""
+
     temperature: float
+    action_masks: bool
+
+
+class RolloutOverrides(TypedDict, total=False):
+    """Fields of `RolloutConfig`."""
+
     rollout_tokens: int
     num_rows: int
     group_size: int
+    token_rewards: bool
+
+
+class RewardOverrides(TypedDict, total=False):
+    """Fields of `RewardConfig`."""
+
+    gamma: float
+    reward_clip: float | None
     reward_scaling: bool
     missing_eos_penalty: float
-    token_rewards: bool
-    action_masks: bool
-    kl_coef: float
-    kl_in: Literal["reward", "loss"]
-    kl_estimator: Literal["k1", "k2", "k3"]
-    kl_target: float | None
-    kl_horizon: int
+
+
+class KLOverrides(TypedDict, total=False):
+    """Fields of `KLConfig`."""
+
+    kl_coef: float | Schedule
     kl_reference: Literal["initial", "uniform"]
 
 
-class OnPolicyOverrides(AlgorithmOverrides, total=False):
-    """Fields of `OnPolicyConfig`, beside those of `AlgorithmConfig`."""
+class AlgorithmOverrides(
+    KLOverrides, RewardOverrides, RolloutOverrides, PolicyOverrides, OptimiserOverrides, total=False
+):
+    """Fields of `AlgorithmConfig`."""
 
-    entropy_coef: float
+
+class AdaptiveKLOverrides(KLOverrides, total=False):
+    """Fields of `AdaptiveKLConfig`."""
+
+    kl_target: float | None
+    kl_horizon: int
+
+
+class SampledKLOverrides(AdaptiveKLOverrides, total=False):
+    """Fields of `SampledKLConfig`."""
+
+    kl_in: Literal["reward", "loss"]
+    kl_estimator: Literal["k1", "k2", "k3"]
+
+
+class OnPolicyOverrides(SampledKLOverrides, AlgorithmOverrides, total=False):
+    """Fields of `OnPolicyConfig`."""
+
+    entropy_coef: float | Schedule
     final_entropy_fraction: float
     whiten_advantages: bool | None
     whiten_rewards: bool
@@ -48,29 +87,29 @@ class OnPolicyOverrides(AlgorithmOverrides, total=False):
 
 
 class ActorCriticOverrides(OnPolicyOverrides, total=False):
-    """Fields of `ActorCriticConfig`, beside those of `OnPolicyConfig`."""
+    """Fields of `ActorCriticConfig`."""
 
     gae_lambda: float
-    value_coef: float
+    value_coef: float | Schedule
     separate_critic: bool
 
 
 class PPOOverrides(ActorCriticOverrides, total=False):
-    """Fields of `PPOConfig`, beside those of `ActorCriticConfig`."""
+    """Fields of `PPOConfig`."""
 
     epochs: int
     minibatches: int
-    clip: float
+    clip: float | Schedule
     value_clip: float | None
     target_kl: float | None
 
 
 class A2COverrides(ActorCriticOverrides, total=False):
-    """Fields of `A2CConfig`, beside those of `ActorCriticConfig`."""
+    """Fields of `A2CConfig`."""
 
 
 class OffPolicyOverrides(AlgorithmOverrides, total=False):
-    """Fields of `OffPolicyConfig`, beside those of `AlgorithmConfig`."""
+    """Fields of `OffPolicyConfig`."""
 
     replay_capacity: int
     batch_episodes: int
@@ -78,8 +117,8 @@ class OffPolicyOverrides(AlgorithmOverrides, total=False):
     learning_starts: int
     prioritised: Literal["none", "episode", "token"]
     priority_alpha: float
-    priority_beta: float
-    epsilon: float
+    priority_beta: float | Schedule
+    epsilon: float | Schedule
     final_epsilon: float
     epsilon_fraction: float
     exploration: Literal["uniform", "boltzmann"]
@@ -92,17 +131,17 @@ class OffPolicyOverrides(AlgorithmOverrides, total=False):
 
 
 class DQNOverrides(OffPolicyOverrides, total=False):
-    """Fields of `DQNConfig`, beside those of `OffPolicyConfig`."""
+    """Fields of `DQNConfig`."""
 
     double: bool
     dueling: bool
     huber_delta: float
 
 
-class SACOverrides(OffPolicyOverrides, total=False):
-    """Fields of `SACConfig`, beside those of `OffPolicyConfig`."""
+class SACOverrides(AdaptiveKLOverrides, OffPolicyOverrides, total=False):
+    """Fields of `SACConfig`."""
 
-    alpha: float
+    alpha: float | Schedule
     initial_alpha: float | None
     alpha_fraction: float
     entropy_target: float | None
@@ -122,37 +161,29 @@ class SB3Overrides(TypedDict, total=False):
     max_grad_norm: float
 
 
-class SB3PPOOverrides(TypedDict, total=False):
-    """Fields of `SB3PPOConfig`."""
+class SB3OnPolicyOverrides(SB3Overrides, total=False):
+    """Fields of `SB3OnPolicyConfig`."""
 
-    num_envs: int
-    learning_rate: float
-    gamma: float
-    max_grad_norm: float
     n_steps: int
     gae_lambda: float
     ent_coef: float
     vf_coef: float
+
+
+class SB3PPOOverrides(SB3OnPolicyOverrides, total=False):
+    """Fields of `SB3PPOConfig`."""
+
     batch_size: int
     n_epochs: int
     clip_range: float
 
 
-class SB3A2COverrides(TypedDict, total=False):
+class SB3A2COverrides(SB3OnPolicyOverrides, total=False):
     """Fields of `SB3A2CConfig`."""
-
-    num_envs: int
-    learning_rate: float
-    gamma: float
-    max_grad_norm: float
-    n_steps: int
-    gae_lambda: float
-    ent_coef: float
-    vf_coef: float
 
 
 class SB3DQNOverrides(SB3Overrides, total=False):
-    """Fields of `SB3DQNConfig`, beside those of `SB3Config`."""
+    """Fields of `SB3DQNConfig`."""
 
     buffer_size: int
     learning_starts: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ...agents.masks import PackedMasks
 from ..base import Algorithm
 from ..configs import OffPolicyConfig
 from ..data import Batch, EpisodeReplay, Episodes, ReplaySample
-from ..parts import EpisodeGrid, Loss, derive_seed, linear, n_step_targets, trace_targets
+from ..parts import EpisodeGrid, Loss, derive_seed, n_step_targets, trace_targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +53,14 @@ class Replayed:
         return values[: len(self.actions)], final_values
 
 
-class OffPolicy(Algorithm):
+OffPolicyConfigT = TypeVar("OffPolicyConfigT", bound=OffPolicyConfig)
+
+
+class OffPolicy(Algorithm[OffPolicyConfigT]):
     """Learns from a replay of whole episodes; a subclass gives `loss` and `policy_probabilities`.
 
     Hooks: `policy_probabilities` (what the behaviour explores around), `loss` (on drawn episodes).
     """
-
-    Config = OffPolicyConfig
-    config: OffPolicyConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def setup(self) -> None:
         """Build the replay and the target network."""
@@ -104,7 +104,7 @@ class OffPolicy(Algorithm):
         config = self.config
         if self.num_timesteps < config.learning_starts:
             return 1.0
-        return linear(config.epsilon, config.final_epsilon, self.progress, config.epsilon_fraction)
+        return config.epsilon_at(self.progress)
 
     def share_exploring(self) -> float:
         """Return `epsilon`; what the behaviour asks at every act."""
@@ -167,7 +167,7 @@ class OffPolicy(Algorithm):
 
     def draw(self) -> Replayed:
         """Draw a batch of episodes and bring it to the device."""
-        beta = linear(self.config.priority_beta, 1.0, self.progress)
+        beta = self.config.priority_beta_at(self.progress)
         sample = self.replay.sample(self.config.batch_episodes, beta)
         episodes = sample.episodes
         batch = Batch.from_episodes(episodes, self.device)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..configs import DQNOverrides
 
 
-class DQN(OffPolicy):
+class DQN(OffPolicy[DQNConfig]):
     """Q-learning with a network, one teacher-forced pass for all tokens of an episode (Mnih et al. 2015).
 
     Without a KL the agent says the token of the largest Q. With ``kl_coef`` β above 0 it is soft Q-learning on the
@@ -40,7 +40,6 @@ class DQN(OffPolicy):
     """
 
     name: ClassVar[str] = "dqn"
-    Config = DQNConfig
 
     if TYPE_CHECKING:
 
@@ -57,7 +56,6 @@ class DQN(OffPolicy):
         ) -> None: ...
 
     heads = ("q",)
-    config: DQNConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def required_heads(self) -> tuple[str, ...]:
         """Return the policy's head where it is soft, whose logits are the Qs; else Q, and the value it is split by."""
@@ -68,7 +66,7 @@ class DQN(OffPolicy):
     @property
     def soft(self) -> bool:
         """Whether the policy is soft, tied to a reference."""
-        return bool(self.config.kl_coef)
+        return self.config.has_kl
 
     def policy_probabilities(self, output: StepOutput, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the greedy policy of Q, or the soft one; see the base for shapes."""

@@ -12,8 +12,8 @@ from torch.nn.functional import huber_loss
 from ...agents import StepOutput
 from ...agents.masks import opened
 from ...agents.sampling import log_softmax
-from ..configs import SACConfig
-from ..parts import linear, mask_illegal, retrace_traces, soft_values
+from ..configs import SACConfig, Schedule, linear
+from ..parts import mask_illegal, retrace_traces, soft_values
 from .base import OffPolicy, Replayed, weighted_mean
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LARGEST_LOG_ALPHA = 30.0
 """Where a tuned log α stops, on both sides: a target out of reach would drive it on until its exponential overflows."""
 
 
-class SAC(OffPolicy):
+class SAC(OffPolicy[SACConfig]):
     """Discrete soft actor-critic (Haarnoja et al. 2018; Christodoulou 2019), a whole episode a pass.
 
     ``V(s) = Σ_a π(a|s) [min Q̄(s, a) − α log π(a|s) − β (log π(a|s) − log π_ref(a|s))]`` with both coefficients free:
@@ -35,7 +35,6 @@ class SAC(OffPolicy):
     """
 
     name: ClassVar[str] = "sac"
-    Config = SACConfig
 
     if TYPE_CHECKING:
 
@@ -52,12 +51,12 @@ class SAC(OffPolicy):
         ) -> None: ...
 
     heads = ("policy", "twin_q")
-    config: SACConfig  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def setup(self) -> None:
         """Build the replay and the target network, and start α."""
         super().setup()
-        self.log_alpha = math.log(self.config.alpha) if self.config.alpha else -math.inf
+        alpha = self.config.alpha
+        self.log_alpha = -math.inf if isinstance(alpha, Schedule) or not alpha else math.log(alpha)
 
     def agent_options(self) -> dict[str, Any]:
         """Give the critics a trunk of their own where the config asks for it."""
@@ -67,6 +66,8 @@ class SAC(OffPolicy):
     def alpha(self) -> float:
         """The weight of the entropy at the present `progress`, or as tuned so far."""
         config = self.config
+        if isinstance(config.alpha, Schedule):
+            return config.alpha.at(self.progress)
         if config.initial_alpha is None:
             return math.exp(self.log_alpha)
         return math.exp(linear(math.log(config.initial_alpha), self.log_alpha, self.progress, config.alpha_fraction))
@@ -156,7 +157,7 @@ class SAC(OffPolicy):
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the replay, the target network, the counters and α."""
         arrays, data = super().extra_state()
-        return arrays, {**data, "log_alpha": self.log_alpha if self.config.alpha else None}
+        return arrays, {**data, "log_alpha": None if math.isinf(self.log_alpha) else self.log_alpha}
 
     def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `extra_state` returned."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..configs import A2CConfig, AlgorithmConfig
+from ..configs import A2CConfig
 from ..data import Batch
 from ..parts import Loss, value_errors
 from .actor_critic import ActorCritic
@@ -26,7 +26,6 @@ class A2C(ActorCritic[A2CConfig]):
     """
 
     name: ClassVar[str] = "a2c"
-    Config: ClassVar[type[AlgorithmConfig]] = A2CConfig
 
     if TYPE_CHECKING:
 
@@ -50,7 +49,7 @@ class A2C(ActorCritic[A2CConfig]):
         policy_loss = -(weights * targets.advantages * scores.log_probs).sum()
         value_loss = (weights * value_errors(scores.values, targets.returns, targets.values)).sum()
         entropy = (weights * scores.entropy).sum()
-        total = policy_loss + self.config.value_coef * value_loss - self.entropy_coef * entropy
+        total = policy_loss + self.value_coef * value_loss - self.entropy_coef * entropy
         return Loss(
             total + self.kl_loss(scores.log_probs, targets),
             terms={"policy/loss": policy_loss, "policy/entropy": entropy, "value/loss": value_loss},

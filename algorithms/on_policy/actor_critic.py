@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ...agents import Scores
-from ..configs import ActorCriticConfig, AlgorithmConfig
+from ..configs import ActorCriticConfig
 from ..data import Episodes
 from ..parts import NEGLIGIBLE, gae
 from .base import OnPolicy
@@ -18,12 +18,16 @@ ActorCriticConfigT = TypeVar("ActorCriticConfigT", bound=ActorCriticConfig)
 class ActorCritic(OnPolicy[ActorCriticConfigT]):
     """A policy and a value head; advantages by GAE (Schulman et al. 2016). See `PPO` and `A2C`."""
 
-    Config: ClassVar[type[AlgorithmConfig]] = ActorCriticConfig
     heads: ClassVar[tuple[str, ...]] = ("policy", "value")
 
     def agent_options(self) -> dict[str, Any]:
         """A critic with a trunk of its own, where the config asks for it."""
         return {"separate_critic": self.config.separate_critic}
+
+    @property
+    def value_coef(self) -> float:
+        """The weight of the value loss at the present `progress`."""
+        return self.scheduled(self.config.value_coef)
 
     def advantages(
         self, episodes: Episodes, rewards: np.ndarray, scores: Scores

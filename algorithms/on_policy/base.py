@@ -13,9 +13,9 @@ from torch import Tensor
 from ...agents import Scores
 from ...envs import TokenGymError
 from ..base import Algorithm
-from ..configs import AlgorithmConfig, OnPolicyConfig
+from ..configs import OnPolicyConfig
 from ..data import Batch, Episodes, Unit
-from ..parts import Loss, Step, kl_estimate, linear, token_weights, whiten
+from ..parts import Loss, Step, kl_estimate, token_weights, whiten
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,6 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
     metrics).
     """
 
-    Config: ClassVar[type[AlgorithmConfig]] = OnPolicyConfig
     cut: ClassVar[Unit] = "episode"
     """What minibatches keep whole."""
 
@@ -124,8 +123,7 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
     @property
     def entropy_coef(self) -> float:
         """The weight of the entropy bonus at the present `progress`."""
-        coef = self.config.entropy_coef
-        return linear(coef, coef * self.config.final_entropy_fraction, self.progress)
+        return self.config.entropy_coef_at(self.progress)
 
     def update(self, batch: Episodes) -> dict[str, float]:
         """Assess the episodes, then go through them in epochs and minibatches; metrics as documented on its page."""
@@ -163,13 +161,15 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
             "objective/entropy": float(scores.entropy.detach().mean()),
             "policy/initial_ratio_error": self.check_ratio(scores.log_probs.detach() - whole.log_probs),
         }
-        log_ratio = None
+        penalties = None
         if scores.kl is not None and scores.reference_log_probs is not None:
             kl = float(scores.kl.detach().sum()) / len(batch)
-            log_ratio = (scores.log_probs.detach() - scores.reference_log_probs).cpu().numpy()
+            if config.kl_in == "reward":
+                log_ratio = (scores.log_probs.detach() - scores.reference_log_probs).cpu().numpy()
+                penalties = self.kl_controller.coef * kl_estimate(log_ratio, config.kl_estimator)
             metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
         self.observe_returns(batch)
-        rewards = self.learning_rewards(batch, log_ratio)
+        rewards = self.learning_rewards(batch, penalties)
         metrics["objective/reward"] = float(rewards.sum()) * self.reward_scale / len(batch)
         metrics["objective/reward_scale"] = self.reward_scale
         if "objective/kl" in metrics:
@@ -177,7 +177,7 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
         if config.whiten_rewards:
             rewards = whiten(rewards, keep_mean=True)
         advantages, returns, seen = self.advantages(batch, rewards, scores)
-        if not config.kl_coef if config.whiten_advantages is None else config.whiten_advantages:
+        if not config.has_kl if config.whiten_advantages is None else config.whiten_advantages:
             advantages = whiten(advantages)
 
         lengths = torch.as_tensor(batch.episode_lengths, device=self.device)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from ..configs import AlgorithmConfig, PPOConfig
+from ..configs import PPOConfig
 from ..data import Batch
 from ..parts import Loss, Step, bounded_exp, clipped_surrogate, exp_excess, value_errors
 from .actor_critic import ActorCritic
@@ -28,7 +28,6 @@ class PPO(ActorCritic[PPOConfig]):
     """
 
     name: ClassVar[str] = "ppo"
-    Config: ClassVar[type[AlgorithmConfig]] = PPOConfig
 
     if TYPE_CHECKING:
 
@@ -58,16 +57,21 @@ class PPO(ActorCritic[PPOConfig]):
         """Whether the policy has moved as far as ``target_kl`` allows."""
         return self.config.target_kl is not None and metrics["policy/approx_kl"] > self.config.target_kl
 
+    @property
+    def clip(self) -> float:
+        """ε at the present `progress`."""
+        return self.scheduled(self.config.clip)
+
     def loss(self, part: Batch, prepared: Targets) -> Loss:
         """Σ w·[−min(ρA, clip(ρ)A) + c_v·½(V − R)² − c_H·H(π)] over the tokens of ``part``."""
         scores, targets = self.score(part, prepared), prepared.of(part)
         assert scores.values is not None and targets.returns is not None and targets.values is not None
         weights, config = targets.weights, self.config
         log_ratio = scores.log_probs - part.log_probs
-        policy_loss = (weights * clipped_surrogate(log_ratio, targets.advantages, config.clip)).sum()
+        policy_loss = (weights * clipped_surrogate(log_ratio, targets.advantages, self.clip)).sum()
         value_loss = (weights * value_errors(scores.values, targets.returns, targets.values, config.value_clip)).sum()
         entropy = (weights * scores.entropy).sum()
-        total = policy_loss + config.value_coef * value_loss - self.entropy_coef * entropy
+        total = policy_loss + self.value_coef * value_loss - self.entropy_coef * entropy
         return Loss(
             total + self.kl_loss(scores.log_probs, targets),
             terms={"policy/loss": policy_loss, "policy/entropy": entropy, "value/loss": value_loss},
@@ -88,7 +92,7 @@ class PPO(ActorCritic[PPOConfig]):
         return {
             **super().report(step),
             "policy/approx_kl": float(exp_excess(log_ratio).mean()),
-            "policy/clip_fraction": float((ratio - 1).abs().gt(self.config.clip).float().mean()),
+            "policy/clip_fraction": float((ratio - 1).abs().gt(self.clip).float().mean()),
             "policy/ratio_mean": float(ratio.mean()),
             "policy/ratio_max": float(ratio.max()),
             "value/clip_fraction": 0.0 if clip is None else float(moved.gt(clip).float().mean()),

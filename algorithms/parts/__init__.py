@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .losses import clipped_surrogate, token_weights, value_errors
     from .nonfinite import DivergedError, first_nonfinite
     from .running_std import RunningStd
-    from .schedules import linear
     from .seeds import derive_seed
     from .stepping import Loss, Step, accumulate
     from .targets import (
@@ -53,7 +52,6 @@ __all__ = [
     "gae",
     "greedy_actions",
     "kl_estimate",
-    "linear",
     "mask_illegal",
     "max_values",
     "n_step_targets",
@@ -92,7 +90,6 @@ __getattr__, __dir__ = lazy_names(
         "gae": "advantages",
         "greedy_actions": "targets",
         "kl_estimate": "kl",
-        "linear": "schedules",
         "mask_illegal": "targets",
         "max_values": "targets",
         "n_step_targets": "targets",

@@ -107,7 +107,7 @@ def rebuild(
     agent = load_agent(tensors, data, device)
     if reference is not None and data.get("reference_shares_prefixes"):
         reference = sharing_prefixes(reference, agent)
-    config = kind.Config().replace(**data["config"])
+    config = kind.Config.restored(data["config"])
     algorithm = kind(env, agent, config, seed=data["seed"], device=device, reference=reference)
     algorithm.env_spec = data["env"]
     algorithm.agent.sampler.set_state(tensors["agent_sampler"])

@@ -216,7 +216,7 @@ class SB3Algorithm(Constructed):
         tensors, data = checkpoint.read(path)
         with saving.complete(data):
             saving.check_kind(cls, data)
-            config = cls.Config().replace(**data["config"])
+            config = cls.Config.restored(data["config"])
             env = saving.saved_task(data, env, path, allow_imports, arguments)
             algorithm = cls(env, data["agent"], config, seed=data["seed"], device=device)
             algorithm.env_spec = data["env"]

@@ -23,7 +23,7 @@ from .errors import (
     unknown_name,
     whole_number,
 )
-from .fields import ClassT, Range, check_fields, check_value, from_mapping, shown
+from .fields import ClassT, Range, check_fields, check_value, described, from_mapping, shown
 from .visibility import visible
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "check_fields",
     "check_import",
     "check_value",
+    "described",
     "checked",
     "finite_number",
     "flag",

@@ -159,6 +159,8 @@ def described(annotation: Any) -> str:
     if isinstance(origin, type):
         annotation = origin
     name = getattr(annotation, "__name__", str(annotation))
+    if hasattr(annotation, "described_as"):
+        return annotation.described_as
     return _WORDS.get(annotation) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 

@@ -119,6 +119,7 @@ def _list(arguments: list[str], console: Console) -> int:
 
 def _train(arguments: list[str], console: Console) -> int:
     from ...algorithms import ALGORITHMS
+    from .flags import as_flags
 
     if not arguments or arguments[0].startswith("-"):
         names = ", ".join(ALGORITHMS)
@@ -133,12 +134,14 @@ def _train(arguments: list[str], console: Console) -> int:
         return run, config
 
     kind = ALGORITHMS.config(name)
-    # Checked when it is built below: inside tyro an error would become a box of its own making.
-    unchecked = type(kind.__name__, (kind,), {"__post_init__": lambda self: None, "__doc__": kind.__doc__})
+    typed = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    for flag, (_, reason) in ((f"--{field.replace('_', '-')}", why) for field, why in kind.retired.items()):
+        if flag in typed:
+            raise TokenGymError(f"{name} has no {flag}: {reason}")
     flat = tyro.conf.OmitArgPrefixes
     both.__annotations__ = {
         "run": flat[TrainOptions],
-        "config": Annotated[flat[unchecked], tyro.conf.arg(name=name)],
+        "config": Annotated[flat[as_flags(kind)], tyro.conf.arg(name=name)],
     }
     options, config = tyro.cli(
         both,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from ...algorithms import check_config
+from ...algorithms import ALGORITHMS
 from ...envs import TokenGymError
 from ...envs.checking import Count, Positive, Range, Seed, check_fields, checked, from_mapping, shown, unknown_name
 from .mappings import plain_value
@@ -191,7 +191,7 @@ class RunSpec:
         What cannot be completed, as of an algorithm or a hyperparameter that is not known here, is returned as it is.
         """
         try:
-            config = check_config(self.algorithm, self.config).to_dict()
+            config = ALGORITHMS.config(self.algorithm).restored(self.config).to_dict()
         except TokenGymError:
             return self
         return dataclasses.replace(self, config=config)

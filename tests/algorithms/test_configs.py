@@ -4,12 +4,13 @@ import dataclasses
 import math
 import pickle
 import types
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 
 from tokengym.algorithms import ALGORITHMS, check_config
+from tokengym.algorithms.configs import Schedule
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.checking.fields import Range, check_value
 
@@ -24,9 +25,9 @@ NOT_A_CHOICE = [*NOT_A_VALUE, 0, 1, True, 1.5, "Token", "k1 ", math.inf]
 
 def taken_apart(annotation: Any) -> tuple[Any, list[Range], bool]:
     """The plain type, the ranges and whether None will do, of ``Annotated[float, Range(…)] | None`` and the like."""
-    if get_origin(annotation) is types.UnionType or type(None) in get_args(annotation):
-        (only,) = [one for one in get_args(annotation) if one is not type(None)]
-        return *taken_apart(only)[:2], True
+    if get_origin(annotation) in (Union, types.UnionType):
+        (only,) = [one for one in get_args(annotation) if one not in (type(None), Schedule)]
+        return *taken_apart(only)[:2], type(None) in get_args(annotation)
     if get_origin(annotation) is Annotated:
         plain, *metadata = get_args(annotation)
         return plain, [one for one in metadata if isinstance(one, Range)], False

@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from tokengym.algorithms import ALGORITHMS, PPO
+from tokengym.algorithms import ALGORITHMS, PPO, write_overrides
 from tokengym.algorithms.configs import overrides
 from tokengym.envs.checking.errors import TokenGymError
 
@@ -29,6 +29,10 @@ def test_what_editors_read_are_the_fields_of_the_configuration(name):
     # Without the ranges, which `Annotated` adds.
     declared = typing.get_type_hints(kind)
     assert written == {field.name: declared[field.name] for field in dataclasses.fields(kind)}
+
+
+def test_what_editors_read_is_what_the_script_writes():
+    assert write_overrides.PLACE.read_text(encoding="utf-8") == write_overrides.overrides_text()
 
 
 def test_an_algorithm_is_shown_with_its_task_its_agent_and_what_differs_from_the_defaults():

@@ -8,6 +8,7 @@ from tokengym.envs.registration import make_task
 from tokengym.experiments.evaluation import evaluate_agent, references
 from tokengym.experiments.statistics import normalised_score
 
+KL = {"kl_coef": 0.1, "kl_reference": "uniform"}
 WORDLE = ("WordleMini", {"num_letters": 4, "word_length": 2, "num_words": 8})
 
 
@@ -47,7 +48,7 @@ def test_what_is_pretrained_is_touched_gently(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "whitened"),
-    [({}, True), ({"kl_coef": 0.1}, False), ({"kl_coef": 0.1, "whiten_advantages": True}, True)],
+    [({}, True), (KL, False), ({**KL, "whiten_advantages": True}, True)],
 )
 def test_advantages_are_whitened_where_there_is_no_kl(options, whitened):
     seen = []
@@ -57,5 +58,5 @@ def test_advantages_are_whitened_where_there_is_no_kl(options, whitened):
             seen.append(float(targets.advantages.std(unbiased=False)))
             return super().step(batch, targets, scale)
 
-    Watched("Copy", rollout_tokens=60, kl_reference="uniform", **options).learn(60)
+    Watched("Copy", rollout_tokens=60, **options).learn(60)
     assert (seen[0] == pytest.approx(1, abs=1e-3)) == whitened

@@ -1,0 +1,180 @@
+"""The parts that configurations are composed of, by inheritance, so that none has a field that does nothing.
+
+Whatever learns from gradients has an `OptimiserConfig` and a `PolicyConfig`; what plays episodes adds a
+`RolloutConfig`; what learns from rewards a `RewardConfig`; what stays close to a reference a `KLConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from .base import (
+    Config,
+    Interval,
+    Norm,
+    NotNegative,
+    Positive,
+    Rate,
+    Rows,
+    Share,
+    Temperature,
+    Tokens,
+)
+from .schedule import Schedule, ends, linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig(Config):
+    """How gradients are computed and followed."""
+
+    learning_rate: Rate | Schedule | None = None
+    """Step size of Adam at the start. None takes what the agent's kind of model wants: 2e-3 for mlp, 3e-3 for gru,
+    1e-3 for transformers from scratch, 1e-5 for pretrained ones. Larger learns faster, up to a point."""
+    final_learning_rate_fraction: Share = 0.05
+    """The learning rate falls linearly to this fraction of itself at `total_timesteps`; 1 keeps it constant."""
+    adam_eps: Positive = 1e-5
+    """Added to Adam's denominator. Larger means smaller steps where gradients are tiny; 1e-8 to 1e-5."""
+    weight_decay: NotNegative = 0.0
+    """Decoupled weight decay (AdamW). Larger keeps the weights smaller; 0 to 0.1."""
+    max_grad_norm: Norm = 1.0
+    """Gradients with a larger global norm are scaled down to it. Smaller is safer and slower; 0.5 to 10."""
+    micro_batch_tokens: Tokens | None = None
+    """Tokens, padding included, that the model reads at once in an update; a step adds up the gradients of as many
+    passes as that takes. Bounds memory and changes nothing else; None reads a whole minibatch."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if isinstance(self.learning_rate, Schedule):
+            yield "final_learning_rate_fraction", "learning_rate is a schedule"
+
+    def learning_rate_at(self, progress: float, usual: float) -> float:
+        """Return the learning rate once the share ``progress`` of the budget is spent.
+
+        Args:
+            progress: 0 … 1.
+            usual: what suits the agent, for a `learning_rate` of None.
+        """
+        if isinstance(self.learning_rate, Schedule):
+            return self.learning_rate.at(progress)
+        rate = usual if self.learning_rate is None else self.learning_rate
+        return linear(rate, rate * self.final_learning_rate_fraction, progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig(Config):
+    """How the agent speaks, wherever it does."""
+
+    temperature: Temperature = 1.0
+    """Divides the logits of policy and reference wherever probabilities are computed; larger explores more."""
+    action_masks: bool = False
+    """Restrict behaviour and learning to the tokens that the task calls legal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig(Config):
+    """How episodes are collected."""
+
+    rollout_tokens: Tokens = 512
+    """Agent tokens a collection aims at. Episodes are always whole, so the number collected only comes near it."""
+    num_rows: Rows = 64
+    """Episodes that are played side by side. More is faster a token, until memory or caches run out."""
+    group_size: Rows = 1
+    """Episodes that share a start. Above 1 they can be compared with one another; 4 to 16."""
+    token_rewards: bool = True
+    """Credit per-token rewards that a task knows only at the end of a turn to the tokens that earned them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(Config):
+    """What is made of the rewards of the task before anything is learnt from them."""
+
+    gamma: Share = 1.0
+    """Discount a token. Below 1 the agent prefers rewards that come sooner; 0.95 to 1."""
+    reward_clip: Positive | None = None
+    """Clip each token's reward to ± this, in the task's own units, before penalties, KL and scaling; None does not.
+    Tames rare large rewards, and with them changes what is optimal. Atari's DQN takes 1."""
+    reward_scaling: bool = True
+    """Divide rewards by a running standard deviation of the return-to-go, so that one learning rate fits many tasks."""
+    missing_eos_penalty: NotNegative = 0.0
+    """Taken off the last reward of an episode that does not end with the vocabulary's end token; 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KLConfig(Config):
+    """The KL to a reference policy, with a coefficient that is fixed or follows a schedule."""
+
+    kl_coef: NotNegative | Schedule = 0.0
+    """Weight β of the KL to the reference policy. Larger stays closer to it; 0 (off) to 0.2."""
+    kl_reference: Literal["initial", "uniform"] = "initial"
+    """The reference: the agent as it was at the start, or the uniform policy. A `reference` agent overrides it."""
+
+    @property
+    def has_kl(self) -> bool:
+        """Whether there is a KL to a reference at all."""
+        return any(ends(self.kl_coef))
+
+    @property
+    def kl_steering(self) -> tuple[float | None, int]:
+        """The KL an episode that β is steered to, or None, and the episodes over which it reacts."""
+        return None, 1
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if not self.has_kl:
+            yield "kl_reference", "kl_coef is 0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveKLConfig(KLConfig):
+    """A KL whose coefficient can be steered to a target."""
+
+    kl_target: Positive | None = None
+    """KL an episode that an adaptive β steers to (Ziegler et al. 2019); None keeps β fixed. Typical: 6."""
+    kl_horizon: Interval = 10_000
+    """Episodes over which the adaptive β reacts. Smaller reacts faster and overshoots more."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        free = self.kl_target is None or not isinstance(self.kl_coef, Schedule)
+        self.require(free, "kl_target", "None: kl_coef is a schedule, give a number where it starts instead")
+
+    @property
+    def kl_steering(self) -> tuple[float | None, int]:
+        """The KL an episode that β is steered to, or None, and the episodes over which it reacts."""
+        return self.kl_target, self.kl_horizon
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if not self.has_kl:
+            yield "kl_target", "kl_coef is 0"
+        if self.kl_target is None:
+            yield "kl_horizon", "kl_target is None"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledKLConfig(AdaptiveKLConfig):
+    """A KL that is estimated from the tokens that were said."""
+
+    kl_in: Literal["reward", "loss"] = "reward"
+    """Where β acts: as a penalty in each token's reward, or as a term of the loss."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    """Estimate a token: k1 = log-ratio, k2 = its half square, k3 = low variance, never negative. Only k1 in the reward
+    has the KL-regularised optimum. In a loss k2 has the gradient of the KL for episodes of one token; over more it
+    takes the states as they come, and balances elsewhere."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if not self.has_kl:
+            yield "kl_in", "kl_coef is 0"
+            yield "kl_estimator", "kl_coef is 0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmConfig(KLConfig, RewardConfig, RolloutConfig, PolicyConfig, OptimiserConfig):
+    """What every algorithm that plays episodes has."""

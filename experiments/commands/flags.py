@@ -1,0 +1,43 @@
+"""A configuration as flags: what is checked when it is built is not checked by tyro, and a schedule is a text."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, get_args, get_type_hints
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from ...algorithms import Schedule
+from ...algorithms.configs import Config
+
+
+def as_flags(kind: type[Config]) -> type[Config]:
+    """Return a configuration class for `tyro.cli`, whose values are checked only by building ``kind`` of them.
+
+    Inside tyro an error would become a box of its own making.
+    """
+    hints = get_type_hints(kind)
+    scheduled = [field for field in dataclasses.fields(kind) if Schedule in get_args(hints[field.name])]
+    body: dict[str, Any] = {field.name: field.default for field in scheduled}
+    body["__annotations__"] = {
+        field.name: Annotated[Any, _coefficient(type(None) in get_args(hints[field.name]))] for field in scheduled
+    }
+    body["__post_init__"] = lambda self: None
+    unchecked = type(kind.__name__, (kind,), {**body, "__doc__": kind.__doc__, "__module__": kind.__module__})
+    return dataclasses.dataclass(frozen=True, kw_only=True)(unchecked)
+
+
+def _coefficient(optional: bool) -> PrimitiveConstructorSpec[Any]:
+    def read(words: list[str]) -> Any:
+        text = words[0].strip()
+        if text.endswith(")"):
+            return text  # the configuration reads it, and says what is wrong with it
+        return None if optional and text == "None" else float(text)
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{None}|FLOAT|SCHEDULE" if optional else "FLOAT|SCHEDULE",
+        instance_from_str=read,
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [str(value)],
+    )
