@@ -73,7 +73,8 @@ class Exploring:
     What explores is uniform, or Boltzmann over the values that `policy` gives beside its probabilities.
 
     Args:
-        policy: from output and masks to probabilities (m, A), 0 where forbidden, and values (m, A) to explore by.
+        policy: from output and masks to probabilities (m, A), 0 where forbidden, which are overwritten, and values
+            (m, A) to explore by.
         epsilon: asked for ε at every act.
         temperature: of the Boltzmann exploration, above 0; None explores uniformly.
     """
@@ -93,15 +94,16 @@ class Exploring:
         """Return float (m, A), 0 where forbidden."""
         probs, values = self.policy(output, masks)
         if self.temperature is None:
-            values = torch.zeros_like(values)
+            # One row serves all, where the same may be said in all.
+            values = torch.zeros_like(values if masks is not None else values[:1])
         if masks is not None:
             values = values.masked_fill(~masks, -torch.inf)
         # Against the best legal token, so that a temperature near 0 gives minus infinity, never infinity.
-        logits = (values - values.amax(-1, keepdim=True)) / (1.0 if self.temperature is None else self.temperature)
-        return torch.lerp(probs, torch.softmax(logits, -1), self.epsilon())
+        logits = (values - values.amax(-1, keepdim=True)).div_(1.0 if self.temperature is None else self.temperature)
+        return probs.lerp_(torch.softmax(logits, -1).expand_as(probs), self.epsilon())
 
     def __call__(self, output: StepOutput, masks: Tensor | None) -> Tensor:
         """Return the mixture's log-probabilities, float (m, A)."""
-        probs = self.probabilities(output, masks)
+        log_probs = self.probabilities(output, masks).log_()
         # The sampler wants logits; those of impossible tokens must be finite, as its masked ones are.
-        return torch.log(probs).clamp(min=torch.finfo(probs.dtype).min)
+        return log_probs.clamp_(min=torch.finfo(log_probs.dtype).min)

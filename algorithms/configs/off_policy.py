@@ -66,6 +66,8 @@ class OffPolicyConfig(AlgorithmConfig):
     """Rewards summed before bootstrapping with "n_step". More spread reward faster and trust old data more; 1 to 8."""
     trace_lambda: Share = 0.9
     """Decay of "trace": 0 is the one-step target, 1 the longest return that the data allow; 0.8 to 1."""
+    huber_delta: Positive = 1.0
+    """Errors of Q beyond this weigh linearly, not squared, in units of the scaled reward. Smaller resists outliers."""
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
@@ -112,8 +114,6 @@ class DQNConfig(OffPolicyConfig):
     """The online network picks the best token, the target network judges it; otherwise the target network does both."""
     dueling: bool = False
     """Build ``Q = V + A − mean A`` from a value head and an advantage head (Wang et al. 2016)."""
-    huber_delta: Positive = 1.0
-    """Errors beyond this weigh linearly, not squared, in units of the scaled reward. Smaller resists outliers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,64 +3,34 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import huber_loss
 
 from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
-from ...agents.masks import PackedMasks
 from ..base import Algorithm
 from ..configs import OffPolicyConfig
-from ..data import Batch, EpisodeReplay, Episodes, ReplaySample
-from ..parts import EpisodeGrid, Loss, derive_seed, n_step_targets, trace_targets
-
-
-@dataclass(frozen=True, eq=False)
-class Replayed:
-    """Drawn episodes, ready for a loss: N agent tokens in E episodes, F of them truncated.
-
-    Attributes:
-        sample: what the replay drew.
-        states: the states of the N tokens and behind them the final states of the F truncated episodes, so that one
-            pass looks at all of them. Its masks hold what may be said in each of the N + F.
-        actions: int64 (N,), the tokens said.
-        log_probs: float32 (N,), their log-probabilities under the behaviour.
-        rewards: float32 (N,), scaled.
-        weights: float32 (N,), of each token in the loss.
-        grid: which tokens form an episode.
-        truncated: int64 (F,), the truncated episodes.
-    """
-
-    sample: ReplaySample
-    states: Batch
-    actions: Tensor
-    log_probs: Tensor
-    rewards: Tensor
-    weights: Tensor
-    grid: EpisodeGrid
-    truncated: Tensor
-
-    def split(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Split ``values (N + F,)`` of all states into those of the tokens and the final ones ``(E,)``.
-
-        The value behind a terminated episode is 0: nothing follows.
-        """
-        final_values = values.new_zeros(self.grid.num_episodes)
-        final_values[self.truncated] = values[len(self.actions) :]
-        return values[: len(self.actions)], final_values
-
+from ..data import EpisodeReplay, Episodes
+from ..parts import AgentReference, Loss, derive_seed, n_step_targets, trace_targets
+from .reading import Reading
+from .replayed import Part, Prepared, Replayed
 
 OffPolicyConfigT = TypeVar("OffPolicyConfigT", bound=OffPolicyConfig)
 
 
 class OffPolicy(Algorithm[OffPolicyConfigT]):
-    """Learns from a replay of whole episodes; a subclass gives `loss` and `policy_probabilities`.
+    """Learns from a replay of whole episodes, by regression on targets.
 
-    Hooks: `policy_probabilities` (what the behaviour explores around), `loss` (on drawn episodes).
+    Hooks: `policy_probabilities` (what the behaviour explores around), `judge` (what the networks make of some states,
+    for the targets), `loss` (of a part of a draw), `after_step` (what moves with the steps beside the weights).
+    `target_heads` are the heads that the target network is read with.
     """
+
+    unit = "episode"
 
     def setup(self) -> None:
         """Build the replay and the target network."""
@@ -89,12 +59,51 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
             masks: bool (m, A) of what may be said, or None.
 
         Returns:
-            float (m, A) probabilities, 0 at illegal tokens, and float (m, A) values or logits for "boltzmann".
+            float (m, A) probabilities, 0 at illegal tokens, which the caller may overwrite, and float (m, A) values or
+            logits for "boltzmann".
+        """
+
+    @property
+    def target_heads(self) -> tuple[str, ...]:
+        """The heads that the target network is read with; by default all."""
+        return self.required_heads()
+
+    @abstractmethod
+    def judge(
+        self,
+        online: StepOutput,
+        target: StepOutput,
+        reference: Tensor | None,
+        actions: Tensor,
+        log_probs: Tensor,
+        masks: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Say what the networks make of k states; pure, and without gradients.
+
+        Args:
+            online: what the agent says in them.
+            target: what the target network says.
+            reference: float (k, A), the logits of the reference (zeros for the uniform one), or None without a KL.
+            actions: int64 (k,), the tokens said there; anything in final states.
+            log_probs: float (k,), their log-probabilities under the behaviour.
+            masks: bool (k, A) of what may be said, or None.
+
+        Returns:
+            float (k,) each, in the order of computing: "target_q" of the tokens said and "values" of the states, both
+            under the target network, "traces", "corrections" where rewards on the way of an n-step return get some,
+            and whatever `loss` or `after_step` need.
         """
 
     @abstractmethod
-    def loss(self, replayed: Replayed) -> tuple[Tensor, Tensor, dict[str, Tensor | float]]:
-        """Return the loss to minimise, the (N,) temporal-difference errors, and metrics."""
+    def loss(self, part: Part, prepared: Prepared) -> Loss:
+        """Return the part's share of the loss of the draw, with the (n,) temporal-difference "errors" as tokens.
+
+        It changes nothing: called again it gives the same.
+        """
+
+    def after_step(self, prepared: Prepared) -> dict[str, float]:
+        """Move what moves with the steps, such as tuned coefficients, and return metrics."""
+        return {}
 
     # Collecting ------------------------------------------------------------------------------------------------------
 
@@ -153,72 +162,99 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
             "objective/reward_scale": self.reward_scale,
         }
 
-    def gradient_step(self) -> dict[str, Tensor | float]:
+    def gradient_step(self) -> dict[str, float]:
         """Draw episodes, take one step of the optimiser, and move the target network."""
         replayed = self.draw()
-        loss, errors, metrics = self.loss(replayed)
-        metrics["optim/grad_norm"] = self.optimise([Loss(loss)]).grad_norm
-        self.replay.prioritise(replayed.sample, errors.detach().cpu().numpy())
+        prepared = self.prepare(replayed)
+        step = self.optimise(self.loss(part, prepared) for part in prepared.parts)
+        self.replay.prioritise(replayed.sample, step.tokens["errors"].cpu().numpy())
         self.num_gradient_steps += 1
         self.num_replayed_tokens += len(replayed.actions)
         if self.num_gradient_steps % self.config.target_every == 0:
             self.move_target(self.config.target_polyak)
-        return metrics
+        return {**step.terms, **self.after_step(prepared), "optim/grad_norm": step.grad_norm}
 
     def draw(self) -> Replayed:
         """Draw a batch of episodes and bring it to the device."""
         beta = self.config.priority_beta_at(self.progress)
         sample = self.replay.sample(self.config.batch_episodes, beta)
-        episodes = sample.episodes
-        batch = Batch.from_episodes(episodes, self.device)
-        truncated = np.flatnonzero(~episodes.flat.terminated)
-        ends = batch.final_rows[torch.as_tensor(truncated, device=self.device)]
-        masks = batch.masks
-        if masks is not None and len(truncated):
-            assert episodes.final_action_masks is not None
-            masks = PackedMasks.concat([masks, episodes.final_action_masks[truncated].to(self.device)])
-        states = replace(
-            batch,
-            rows=torch.cat([batch.rows, ends]),
-            columns=torch.cat([batch.columns, batch.lengths[ends]]),
-            masks=masks,
-        )
-        return Replayed(
-            sample=sample,
-            states=states,
-            actions=batch.actions,
-            log_probs=batch.log_probs,
-            rewards=torch.as_tensor(self.learning_rewards(episodes), device=self.device),
-            weights=torch.as_tensor(sample.weights, device=self.device),
-            grid=EpisodeGrid(episodes.flat.episode_offsets, self.device),
-            truncated=torch.as_tensor(truncated, device=self.device),
-        )
+        return Replayed.of(sample, self.learning_rewards(sample.episodes), self.device)
 
-    def targets(
-        self,
-        replayed: Replayed,
-        values: Tensor,
-        action_values: Tensor,
-        traces: Tensor,
-        corrections: Tensor | None = None,
-    ) -> Tensor:
+    def prepare(self, replayed: Replayed) -> Prepared:
+        """Read the states of a draw with all networks, and make the targets of it."""
+        parts = replayed.parts(self.config.micro_batch_tokens)
+        online: list[Reading] = []
+        references: list[Reading | None] = []
+        judged: list[dict[str, Tensor]] = []
+        for part in parts:
+            # One part's pass is kept for its loss; of several, each loss reads anew, so that one graph is held.
+            with torch.set_grad_enabled(len(parts) == 1):
+                reading = Reading(self.agent, self.required_heads(), part.batch)
+            with torch.no_grad():
+                references.append(self.read_reference(part))
+                judged.append(self.judge_part(part, reading, references[-1]))
+            if len(parts) == 1:
+                online.append(reading)
+        behind = torch.cat([seen["values"][len(part.batch) :] for part, seen in zip(parts, judged, strict=True)])
+        columns = joined([head_of(seen, len(part.batch)) for part, seen in zip(parts, judged, strict=True)])
+        final_values = replayed.final_values(behind)
+        columns["targets"] = self.targets(replayed, columns, final_values)
+        named = {"rewards": replayed.rewards, **columns, "final_values": behind}
+        named["targets"] = named.pop("targets")
+        return Prepared(replayed, parts, columns, references, named, online)
+
+    def read_reference(self, part: Part) -> Reading | None:
+        """The pass of the reference agent over a part, if there is one."""
+        if not isinstance(self.reference, AgentReference):
+            return None
+        return Reading(self.reference.agent, ("policy",), part.batch)
+
+    def reference_logits(self, reading: Reading | None, states: slice, like: Tensor | None) -> Tensor | None:
+        """The reference's logits in a run of states: zeros in the shape of ``like`` for the uniform one."""
+        if self.reference is None:
+            return None
+        if reading is None:
+            assert like is not None
+            return torch.zeros_like(like)
+        return reading.outputs(states).logits
+
+    def judge_part(self, part: Part, online: Reading, reference: Reading | None) -> dict[str, Tensor]:
+        """Call `judge` for all n + f states of a part, a chunk at a time."""
+        target = Reading(self.target, self.target_heads, part.batch)
+        final = len(part.batch.final_rows)
+        actions = torch.nn.functional.pad(part.batch.actions, (0, final))
+        log_probs = torch.nn.functional.pad(part.batch.log_probs, (0, final))
+        pieces: list[dict[str, Tensor]] = []
+        for states in online.chunks:
+            seen = online.outputs(states)
+            logits = self.reference_logits(reference, states, seen.logits)
+            masks = part.masks_in(states)
+            pieces.append(self.judge(seen, target.outputs(states), logits, actions[states], log_probs[states], masks))
+        return pieces[0] if len(pieces) == 1 else joined(pieces)
+
+    def huber(self, q: Tensor, targets: Tensor) -> Tensor:
+        """Errors of Q, (n,) each: half squared up to `config.huber_delta`, linear beyond, in scaled rewards."""
+        return huber_loss(q, targets, reduction="none", delta=self.config.huber_delta)
+
+    def online_of(self, part: Part, prepared: Prepared) -> Reading:
+        """The agent's reading of a part, with a graph: the one that `prepare` made, the first time it is asked for."""
+        if prepared.online:
+            return prepared.online.pop()
+        return Reading(self.agent, self.required_heads(), part.batch)
+
+    def targets(self, replayed: Replayed, judged: dict[str, Tensor], final_values: Tensor) -> Tensor:
         """Return the (N,) targets of ``Q(s_t, a_t)`` that `config.returns` asks for.
 
         Args:
             replayed: the drawn episodes.
-            values: float (N + F,), values of all states under the target network.
-            action_values: float (N,), values of the tokens said, under the target network.
-            traces: float (N,), how far the return behind each token is trusted, for "trace".
-            corrections: float (N,), added to the rewards on the way of "n_step", or None.
+            judged: float (N,) each, what `judge` returned.
+            final_values: float (E,), values behind the ends of the episodes.
         """
-        token_values, final_values = replayed.split(values)
-        gamma = self.config.gamma
-        if self.config.returns == "n_step":
-            steps = self.config.n_step
-            return n_step_targets(
-                replayed.rewards, token_values, final_values, replayed.grid, steps, gamma, corrections
-            )
-        return trace_targets(replayed.rewards, token_values, action_values, traces, final_values, replayed.grid, gamma)
+        config, rewards, grid, values = self.config, replayed.rewards, replayed.grid, judged["values"]
+        if config.returns == "n_step":
+            corrections = judged.get("corrections")
+            return n_step_targets(rewards, values, final_values, grid, config.n_step, config.gamma, corrections)
+        return trace_targets(rewards, values, judged["target_q"], judged["traces"], final_values, grid, config.gamma)
 
     @torch.no_grad()
     def move_target(self, share: float) -> None:
@@ -252,6 +288,11 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
         self.largest_scale = float(data["largest_scale"])
 
 
-def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over tokens of ``weights · values``, both ``(N,)``."""
-    return (weights * values).mean()
+def head_of(columns: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The first ``count`` entries of each column."""
+    return {name: column[:count] for name, column in columns.items()}
+
+
+def joined(pieces: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Join columns of the same names, piece after piece."""
+    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}

@@ -6,28 +6,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import huber_loss, one_hot
 
-from ...agents import Agent, StepOutput
-from ...agents.masks import opened
+from ...agents import StepOutput
+from ...agents.sampling import log_softmax
 from ..configs import DQNConfig
-from ..data import Batch
 from ..parts import (
-    AgentReference,
+    Loss,
+    at_actions,
     cut_traces,
-    double_q_values,
+    dueling_q,
     greedy_actions,
     mask_illegal,
-    max_values,
     retrace_traces,
     soft_optimal_log_probs,
     soft_optimal_values,
 )
-from .base import OffPolicy, Replayed, weighted_mean
+from .base import OffPolicy
+from .replayed import Part, Prepared
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ...agents import Agent
     from ..configs import DQNOverrides
 
 
@@ -58,10 +58,10 @@ class DQN(OffPolicy[DQNConfig]):
     heads = ("q",)
 
     def required_heads(self) -> tuple[str, ...]:
-        """Return the policy's head where it is soft, whose logits are the Qs; else Q, and the value it is split by."""
+        """The policy's own logits where it is soft, Q and a value where it is dueling, else Q."""
         if self.soft:
             return ("policy",)
-        return ("q", "value") if self.config.dueling else ("q",)
+        return ("q", "value") if self.config.dueling else self.heads
 
     @property
     def soft(self) -> bool:
@@ -74,71 +74,74 @@ class DQN(OffPolicy[DQNConfig]):
             assert output.logits is not None
             return torch.softmax(mask_illegal(output.logits, masks), -1), output.logits
         assert output.q is not None
-        return one_hot(greedy_actions(output.q, masks), output.q.shape[-1]).to(output.q.dtype), output.q
+        greedy = greedy_actions(output.q, masks)
+        return torch.zeros_like(output.q).scatter_(1, greedy[:, None], 1.0), output.q
 
-    def q_values(self, agent: Agent, states: Batch) -> Tensor:
-        """Return float (N + F, A), the agent's Q of every token in every state."""
-        evaluation = states.evaluate(agent, heads=self.required_heads())
+    def q_values(self, output: StepOutput, reference: Tensor | None, masks: Tensor | None) -> Tensor:
+        """Return float (k, A), Q of every token, from what an agent says in k states; ``β (ℓ − ℓ_ref)`` where soft."""
         if self.soft:
-            assert evaluation.logits is not None
-            return self.scaled_kl_coef * (evaluation.logits - self.reference_logits(states))
-        q = evaluation.q
-        assert q is not None
-        if self.config.dueling:
-            assert evaluation.values is not None
-            legal = torch.ones_like(q) if states.masks is None else states.masks.unpack().to(q.dtype)
-            q = evaluation.values[:, None] + q - (q * legal).sum(-1, keepdim=True) / legal.sum(-1, keepdim=True)
-        return q
-
-    @torch.no_grad()
-    def reference_logits(self, states: Batch) -> Tensor | float:
-        """Return the logits of the reference (N + F, A); 0 for the uniform one."""
-        if not isinstance(self.reference, AgentReference):
-            return 0.0
-        logits = states.evaluate(self.reference.agent, heads=("policy",)).logits
-        assert logits is not None
-        return logits
-
-    def loss(self, replayed: Replayed) -> tuple[Tensor, Tensor, dict[str, Tensor | float]]:
-        """Huber loss of ``Q(s_t, a_t)`` against its target."""
-        states, actions, count = replayed.states, replayed.actions, len(replayed.actions)
-        q = self.q_values(self.agent, states)
-        taken = q[:count].gather(1, actions[:, None])[:, 0]
-        with torch.no_grad():
-            target_q = self.q_values(self.target, states)
-            target_taken = target_q[:count].gather(1, actions[:, None])[:, 0]
-            values, traces, corrections = self.judge(replayed, q, target_q, target_taken)
-            targets = self.targets(replayed, values, target_taken, traces, corrections)
-        errors = targets - taken
-        loss = weighted_mean(
-            huber_loss(taken, targets, reduction="none", delta=self.config.huber_delta), replayed.weights
-        )
-        return (
-            loss,
-            errors,
-            {
-                "q/loss": loss.detach(),
-                "q/mean": taken.detach().mean(),
-                "q/target_mean": targets.mean(),
-                "q/error": errors.detach().abs().mean(),
-                "q/trace": traces.mean(),
-            },
-        )
+            assert output.logits is not None and reference is not None
+            return self.scaled_kl_coef * (output.logits - reference)
+        assert output.q is not None
+        if not self.config.dueling:
+            return output.q
+        assert output.values is not None
+        return dueling_q(output.values, output.q, masks)
 
     def judge(
-        self, replayed: Replayed, q: Tensor, target_q: Tensor, target_taken: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the (N + F,) values of the states, the (N,) traces, and the (N,) n-step corrections or None."""
-        config, masks, count = self.config, opened(replayed.states.masks), len(replayed.actions)
+        self,
+        online: StepOutput,
+        target: StepOutput,
+        reference: Tensor | None,
+        actions: Tensor,
+        log_probs: Tensor,
+        masks: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Value the states by the best token, or by the soft optimum; see the base for shapes."""
+        q, target_q = self.q_values(online, reference, masks), self.q_values(target, reference, masks)
+        said = at_actions(target_q, actions)
         if not self.soft:
-            values = double_q_values(q, target_q, masks) if config.double else max_values(target_q, masks)
-            judge = q if config.double else target_q
-            greedy = greedy_actions(judge[:count], None if masks is None else masks[:count])
-            return values, cut_traces(replayed.actions, greedy, config.trace_lambda), None
-        assert self.reference is not None
-        reference_log_probs = mask_illegal(self.reference.log_probabilities(replayed.states), masks)
-        values = soft_optimal_values(target_q, reference_log_probs, self.scaled_kl_coef)
-        log_probs = soft_optimal_log_probs(q, reference_log_probs, self.scaled_kl_coef)[:count]
-        taken = log_probs.gather(1, replayed.actions[:, None])[:, 0]
-        traces = retrace_traces(taken, replayed.log_probs, config.trace_lambda)
-        return values, traces, values[:count] - target_taken
+            # With double Q-learning the online network picks the token that the target network judges.
+            greedy = greedy_actions(q if self.config.double else target_q, masks)
+            traces = cut_traces(actions, greedy, self.config.trace_lambda)
+            return {"target_q": said, "values": at_actions(target_q, greedy), "traces": traces}
+        assert reference is not None
+        beta, log_reference = self.scaled_kl_coef, mask_illegal(log_softmax(reference, masks), masks)
+        values = soft_optimal_values(target_q, log_reference, beta)
+        policy = at_actions(soft_optimal_log_probs(q, log_reference, beta), actions)
+        return {
+            "reference": at_actions(reference, actions),
+            "target_q": said,
+            "values": values,
+            "traces": retrace_traces(policy, log_probs, self.config.trace_lambda),
+            "corrections": values - said,
+        }
+
+    def loss(self, part: Part, prepared: Prepared) -> Loss:
+        """Huber loss of ``Q(s_t, a_t)`` against its target."""
+        columns, count = prepared.of(part), prepared.num_tokens
+        targets, weights = columns["targets"], prepared.replayed.weights[part.tokens]
+
+        def said(output: StepOutput, run: slice) -> tuple[Tensor, ...]:
+            actions = part.batch.actions[run]
+            if not self.soft:
+                return (at_actions(self.q_values(output, None, part.masks_in(run)), actions),)
+            assert output.logits is not None
+            return (self.scaled_kl_coef * (at_actions(output.logits, actions) - columns["reference"][run]),)
+
+        (q,) = self.online_of(part, prepared).of_tokens(said)
+        errors = targets - q
+        losses = self.huber(q, targets)
+        total = (weights * losses).sum() / count
+        return Loss(
+            total,
+            terms={
+                "q/loss": total.detach(),
+                "q/mean": q.detach().sum() / count,
+                "q/target_mean": targets.sum() / count,
+                "q/error": errors.detach().abs().sum() / count,
+                "q/trace": columns["traces"].sum() / count,
+            },
+            tokens={"errors": errors.detach()},
+            named={**prepared.named, "q": q},
+        )

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import huber_loss
 
 from ...agents import StepOutput
-from ...agents.masks import opened
-from ...agents.sampling import log_softmax
+from ...agents.sampling import divergence, entropy, log_softmax
 from ..configs import SACConfig, Schedule, linear
-from ..parts import mask_illegal, retrace_traces, soft_values
-from .base import OffPolicy, Replayed, weighted_mean
+from ..parts import Loss, at_actions, mask_illegal, retrace_traces, soft_values
+from .base import OffPolicy
+from .replayed import Part, Prepared
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,6 +50,7 @@ class SAC(OffPolicy[SACConfig]):
         ) -> None: ...
 
     heads = ("policy", "twin_q")
+    target_heads = ("twin_q",)
 
     def setup(self) -> None:
         """Build the replay and the target network, and start α."""
@@ -77,82 +77,110 @@ class SAC(OffPolicy[SACConfig]):
         assert output.logits is not None
         return torch.softmax(mask_illegal(output.logits, masks), -1), output.logits
 
-    def judge(self, q: Tensor, q2: Tensor) -> Tensor:
-        """Make one critic of two, both (N, A)."""
+    def one_of(self, q: Tensor, q2: Tensor) -> Tensor:
+        """Make one critic of two, both (k, A)."""
         return torch.minimum(q, q2) if self.config.critics == "min" else (q + q2) / 2
 
-    def loss(self, replayed: Replayed) -> tuple[Tensor, Tensor, dict[str, Tensor | float]]:
+    def judge(
+        self,
+        online: StepOutput,
+        target: StepOutput,
+        reference: Tensor | None,
+        actions: Tensor,
+        log_probs: Tensor,
+        masks: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Value the states by the actor and the slow critics; see the base for shapes."""
+        assert online.logits is not None and target.q is not None and target.q2 is not None
+        policy = log_softmax(online.logits, masks)
+        log_reference = None if reference is None else log_softmax(reference, masks)
+        q = self.one_of(target.q, target.q2)
+        said = at_actions(q, actions)
+        values = soft_values(q, policy, self.alpha, self.scaled_kl_coef, log_reference)
+        seen = {
+            "target_q": said,
+            "entropy": entropy(policy),
+            "values": values,
+            "traces": retrace_traces(at_actions(policy, actions), log_probs, self.config.trace_lambda),
+            "corrections": values - said,
+        }
+        if log_reference is not None:
+            seen["kl"] = divergence(policy, log_reference)
+        if self.config.q_clip is not None:
+            seen |= {"anchor": at_actions(target.q, actions), "anchor2": at_actions(target.q2, actions)}
+        return seen
+
+    def loss(self, part: Part, prepared: Prepared) -> Loss:
         """Loss of both critics against the soft target, plus the loss of the actor against the critics."""
-        states, actions, count = replayed.states, replayed.actions, len(replayed.actions)
-        evaluation = states.evaluate(self.agent, heads=self.heads)
-        assert evaluation.logits is not None and evaluation.q is not None and evaluation.q2 is not None
-        log_probs = log_softmax(evaluation.logits, opened(states.masks))
-        with torch.no_grad():
-            slow = states.evaluate(self.target, heads=("twin_q",))
-            assert slow.q is not None and slow.q2 is not None
-            slow_q = self.judge(slow.q, slow.q2)
-            reference = None if self.reference is None else self.reference.log_probabilities(states)
-            values = soft_values(slow_q, log_probs, self.alpha, self.scaled_kl_coef, reference)
-            slow_taken = slow_q[:count].gather(1, actions[:, None])[:, 0]
-            policy_taken = log_probs[:count].gather(1, actions[:, None])[:, 0]
-            traces = retrace_traces(policy_taken, replayed.log_probs, self.config.trace_lambda)
-            targets = self.targets(replayed, values, slow_taken, traces, values[:count] - slow_taken)
+        columns, count = prepared.of(part), prepared.num_tokens
+        targets, weights = columns["targets"], prepared.replayed.weights[part.tokens]
+        reference = prepared.reference_of(part)
+
+        def of_run(output: StepOutput, run: slice) -> tuple[Tensor, ...]:
+            assert output.logits is not None and output.q is not None and output.q2 is not None
+            actions, masks = part.batch.actions[run], part.masks_in(run)
+            logits = self.reference_logits(reference, run, output.logits)
+            log_reference = None if logits is None else log_softmax(logits, masks)
+            critic = self.one_of(output.q, output.q2).detach()
+            actor = self.actor_losses(log_softmax(output.logits, masks), critic, log_reference, masks)
+            return at_actions(output.q, actions), at_actions(output.q2, actions), actor
+
+        q, q2, actor = self.online_of(part, prepared).of_tokens(of_run)
         critic_loss = torch.zeros((), device=targets.device)
         errors = torch.zeros_like(targets)
-        for q, slow_twin in ((evaluation.q, slow.q), (evaluation.q2, slow.q2)):
-            taken = q[:count].gather(1, actions[:, None])[:, 0]
-            losses = huber_loss(taken, targets, reduction="none")
-            if self.config.q_clip is not None:
-                anchor = slow_twin[:count].gather(1, actions[:, None])[:, 0]
-                clipped = anchor + (taken - anchor).clamp(-self.config.q_clip, self.config.q_clip)
-                losses = torch.maximum(losses, huber_loss(clipped, targets, reduction="none"))
-            critic_loss = critic_loss + weighted_mean(losses, replayed.weights)
-            errors = errors + (targets - taken).detach().abs() / 2
-        actor_loss = self.actor_loss(
-            log_probs[:count],
-            self.judge(evaluation.q, evaluation.q2).detach()[:count],
-            None if reference is None else reference[:count],
-            None if states.masks is None else states.masks[:count].unpack(),
-        )
-        with torch.no_grad():
-            entropy = soft_values(torch.zeros_like(slow_q), log_probs, 1.0)[:count].mean()
-            metrics: dict[str, Tensor | float] = {
+        for said, anchor in ((q, columns.get("anchor")), (q2, columns.get("anchor2"))):
+            losses = self.huber(said, targets)
+            if anchor is not None:
+                assert self.config.q_clip is not None
+                clipped = anchor + (said - anchor).clamp(-self.config.q_clip, self.config.q_clip)
+                losses = torch.maximum(losses, self.huber(clipped, targets))
+            critic_loss = critic_loss + (weights * losses).sum() / count
+            errors = errors + (targets - said).detach().abs() / 2
+        actor_loss = actor.sum() / count
+        return Loss(
+            critic_loss + actor_loss,
+            terms={
                 "q/loss": critic_loss.detach() / 2,
-                "q/target_mean": targets.mean(),
-                "q/error": errors.mean(),
-                "q/trace": traces.mean(),
+                "q/target_mean": targets.sum() / count,
+                "q/error": errors.sum() / count,
+                "q/trace": columns["traces"].sum() / count,
                 "policy/loss": actor_loss.detach(),
-                "policy/entropy": entropy,
-                "policy/alpha": self.alpha,
-            }
-            if reference is not None:
-                kl = -soft_values(torch.zeros_like(slow_q), log_probs, 0.0, 1.0, reference)[:count].sum()
-                kl_an_episode = float(kl) / replayed.grid.num_episodes
-                self.kl_controller.update(kl_an_episode, replayed.grid.num_episodes)
-                metrics["objective/kl"] = kl_an_episode
-                metrics["objective/kl_coef"] = self.kl_controller.coef
-        if self.config.entropy_target is not None:
-            change = self.config.alpha_learning_rate * (float(entropy) - self.config.entropy_target)
-            self.log_alpha = min(max(self.log_alpha - change, -LARGEST_LOG_ALPHA), LARGEST_LOG_ALPHA)
-        return critic_loss + actor_loss, errors, metrics
+            },
+            tokens={"errors": errors},
+            named={**prepared.named, "q": q, "q2": q2, "actor_loss": actor},
+        )
 
-    def actor_loss(
+    def after_step(self, prepared: Prepared) -> dict[str, float]:
+        """Move α towards its target entropy and β towards its target KL, as the step's draw showed them."""
+        config, episodes = self.config, prepared.replayed.grid.num_episodes
+        mean_entropy = float(prepared.columns["entropy"].mean())
+        metrics = {"policy/entropy": mean_entropy, "policy/alpha": self.alpha}
+        if "kl" in prepared.columns:
+            kl = float(prepared.columns["kl"].sum()) / episodes
+            self.kl_controller.update(kl, episodes)
+            metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
+        if config.entropy_target is not None:
+            change = config.alpha_learning_rate * (mean_entropy - config.entropy_target)
+            self.log_alpha = min(max(self.log_alpha - change, -LARGEST_LOG_ALPHA), LARGEST_LOG_ALPHA)
+        return metrics
+
+    def actor_losses(
         self, log_probs: Tensor, q: Tensor, reference_log_probs: Tensor | None, masks: Tensor | None = None
     ) -> Tensor:
-        """Return what the actor descends: minus its soft value, summed over tokens, averaged over states.
+        """Return what the actor descends in each of k states, (k,): minus its soft value, a sum over tokens.
 
         Args:
-            log_probs: float (N, A), of the actor, with gradients.
-            q: float (N, A), of the critics, without.
-            reference_log_probs: float (N, A) or None.
-            masks: bool (N, A) of what may be said, or None.
+            log_probs: float (k, A), of the actor, with gradients.
+            q: float (k, A), of the critics, without.
+            reference_log_probs: float (k, A) or None.
+            masks: bool (k, A) of what may be said, or None.
         """
         if self.config.actor == "reverse_kl":
-            return -soft_values(q, log_probs, self.alpha, self.scaled_kl_coef, reference_log_probs).mean()
+            return -soft_values(q, log_probs, self.alpha, self.scaled_kl_coef, reference_log_probs)
         beta = 0.0 if reference_log_probs is None else self.scaled_kl_coef
         inner = mask_illegal(q if reference_log_probs is None else q + beta * reference_log_probs, masks)
         target = torch.softmax((inner - inner.amax(-1, keepdim=True)) / (self.alpha + beta), -1)
-        return -(target * log_probs.masked_fill(target == 0, 0.0)).sum(-1).mean()
+        return -(target * log_probs.masked_fill(target == 0, 0.0)).sum(-1)
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the replay, the target network, the counters and α."""

@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .exponentials import bounded_exp, exp_excess
     from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
-    from .losses import clipped_surrogate, token_weights, value_errors
+    from .losses import clipped_surrogate, divergence, token_weights, value_errors
     from .nonfinite import DivergedError, first_nonfinite
     from .running_std import RunningStd
     from .seeds import derive_seed
     from .stepping import Loss, Step, accumulate
     from .targets import (
         EpisodeGrid,
+        at_actions,
         cut_traces,
-        double_q_values,
+        dueling_q,
         greedy_actions,
         mask_illegal,
-        max_values,
         n_step_targets,
         retrace_traces,
         soft_optimal_log_probs,
@@ -42,18 +42,19 @@ __all__ = [
     "Step",
     "UniformReference",
     "accumulate",
+    "at_actions",
     "bounded_exp",
     "clipped_surrogate",
     "cut_traces",
     "derive_seed",
-    "double_q_values",
+    "divergence",
+    "dueling_q",
     "exp_excess",
     "first_nonfinite",
     "gae",
     "greedy_actions",
     "kl_estimate",
     "mask_illegal",
-    "max_values",
     "n_step_targets",
     "retrace_traces",
     "returns_to_go",
@@ -80,18 +81,19 @@ __getattr__, __dir__ = lazy_names(
         "Step": "stepping",
         "UniformReference": "kl",
         "accumulate": "stepping",
+        "at_actions": "targets",
         "bounded_exp": "exponentials",
         "clipped_surrogate": "losses",
         "cut_traces": "targets",
         "derive_seed": "seeds",
-        "double_q_values": "targets",
+        "divergence": "losses",
+        "dueling_q": "targets",
         "exp_excess": "exponentials",
         "first_nonfinite": "nonfinite",
         "gae": "advantages",
         "greedy_actions": "targets",
         "kl_estimate": "kl",
         "mask_illegal": "targets",
-        "max_values": "targets",
         "n_step_targets": "targets",
         "retrace_traces": "targets",
         "returns_to_go": "advantages",

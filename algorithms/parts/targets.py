@@ -185,17 +185,18 @@ def mask_illegal(q: Tensor, masks: Tensor | None) -> Tensor:
     return q if masks is None else q.masked_fill(~masks, -torch.inf)
 
 
-def max_values(q: Tensor, masks: Tensor | None = None) -> Tensor:
-    """Value of each state under Q-learning, ``max_a Q(s, a)`` over legal tokens, ``(N,)``."""
-    return mask_illegal(q, masks).amax(-1)
+def at_actions(values: Tensor, actions: Tensor) -> Tensor:
+    """Entries ``(N,)`` of ``values (N, A)`` at int64 ``actions (N,)``."""
+    return values.gather(-1, actions[:, None])[:, 0]
 
 
-def double_q_values(online_q: Tensor, target_q: Tensor, masks: Tensor | None = None) -> Tensor:
-    """Value of each state under double Q-learning (van Hasselt et al. 2016), ``(N,)``.
-
-    The online network picks the token, the target network judges it: ``Q̄(s, argmax_a Q(s, a))`` over legal tokens.
-    """
-    return target_q.gather(-1, greedy_actions(online_q, masks)[:, None])[:, 0]
+def dueling_q(values: Tensor, advantages: Tensor, masks: Tensor | None = None) -> Tensor:
+    """``Q = V + A − mean A`` (Wang et al. 2016), ``(N, A)``: the mean is over the legal tokens of each state."""
+    if masks is None:
+        mean = advantages.sum(-1, keepdim=True) / advantages.shape[-1]
+    else:
+        mean = advantages.masked_fill(~masks, 0.0).sum(-1, keepdim=True) / masks.sum(-1, keepdim=True)
+    return values[:, None] + advantages - mean
 
 
 def soft_values(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from off_policy_cases import QUICK, Stop
+from off_policy_cases import QUICK, Stop, masks_of, numbers_of, outputs_of, states_of, whole_loss
 
 from tokengym.agents.session import StepOutput
 from tokengym.algorithms.off_policy.dqn import DQN
@@ -17,11 +17,20 @@ from tokengym.envs.vocabulary import Vocabulary
 
 def prefixes(algorithm, replayed):
     """The states of a drawn batch as observations, and their numbers in the table."""
-    states = replayed.states
-    tokens, columns = states.tokens[states.rows].numpy(), states.columns.numpy()
-    numbers = algorithm.agent.trunk(states.tokens, states.lengths)[states.rows, states.columns - 1]
+    rows, columns = states_of(replayed)
+    tokens, columns = replayed.batch.tokens[rows].numpy(), columns.numpy()
     observations = np.where(np.arange(tokens.shape[1]) < columns[:, None], tokens, algorithm.task.vocabulary.pad)
-    return observations.astype(np.int32), columns, numbers
+    return observations.astype(np.int32), columns, numbers_of(algorithm, replayed)
+
+
+def q_of(algorithm, replayed):
+    """The agent's Q in every state of a draw; a uniform reference where there is one."""
+    outputs = outputs_of(algorithm, algorithm.agent, replayed, algorithm.required_heads())
+    reference = None
+    if algorithm.soft:
+        reference = outputs_of(algorithm, algorithm.reference.agent, replayed, ("policy",)).logits
+    masks = masks_of(replayed)
+    return algorithm.q_values(outputs, reference, masks)
 
 
 def fill(head, numbers, rows):
@@ -47,7 +56,7 @@ def test_exact_q_leaves_no_error_on_random_episodes(name, returns, double):
     exact = solve(task).q_values(observations, lengths)
     for agent in (algorithm.agent, algorithm.target):
         fill(agent.readouts["q"], numbers, exact)
-    loss, errors, _ = algorithm.loss(replayed)
+    loss, errors, _ = whole_loss(algorithm, replayed)
     torch.testing.assert_close(errors, torch.zeros_like(errors), atol=1e-5, rtol=0)
     assert loss.item() < 1e-9
 
@@ -59,7 +68,7 @@ def test_exact_q_leaves_no_error_in_n_steps_when_the_data_are_greedy():
     exact = solve(task).q_values(observations, lengths)
     for agent in (algorithm.agent, algorithm.target):
         fill(agent.readouts["q"], numbers, exact)
-    _, errors, _ = algorithm.loss(replayed)
+    _, errors, _ = whole_loss(algorithm, replayed)
     greedy = torch.as_tensor(exact.argmax(1)) == replayed.actions
     width = task.max_episode_tokens
     following = greedy.reshape(-1, width).flip(1).cumprod(1).flip(1).bool()
@@ -82,7 +91,7 @@ def test_the_exact_soft_optimum_leaves_no_error_whatever_the_data(returns):
     values = soft_values_of_tree(task, beta, observations, lengths)
     for agent in (algorithm.agent, algorithm.target):
         fill(agent.readouts["policy"], numbers, np.log(policy * task.vocabulary.num_actions) + values[:, None] / beta)
-    _, errors, _ = algorithm.loss(replayed)
+    _, errors, _ = whole_loss(algorithm, replayed)
     torch.testing.assert_close(errors, torch.zeros_like(errors), atol=1e-5, rtol=0)
 
 
@@ -104,7 +113,7 @@ def soft_values_of_tree(task, beta, observations, lengths):
 
 def test_soft_q_and_its_value_start_at_zero():
     algorithm, replayed = exploring(make_task("KLTree"), "gpt2-tiny", kl_coef=0.2)
-    q = algorithm.q_values(algorithm.agent, replayed.states)
+    q = q_of(algorithm, replayed)
     torch.testing.assert_close(q, torch.zeros_like(q), atol=1e-6, rtol=0)
 
 
@@ -167,13 +176,13 @@ def test_exploration_follows_its_schedule_and_is_full_before_learning_starts():
 def test_targets_never_read_an_illegal_token(double, dueling):
     """Every Q is what the legal tokens say; raising the illegal ones to the sky changes no target."""
     algorithm, replayed = exploring(Maze(), double=double, dueling=dueling, action_masks=True, returns="trace")
-    _, errors, _ = algorithm.loss(replayed)
-    states = replayed.states
+    _, errors, _ = whole_loss(algorithm, replayed)
+    masks = masks_of(replayed)
     _, _, numbers = prefixes(algorithm, replayed)
-    assert bool(states.masks.allows(replayed.actions).all())
+    assert bool(replayed.batch.masks.allows(replayed.actions).all())
     for agent in (algorithm.agent, algorithm.target):
-        fill(agent.readouts["q"], numbers, torch.where(states.masks.unpack(), 0.0, 1e6))
-    _, changed, _ = algorithm.loss(replayed)
+        fill(agent.readouts["q"], numbers, torch.where(masks, 0.0, 1e6))
+    _, changed, _ = whole_loss(algorithm, replayed)
     torch.testing.assert_close(changed, errors)
 
 
@@ -184,35 +193,32 @@ def test_exact_masked_q_leaves_no_error():
     exact = solve(task, masked=True).q_values(observations, lengths)
     for agent in (algorithm.agent, algorithm.target):
         fill(agent.readouts["q"], numbers, np.where(np.isfinite(exact), exact, 7.0))
-    _, errors, _ = algorithm.loss(replayed)
+    _, errors, _ = whole_loss(algorithm, replayed)
     torch.testing.assert_close(errors, torch.zeros_like(errors), atol=1e-5, rtol=0)
 
 
 def test_dueling_splits_q_into_a_value_and_advantages_of_mean_zero():
     algorithm, replayed = exploring(Maze(), dueling=True, action_masks=True)
-    states = replayed.states
     _, _, numbers = prefixes(algorithm, replayed)
     generator = torch.Generator().manual_seed(0)
     fill(algorithm.agent.readouts["q"], numbers, torch.randn(len(numbers), 4, generator=generator))
     values = torch.randn(int(numbers.max()) + 1, 1, generator=generator)[numbers]
     fill(algorithm.agent.readouts["value"], numbers, values)
-    advantages = algorithm.q_values(algorithm.agent, states) - values
-    legal_sum = (advantages * states.masks.unpack()).sum(1)
+    advantages = q_of(algorithm, replayed) - values
+    legal_sum = (advantages * masks_of(replayed)).sum(1)
     torch.testing.assert_close(legal_sum, torch.zeros_like(legal_sum), atol=1e-5, rtol=0)
 
 
 def test_a_truncated_episode_bootstraps_and_a_terminated_one_does_not():
     for task, truncated in ((TimeLimit(make_task("Lattice"), 5), True), (make_task("Copy"), False)):
         _, replayed = exploring(task, returns="n_step", n_step=1)
-        values = torch.full((len(replayed.states),), 3.0)
-        _, final = replayed.split(values)
+        final = replayed.final_values(torch.full((len(replayed.truncated),), 3.0))
         assert len(replayed.truncated) == (replayed.grid.num_episodes if truncated else 0)
         assert final.tolist() == [3.0 if truncated else 0.0] * replayed.grid.num_episodes
-        states, last = replayed.states, replayed.grid.num_tokens
-        assert len(states) == last + len(replayed.truncated)
+        assert len(replayed.batch.final_rows) == len(replayed.truncated)
         if truncated:
-            ends = states.rows[last:]
-            assert states.columns[last:].tolist() == states.lengths[ends].tolist()
+            ends = replayed.sample.episodes.last_sequences
+            assert replayed.batch.final_rows.tolist() == ends.tolist()
 
 
 @pytest.mark.parametrize(("share", "every"), [(0.25, 1), (1.0, 3)])
@@ -247,7 +253,7 @@ def test_probes_are_learnt_to_their_exact_values(name):
     replayed = algorithm.draw()
     observations, lengths, _ = prefixes(algorithm, replayed)
     exact = solve(task).q_values(observations, lengths)
-    q = algorithm.q_values(algorithm.agent, replayed.states).detach().numpy()
+    q = q_of(algorithm, replayed).detach().numpy()
     np.testing.assert_allclose(q, exact, atol=0.05)
 
 

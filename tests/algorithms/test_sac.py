@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from off_policy_cases import QUICK, Stop
+from off_policy_cases import QUICK, Stop, numbers_of, outputs_of, states_of, whole_loss
 
 from tokengym.agents.session import StepOutput
 from tokengym.algorithms.off_policy.sac import SAC
@@ -24,11 +24,6 @@ def exploring(task, agent="table", **config):
     return algorithm, algorithm.draw()
 
 
-def table_numbers(algorithm, replayed):
-    states = replayed.states
-    return algorithm.agent.trunk(states.tokens, states.lengths)[states.rows, states.columns - 1]
-
-
 def fill(head, numbers, rows):
     with torch.no_grad():
         head.weight[numbers] = torch.as_tensor(rows, dtype=torch.float32)
@@ -37,13 +32,14 @@ def fill(head, numbers, rows):
 def soft_q_of_tree(task, beta, replayed):
     """Exact soft Q of a KLTree in every drawn state, by enumerating what the task pays at the leaves below."""
     solution, num_actions = solve(task), task.vocabulary.num_actions
-    states, depth = replayed.states, task.max_episode_tokens
-    q = np.empty((len(states), num_actions))
-    for i, (row, column) in enumerate(zip(states.rows.tolist(), states.columns.tolist(), strict=True)):
+    rows, columns = states_of(replayed)
+    depth = task.max_episode_tokens
+    q = np.empty((len(rows), num_actions))
+    for i, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
         left = depth - (column - 1)
         tails = np.indices((num_actions,) * (left - 1)).reshape(left - 1, num_actions ** (left - 1)).T
         leaves = np.full((len(tails), task.max_length), task.vocabulary.pad, np.int32)
-        leaves[:, :column] = states.tokens[row, :column]
+        leaves[:, :column] = replayed.batch.tokens[row, :column]
         leaves[:, column : column + left - 1] = tails
         rewards = solution.q_values(leaves, np.full(len(tails), column + left - 1))
         if left == 1:
@@ -60,14 +56,14 @@ def test_the_exact_soft_optimum_is_a_fixed_point(returns, critics):
     beta = 0.2
     task = make_task("KLTree")
     algorithm, replayed = exploring(task, alpha=0.0, kl_coef=beta, critics=critics, **returns)
-    numbers = table_numbers(algorithm, replayed)
+    numbers = numbers_of(algorithm, replayed)
     q = soft_q_of_tree(task, beta, replayed)
     uniform = torch.full_like(q, -math.log(q.shape[1]))
     for agent in (algorithm.agent, algorithm.target):
         fill(agent.readouts["q"], numbers, q)
         fill(agent.readouts["q2"], numbers, q)
         fill(agent.readouts["policy"], numbers, soft_optimal_log_probs(q, uniform, beta))
-    loss, errors, metrics = algorithm.loss(replayed)
+    loss, errors, metrics = whole_loss(algorithm, replayed)
     torch.testing.assert_close(errors, torch.zeros_like(errors), atol=1e-5, rtol=0)
     loss.backward()
     for head in ("policy", "q", "q2"):
@@ -91,7 +87,7 @@ def test_the_actors_gradient_is_the_enumerated_one(seed, alpha, beta):
     logits.requires_grad_(True)
     reference = torch.log_softmax(other, -1) if beta else None
     log_probs = torch.log_softmax(logits, -1)
-    algorithm.actor_loss(log_probs, q, reference).backward()
+    algorithm.actor_losses(log_probs, q, reference).mean().backward()
     with torch.no_grad():
         probs = log_probs.exp()
         score = q - alpha * log_probs - (0.0 if reference is None else beta * (log_probs - reference))
@@ -118,7 +114,7 @@ def test_both_actors_rest_at_the_softmax_of_q(kind):
     q, other = torch.randn(2, 5, 8, generator=generator)
     reference = torch.log_softmax(other, -1)
     logits = ((q + 0.2 * reference) / 0.5).requires_grad_(True)
-    algorithm.actor_loss(torch.log_softmax(logits, -1), q, reference).backward()
+    algorithm.actor_losses(torch.log_softmax(logits, -1), q, reference).mean().backward()
     torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-6, rtol=0)
 
 
@@ -128,7 +124,7 @@ def test_the_forward_actor_learns_where_the_policy_has_given_up():
     gradients = {}
     for kind in ("reverse_kl", "forward_kl"):
         logits = torch.tensor([[20.0, 0.0, 0.0]], requires_grad=True)
-        actor(alpha=0.01, actor=kind).actor_loss(torch.log_softmax(logits, -1), q, None).backward()
+        actor(alpha=0.01, actor=kind).actor_losses(torch.log_softmax(logits, -1), q, None).mean().backward()
         gradients[kind] = float(logits.grad[0, 1])
     assert abs(gradients["reverse_kl"]) < 1e-6
     assert gradients["forward_kl"] == pytest.approx(-1.0, abs=1e-3)
@@ -151,7 +147,7 @@ def test_masks_hold_in_behaviour_actor_and_values():
             given = torch.where(masks, logits, torch.full_like(logits, illegal)).requires_grad_(True)
             log_policy = torch.log_softmax(given.masked_fill(~masks, torch.finfo(torch.float32).min), -1)
             q = torch.where(masks, 0.5 * logits, torch.full_like(logits, illegal))
-            loss = actor(alpha=0.1, actor=kind).actor_loss(log_policy, q, None, masks)
+            loss = actor(alpha=0.1, actor=kind).actor_losses(log_policy, q, None, masks).mean()
             loss.backward()
             assert bool((given.grad[~masks] == 0).all())
             values.append((loss.item(), soft_values(q, log_policy, 0.1).tolist()))
@@ -170,9 +166,9 @@ def test_alpha_is_tuned_towards_the_entropy_target(target, direction):
     """The entropy of a fresh policy is log 8 = 2.08; of one that is sure of itself 0."""
     algorithm, replayed = exploring(make_task("Copy"), alpha=0.1, entropy_target=target, alpha_learning_rate=0.1)
     if direction > 0:
-        numbers = table_numbers(algorithm, replayed)
+        numbers = numbers_of(algorithm, replayed)
         fill(algorithm.agent.readouts["policy"], numbers, 20.0 * torch.eye(8)[torch.zeros(len(numbers)).long()])
-    _, _, metrics = algorithm.loss(replayed)
+    _, _, metrics = whole_loss(algorithm, replayed)
     change = math.log(algorithm.alpha / 0.1)
     assert change == pytest.approx(-0.1 * (float(metrics["policy/entropy"]) - target), rel=1e-5)
     assert change * direction > 0
@@ -180,20 +176,20 @@ def test_alpha_is_tuned_towards_the_entropy_target(target, direction):
 
 def test_clipped_critics_take_the_larger_of_two_losses():
     algorithm, replayed = exploring(make_task("KLTree"), q_clip=0.1)
-    numbers = table_numbers(algorithm, replayed)
+    numbers = numbers_of(algorithm, replayed)
     plain, _ = exploring(make_task("KLTree"))
     fill(algorithm.agent.readouts["q"], numbers, torch.full((len(numbers), 4), 5.0))
-    loss, _, _ = algorithm.loss(replayed)
+    loss, _, _ = whole_loss(algorithm, replayed)
     algorithm.config = plain.config
-    assert algorithm.loss(replayed)[0].item() <= loss.item()
+    assert whole_loss(algorithm, replayed)[0].item() <= loss.item()
     loss.backward()
     assert algorithm.agent.readouts["q"].weight.grad is not None
 
 
 def test_separate_critics_share_nothing_with_the_actor():
     algorithm, replayed = exploring(make_task("Copy"), "gpt2-tiny", separate_critic=True)
-    log_probs = torch.log_softmax(replayed.states.evaluate(algorithm.agent, heads=("policy",)).logits, -1)
-    algorithm.actor_loss(log_probs, torch.randn(log_probs.shape), None).backward()
+    log_probs = torch.log_softmax(outputs_of(algorithm, algorithm.agent, replayed, ("policy",)).logits, -1)
+    algorithm.actor_losses(log_probs, torch.randn(log_probs.shape), None).mean().backward()
     critic = algorithm.agent.critic_trunk
     assert critic is not None
     assert all(p.grad is None for p in critic.parameters())

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from tokengym.algorithms.parts.targets import (
     EpisodeGrid,
+    at_actions,
     cut_traces,
-    double_q_values,
     greedy_actions,
-    max_values,
     n_step_targets,
     retrace_traces,
     soft_optimal_log_probs,
@@ -127,7 +126,7 @@ def test_watkins_traces_give_the_lambda_return_cut_at_off_policy_tokens():
     q = torch.tensor([[0.0, 1.0], [3.0, 2.0], [1.0, 4.0]], dtype=torch.float64)
     actions = torch.tensor([1, 0, 0])
     rewards = torch.tensor([0.5, 0.25, 2.0], dtype=torch.float64)
-    values = max_values(q)
+    values = q.amax(-1)
     taken = q.gather(1, actions[:, None])[:, 0]
     traces = cut_traces(actions, greedy_actions(q), 0.8)
     targets = trace_targets(rewards, values, taken, traces, torch.zeros(1), EpisodeGrid([0, 3]), 0.9)
@@ -146,9 +145,9 @@ def test_illegal_tokens_are_never_the_best():
     q = torch.tensor([[1.0, 9.0, 2.0]])
     masks = torch.tensor([[True, False, True]])
     assert greedy_actions(q, masks).tolist() == [2]
-    assert max_values(q, masks).tolist() == [2.0]
-    assert double_q_values(q, torch.tensor([[5.0, 7.0, 6.0]]), masks).tolist() == [6.0]
-    assert double_q_values(q, torch.tensor([[5.0, 7.0, 6.0]])).tolist() == [7.0]
+    target_q = torch.tensor([[5.0, 7.0, 6.0]])
+    assert at_actions(target_q, greedy_actions(q, masks)).tolist() == [6.0]
+    assert at_actions(target_q, greedy_actions(q)).tolist() == [7.0]
 
 
 def test_soft_value_of_the_uniform_policy_is_mean_q_plus_entropy():
