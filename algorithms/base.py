@@ -309,7 +309,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
                 metrics: dict[str, float] = {}
                 if self.count_collected() and isinstance(batch, Episodes):
                     callbacks.on_episodes(self, batch)
-                    metrics = episode_metrics(batch)
+                    metrics = episode_metrics(batch, self.task.columns)
                 if isinstance(self.config.kl_coef, Schedule):
                     self.kl_controller.coef = self.scheduled(self.config.kl_coef)
                 metrics = {**metrics, **self.update(batch)}

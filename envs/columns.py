@@ -184,6 +184,13 @@ class ColumnTotals:
                 self.sums[name] = self.sums.get(name, 0.0) + float(values[there].sum())
                 self.counts[name] = self.counts.get(name, 0.0) + float(np.count_nonzero(there))
 
+    def add_weighted(self, name: str, values: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> None:
+        """Takes numbers of one column, each with the probability that it is reported."""
+        there = reported(values) & (weight > 0)
+        if there.any():
+            self.sums[name] = self.sums.get(name, 0.0) + float(weight[there] @ values[there])
+            self.counts[name] = self.counts.get(name, 0.0) + float(weight[there].sum())
+
     def summary(self, how: Mapping[str, How], episodes: float) -> dict[str, float]:
         """Returns one number a column, in the order of their names; what nobody reported is left out.
 

@@ -8,7 +8,8 @@ cached session. Greedy and sampled play are separate evaluations. Nothing here t
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -27,6 +28,8 @@ from ..envs import (
     solve,
 )
 from ..envs.checking import NotNegative, Range, Seed, checked
+from ..envs.columns import ColumnTotals
+from .kl_reference import KLReference
 
 _ROWS = 128
 
@@ -48,17 +51,20 @@ class Evaluation:
     entropy: float | None
     """Expected sum over an episode of the policy's entropy, in nats; None for a player that gives no probabilities."""
     kl: float | None
-    """Expected sum over an episode of the KL to the uniform policy, in nats."""
+    """Expected sum over an episode of the KL to the reference, by default the uniform policy, in nats."""
     exact: bool
     """Whether the numbers are exact."""
     episodes: int
     """Episodes that were played; 0 where the numbers are exact."""
     play: str = ""
     """How tokens were chosen, as `play_of` names it."""
+    columns: Mapping[str, float] = field(default_factory=dict)
+    """What the task reported beside the reward, by name, summed up as `Task.columns` says."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dictionary."""
-        return asdict(self)
+        """Return the fields as a dictionary, without columns where there are none."""
+        fields = asdict(self)
+        return fields if self.columns else {key: value for key, value in fields.items() if key != "columns"}
 
     @property
     def half_width(self) -> float | None:
@@ -93,6 +99,7 @@ def evaluate_agent(
     seed: Seed = 1_000_003,
     deterministic: bool = True,
     beta: NotNegative | None = None,
+    reference: Any = None,
     action_masks: bool = False,
     exact_limit: Annotated[int, Range(least=0, most=10**15)] = 20_000,
 ) -> Evaluation:
@@ -105,16 +112,20 @@ def evaluate_agent(
         episodes: Episodes to play where the exact value is out of reach.
         seed: Seed of the evaluation starts and, for sampled play, of the draws.
         deterministic: Say the most probable token always (greedy), instead of drawing.
-        beta: Coefficient of the KL to the uniform policy that is taken off the return in `Evaluation.value`.
+        beta: Coefficient of the KL that is taken off the return in `Evaluation.value`.
+        reference: What the KL is measured to: None for the uniform policy, or a player that gives probabilities, such
+            as an `Agent`; see `reference_of`. Where tokens are masked it is taken over the legal ones.
         action_masks: Choose among legal tokens only.
         exact_limit: Most observation prefixes for which the exact value is computed; 0 always plays episodes.
 
     Raises:
-        TokenGymError: If `episodes` is not positive, or `beta` is given for a player without probabilities.
+        TokenGymError: If `episodes` is not positive, or `beta` or a reference is given for a player without
+            probabilities, or the reference has none.
     """
     task = make_task(task) if isinstance(task, str) else task
     policy = policy_of(player, seed, measured=True)
-    evaluation = _evaluate(policy, task, episodes, seed, deterministic, beta, action_masks, exact_limit)
+    to = None if reference is None else KLReference(reference, policy, task, action_masks, deterministic)
+    evaluation = _evaluate(policy, task, episodes, seed, deterministic, beta, to, action_masks, exact_limit)
     return replace(evaluation, play=play_of(policy, deterministic))
 
 
@@ -139,14 +150,15 @@ def _evaluate(
     seed: int,
     deterministic: bool,
     beta: float | None,
+    to: KLReference | None,
     action_masks: bool,
     exact_limit: int,
 ) -> Evaluation:
     if exact_limit > 0 and task.finite and hasattr(policy, "probabilities"):
-        evaluation = _evaluate_exactly(policy, task, deterministic, beta, action_masks, exact_limit)
+        evaluation = _evaluate_exactly(policy, task, deterministic, beta, to, action_masks, exact_limit)
         if evaluation is not None:
             return evaluation
-    return _evaluate_by_playing(policy, task, episodes, seed, deterministic, beta, action_masks)
+    return _evaluate_by_playing(policy, task, episodes, seed, deterministic, beta, to, action_masks)
 
 
 @checked
@@ -201,7 +213,13 @@ def uses_masks(player: Any) -> bool:
 
 
 def _evaluate_exactly(
-    player: Any, task: Task, deterministic: bool, beta: float | None, action_masks: bool, limit: int
+    player: Any,
+    task: Task,
+    deterministic: bool,
+    beta: float | None,
+    to: KLReference | None,
+    action_masks: bool,
+    limit: int,
 ) -> Evaluation | None:
     """Return the exact evaluation, or None where there are more than `limit` prefixes."""
 
@@ -210,7 +228,8 @@ def _evaluate_exactly(
         return np.eye(given.shape[1])[given.argmax(axis=1)] if deterministic else given
 
     try:
-        result = evaluate_policy(cast(FiniteTask, task), policy, masked=action_masks, max_nodes=limit)
+        reference = None if to is None else to.probabilities
+        result = evaluate_policy(cast(FiniteTask, task), policy, reference, masked=action_masks, max_nodes=limit)
     except TooManyNodesError:
         return None
     return Evaluation(
@@ -223,6 +242,7 @@ def _evaluate_exactly(
         kl=result.kl,
         exact=True,
         episodes=0,
+        columns=result.columns,
     )
 
 
@@ -231,6 +251,7 @@ class _Sums(Observer):
 
     def __init__(self, episodes: int, rows: int, num_actions: int, deterministic: bool) -> None:
         self.returns, self.lengths, self.entropies, self.divergences = np.zeros((4, episodes))
+        self.columns = ColumnTotals()
         self.known = True
         """Whether the policy tells how its tokens are distributed."""
         self._num_actions = num_actions
@@ -248,6 +269,8 @@ class _Sums(Observer):
         playing = self._episode[step.rows]
         self.returns[playing] += step.result.rewards
         self.lengths[playing] += step.said
+        if step.result.columns is not None:
+            self.columns.add(step.result.columns)
         entropy = _entropy(step.act, self._deterministic)
         if entropy is None:
             self.known = False
@@ -268,14 +291,24 @@ def _entropy(act: Act, deterministic: bool) -> np.ndarray | None:
 
 
 def _evaluate_by_playing(
-    policy: Policy, task: Task, episodes: int, seed: int, deterministic: bool, beta: float | None, action_masks: bool
+    policy: Policy,
+    task: Task,
+    episodes: int,
+    seed: int,
+    deterministic: bool,
+    beta: float | None,
+    to: KLReference | None,
+    action_masks: bool,
 ) -> Evaluation:
     rows = min(_ROWS, episodes)
     sums = _Sums(episodes, rows, task.vocabulary.num_actions, deterministic)
     starts = queue(derive_start(seed, np.arange(episodes)))
-    play(Engine(task, rows), policy, starts, [sums], action_masks=action_masks, deterministic=deterministic)
+    engine = Engine(task, rows)
+    observers: list[Observer] = [sums] if to is None else [sums, to.on(engine)]
+    play(engine, policy, starts, observers, action_masks=action_masks, deterministic=deterministic)
     returns, value = sums.returns, float(sums.returns.mean())
     kl = float(sums.divergences.mean()) if sums.known else None
+    kl = kl if to is None else to.total / episodes
     if beta is not None:
         if kl is None:
             name = type(getattr(policy, "player", policy)).__name__
@@ -294,4 +327,5 @@ def _evaluate_by_playing(
         kl=kl,
         exact=False,
         episodes=episodes,
+        columns=sums.columns.summary(task.columns, episodes),
     )

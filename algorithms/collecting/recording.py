@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...agents.masks import PackedMasks
 from ...envs import Engine, Task
+from ...envs.columns import Columns
 from ..data import Episodes
 from .playing import Observer, Step
 
@@ -46,6 +47,8 @@ class Recording(Observer):
         self._log_probs: list[np.ndarray | Tensor] = []
         self._rewards: list[np.ndarray] = []
         self._masks: list[PackedMasks] = []
+        self._noted = 0
+        self._told: list[tuple[int, dict[str, np.ndarray]]] = []  # from which token on, and what was reported
         # One entry an event: sequences that began, texts that were seen, episodes that ended.
         self._begun: list[tuple[np.ndarray, np.ndarray]] = []
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -82,6 +85,7 @@ class Recording(Observer):
         """Note the tokens that were said, in each row one after the other, and what each of them earned."""
         rows, act = step.rows, step.act
         if act.tokens.shape[1] == 1:
+            self._note_columns(step.result.columns, len(rows))
             self._said[rows] += 1
             self._token_slot.append(self.slot[rows])
             self._token_sequence.append(self._sequence[rows])
@@ -96,12 +100,30 @@ class Recording(Observer):
         self._said[rows] += said
         # A turn is said within one sequence, at columns that follow one another.
         row, place = np.nonzero(np.arange(act.tokens.shape[1]) < said[:, None])
+        columns = step.result.columns
+        self._note_columns(columns and {name: values[row, place] for name, values in columns.items()}, len(row))
         self._token_slot.append(self.slot[rows][row])
         self._token_sequence.append(self._sequence[rows][row])
         self._columns.append(step.lengths[row] + place)
         self._actions.append(act.tokens[row, place])
         self._log_probs.append(act.log_probs[row, place])
         self._rewards.append(step.per_token[row, place].astype(np.float32))
+
+    def _note_columns(self, columns: Columns | None, count: int) -> None:
+        """Note the numbers that were reported with the next ``count`` tokens."""
+        if columns:
+            numbers = {name: values for name, values in columns.items() if values.dtype.kind == "f"}
+            self._told.append((self._noted, numbers))
+        self._noted += count
+
+    def _extras(self, order: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what was reported, float32 (N,) each, in an order of the tokens."""
+        found: dict[str, np.ndarray] = {}
+        for first, numbers in self._told:
+            for name, values in numbers.items():
+                column = found.setdefault(name, np.full(self._noted, np.nan, np.float32))
+                column[first : first + len(values)] = values
+        return {name: column[order] for name, column in found.items()}
 
     def _begin_sequences(self, rows: np.ndarray) -> None:
         self._sequence[rows] = np.arange(self._num_sequences, self._num_sequences + len(rows))
@@ -179,6 +201,7 @@ class Recording(Observer):
             action_masks=PackedMasks.concat(self._masks)[order] if self.with_masks else None,
             final_action_masks=final_masks,
             pad=pad,
+            extras=self._extras(order),
         )
 
     def _credit(self, rewards: np.ndarray, rows: np.ndarray, columns: np.ndarray, token_slot: np.ndarray) -> None:

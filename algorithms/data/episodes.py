@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from ...agents.masks import PackedMasks
 from ...envs import TokenGymError
+from ...envs.checking import unknown_name
+from ...envs.columns import ColumnTotals, How
 from .ring import ranges
 
 
@@ -71,6 +73,8 @@ class Episodes:
             bool (N, A) is taken and packed.
         final_action_masks: the same in the E final states, or None.
         pad: the token that fills the rows beyond their lengths.
+        extras: what the task reported beside the reward, by name: float32 (N,) over the agent's tokens in the order of
+            `flat`, NaN where it reported nothing.
     """
 
     tokens: np.ndarray
@@ -86,6 +90,7 @@ class Episodes:
     action_masks: PackedMasks | None = None
     final_action_masks: PackedMasks | None = None
     pad: int = 0
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("action_masks", "final_action_masks"):
@@ -102,6 +107,12 @@ class Episodes:
             raise TokenGymError(
                 f"There are {len(self.starts)} starts for {self.episode_id[-1] + 1} episodes; expected one an episode."
             )
+        for name, values in self.extras.items():
+            if values.shape != (self.num_tokens,):
+                raise TokenGymError(
+                    f"The column {name!r} has the shape {values.shape}; expected one number for each of the agent's "
+                    f"{self.num_tokens} tokens."
+                )
 
     def __len__(self) -> int:
         """The number of episodes, E."""
@@ -160,6 +171,26 @@ class Episodes:
         """int64 (E,), the number of tokens that the agent said in each episode."""
         return np.diff(self.flat.episode_offsets)
 
+    def column(self, name: str, how: How = "mean") -> np.ndarray:
+        """Return float64 (E,), what each episode reported in a column of ``extras``.
+
+        Args:
+            name: the column.
+            how: "mean" of what it reported, NaN where that is nothing; or "sum", 0 where it is nothing.
+
+        Raises:
+            TokenGymError: there is no such column.
+        """
+        if name not in self.extras:
+            raise unknown_name("column", name, list(self.extras))
+        values = self.extras[name].astype(np.float64)
+        there = ~np.isnan(values)
+        sums, counts = (
+            np.bincount(self.flat.episode[there], weights=weights, minlength=len(self))
+            for weights in (values[there], None)
+        )
+        return sums if how == "sum" else np.where(counts, sums / np.maximum(counts, 1), np.nan)
+
     def select(self, indices: Sequence[int] | np.ndarray) -> Episodes:
         """Return the chosen episodes, renumbered in the given order; an index may occur more than once.
 
@@ -174,9 +205,10 @@ class Episodes:
             raise TokenGymError(f"Cannot select the episodes {indices!r}; expected indices within 0 … {len(self) - 1}.")
         rows = ranges(self.sequence_offsets[index], np.diff(self.sequence_offsets)[index])
         length = int(self.lengths[rows].max())
+        said = ranges(self.flat.episode_offsets[index], self.episode_lengths[index])
         masks = self.action_masks
         if masks is not None:
-            masks = masks[ranges(self.flat.episode_offsets[index], self.episode_lengths[index])]
+            masks = masks[said]
         return Episodes(
             tokens=self.tokens[rows, :length],
             lengths=self.lengths[rows],
@@ -191,6 +223,7 @@ class Episodes:
             action_masks=masks,
             final_action_masks=None if self.final_action_masks is None else self.final_action_masks[index],
             pad=self.pad,
+            extras={name: values[said] for name, values in self.extras.items()},
         )
 
     @staticmethod
@@ -223,6 +256,10 @@ class Episodes:
                 ]
             )
 
+        def join_extra(name: str) -> np.ndarray:
+            parts_of = [part.extras.get(name, np.full(part.num_tokens, np.nan, np.float32)) for part in parts]
+            return np.concatenate(parts_of)
+
         final = all(part.final_action_masks is not None for part in parts)
         return Episodes(
             tokens=join_padded("tokens", parts[0].pad),
@@ -238,14 +275,19 @@ class Episodes:
             action_masks=join_masks("action_masks") if all(with_masks) else None,
             final_action_masks=join_masks("final_action_masks") if final else None,
             pad=parts[0].pad,
+            extras={name: join_extra(name) for name in dict.fromkeys(name for part in parts for name in part.extras)},
         )
 
 
-def episode_metrics(episodes: Episodes) -> dict[str, float]:
+def episode_metrics(episodes: Episodes, columns: Mapping[str, How] | None = None) -> dict[str, float]:
     """Return what every algorithm logs about a collection: mean return and length, and how its episodes ended.
 
     Where starts are shared, also the spread of returns within groups: groups whose returns are all equal teach nothing
-    to methods that compare within them.
+    to methods that compare within them. What the task reported beside the reward comes as ``task/<name>``.
+
+    Args:
+        episodes: what was collected.
+        columns: how the task says that it is summed up, its `Task.columns`.
     """
     returns = episodes.returns
     metrics = {
@@ -260,4 +302,7 @@ def episode_metrics(episodes: Episodes) -> dict[str, float]:
         variances = np.bincount(group, weights=(returns - means[group]) ** 2) / sizes
         metrics["group/reward_std"] = float(np.sqrt(variances).mean())
         metrics["group/zero_std_fraction"] = float((variances < 1e-12).mean())
+    totals = ColumnTotals()
+    totals.add({name: values.astype(np.float64) for name, values in episodes.extras.items()})
+    metrics |= {f"task/{name}": value for name, value in totals.summary(columns or {}, len(episodes)).items()}
     return metrics

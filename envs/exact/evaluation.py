@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..columns import ColumnTotals, How
 from ..finite import FiniteTask
 from .backup import action_values, ask, legal_actions, moments, require_finite
 from .levels import Graph, Level, unfold
@@ -33,6 +34,7 @@ class PolicyEvaluation:
         q: float64 array of shape (M, A), expected return from there after saying a token, then following the policy;
             right only for tokens that the policy says with a positive probability, NaN for the others.
         values: float64 array of shape (M,), expected return from there.
+        columns: what the task reports beside the reward, each summed up as `Task.columns` says.
     """
 
     expected_return: float
@@ -46,6 +48,7 @@ class PolicyEvaluation:
     probabilities: np.ndarray
     q: np.ndarray
     values: np.ndarray
+    columns: dict[str, float] = field(default_factory=dict)
 
     def kl_regularised(self, beta: float) -> float:
         """Return expected return − beta · KL, to be compared with `Solution.kl_optimal_return`."""
@@ -69,8 +72,9 @@ def evaluate_policy(
     Args:
         task: a finite task whose episodes end.
         policy: probabilities (m, A) from tokens (m, L) int32 and lengths (m,) int32; a greedy policy is one-hot.
-        reference: the same for the player that the KL divergence is measured from; uniform by default.
-        masked: call `policy(tokens, lengths, masks)` with the legal tokens, bool (m, A), and take the uniform reference
+        reference: the same for the player that the KL divergence is measured from, called without masks; uniform by
+            default.
+        masked: call `policy(tokens, lengths, masks)` with the legal tokens, bool (m, A), and take the reference
             over the legal tokens.
         max_nodes: the largest number of prefixes to visit.
 
@@ -87,7 +91,8 @@ def evaluate_policy(
         masks = legal_actions(task, level) if masked else None
         probabilities.append(ask(policy, level, num_actions, masks))
         if reference is not None:
-            priors.append(ask(reference, level, num_actions))
+            prior = ask(reference, level, num_actions)
+            priors.append(prior if masks is None else _among(prior, masks))
         else:
             allowed = np.ones((level.num_nodes, num_actions)) if masks is None else masks.astype(np.float64)
             priors.append(allowed / allowed.sum(axis=1, keepdims=True))
@@ -112,6 +117,7 @@ def evaluate_policy(
         probabilities=joined,
         q=np.where(joined > 0, np.concatenate(q), np.nan),
         values=np.concatenate(values),
+        columns=_columns(graph, probabilities, reach, task.columns),
     )
 
 
@@ -134,6 +140,28 @@ def _reach(graph: Graph, policy: list[np.ndarray]) -> list[np.ndarray]:
         arrived = np.bincount(child[child >= 0], flow[child >= 0], minlength=len(following.node))
         reach.append(np.add.reduceat(arrived, following.starts[:-1]))
     return reach
+
+
+def _columns(
+    graph: Graph, policy: list[np.ndarray], reach: list[np.ndarray], how: Mapping[str, How]
+) -> dict[str, float]:
+    """Return what is reported on the way, by name, expected as `how` says."""
+    arrays, totals = graph.arrays, ColumnTotals()
+    if not arrays.columns:
+        return {}
+    for depth, level in enumerate(graph.levels):
+        chance = arrays.probability[level.state] * policy[depth][level.node][:, :, None]
+        chance *= (reach[depth][level.node] * level.weight)[:, None, None]
+        for name, values in arrays.columns.items():
+            totals.add_weighted(name, values[level.state], chance)
+    return totals.summary(how, 1.0)
+
+
+def _among(prior: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return distributions (N, A) over the tokens that masks (N, A) allow alone."""
+    kept = np.where(masks, prior, 0.0)
+    total = kept.sum(axis=1, keepdims=True)
+    return kept / np.where(total > 0, total, 1.0)
 
 
 def _divergence(policy: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -49,7 +49,9 @@ class EvaluateOptions:
     seed: Seed = 1_000_003
     """Seed of the evaluation starts."""
     beta: Annotated[Annotated[float, Range(least=0)] | None, _named("FLOAT")] = None
-    """Take beta times the KL to the uniform policy off the return."""
+    """Take beta times the KL off the return."""
+    kl_to: Annotated[str, _named("POLICY")] = "uniform"
+    """What the KL is measured to: `uniform`, `reference` (the run's own reference agent), or a checkpoint folder."""
     samples: Annotated[int, Range(least=0, most=1_000_000)] = 2
     """Episodes to show."""
     json: bool = False

@@ -16,6 +16,7 @@ from ...envs import Task, TokenGymError, make_task
 from ...envs.checking import positive_int, visible
 from ..console import guarded
 from ..evaluation import Evaluation, References, evaluate_agent, known_references, uses_masks
+from ..kl_reference import reference_of
 from ..statistics import normalised_score
 from ..study import (
     MODES,
@@ -131,7 +132,10 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
         raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
     algorithm: Any = load_algorithm(options.checkpoint, env=options.env, allow_imports=options.allow_imports)
     task = algorithm.task
-    summary = evaluated(algorithm, task, episodes=options.episodes, seed=options.seed, beta=options.beta)
+    reference, kl_to = _reference(algorithm, options)
+    summary = evaluated(
+        algorithm, task, episodes=options.episodes, seed=options.seed, beta=options.beta, reference=reference
+    )
     masks = uses_masks(algorithm)
     shown = list(transcripts(algorithm, task, options.samples, seed=options.seed, action_masks=masks))
     if options.json:
@@ -139,32 +143,64 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
         place = {"checkpoint": str(options.checkpoint), "environment": task.name, "tokens": algorithm.num_timesteps}
         print(json.dumps(plain({**place, **summary, "episodes": episodes}), allow_nan=False))
         return 0
-    show_summary(task.name, summary, console)
+    show_summary(task.name, summary, console, kl_to)
     for one in shown:
         console.print(f"[dim]return {one.total_reward:.3g}[/] {escape(visible(one.text()))}", highlight=False)
     return 0
 
 
+def _reference(algorithm: Any, options: EvaluateOptions) -> tuple[Any, str]:
+    """Return what ``--kl-to`` names (None for the uniform policy), and what the table calls it."""
+    if options.kl_to == "uniform":
+        return None, "uniform"
+    if options.kl_to == "reference":
+        own = reference_of(algorithm)
+        if own is None:
+            raise TokenGymError(
+                f"kl_to='reference': {algorithm.name} was trained without a reference agent (its kl_coef is 0, or its "
+                "kl_reference is uniform); name a checkpoint folder, or leave kl_to out"
+            )
+        return own, "reference"
+    other: Any = load_algorithm(options.kl_to, env=options.env, allow_imports=options.allow_imports)
+    return other, "reference"
+
+
 def evaluated(
-    player: Any, task: Task, *, episodes: int = 1000, seed: int = 1_000_003, beta: float | None = None
+    player: Any,
+    task: Task,
+    *,
+    episodes: int = 1000,
+    seed: int = 1_000_003,
+    beta: float | None = None,
+    reference: Any = None,
 ) -> dict[str, Any]:
-    """Return the greedy and the sampled evaluation of a player and what they lie between, as JSON-able data."""
-    between = known_references(task, beta=beta)
+    """Return the greedy and the sampled evaluation of a player and what they lie between, as JSON-able data.
+
+    With a beta and a reference that is not uniform nothing is known that the value could lie between.
+    """
+    between = None if beta and reference is not None else known_references(task, beta=beta)
     masks = uses_masks(player)
     found: dict[str, Any] = {"references": None if between is None else between.to_dict()}
     for mode in MODES:
         one = evaluate_agent(
-            player, task, episodes=episodes, seed=seed, deterministic=mode == "greedy", beta=beta, action_masks=masks
+            player,
+            task,
+            episodes=episodes,
+            seed=seed,
+            deterministic=mode == "greedy",
+            beta=beta,
+            reference=reference,
+            action_masks=masks,
         )
         score = None if between is None else normalised_score(one.value, between.random, between.optimal)
         found[mode] = {"score": score, **one.to_dict()}
     return found
 
 
-def show_summary(name: str, summary: dict[str, Any], console: Console) -> None:
-    """Print what `evaluated` returned as a table."""
+def show_summary(name: str, summary: dict[str, Any], console: Console, kl_to: str = "uniform") -> None:
+    """Print what `evaluated` returned as a table, and what was reported beside the reward as another."""
     table = Table(title=Text(visible(name, one_line=True), "table.title"), title_justify="left")
-    for column in ("play", "return", "score", "length", "entropy", "KL to uniform", "how"):
+    for column in ("play", "return", "score", "length", "entropy", f"KL to {kl_to}", "how"):
         table.add_column(column, justify="left" if column in ("play", "how") else "right")
     sampling = ""
     for mode in MODES:
@@ -188,6 +224,17 @@ def show_summary(name: str, summary: dict[str, Any], console: Console) -> None:
         table.caption = "\n".join(told)
         table.caption_justify = "left"
     guarded(console).print(table)
+    columns = {mode: summary[mode].get("columns", {}) for mode in MODES}
+    if not any(columns.values()):
+        return
+    beside = Table(title="reported beside the reward", title_justify="left")
+    beside.add_column("column", overflow="fold")
+    for mode in MODES:
+        beside.add_column(mode, justify="right")
+    for name in sorted({*columns["greedy"], *columns["sampled"]}):
+        numbers = (columns[mode].get(name) for mode in MODES)
+        beside.add_row(Text(visible(name, one_line=True)), *("–" if one is None else f"{one:.4g}" for one in numbers))
+    guarded(console).print(beside)
 
 
 def agent_specification(text: str) -> Any:
