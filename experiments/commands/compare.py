@@ -153,17 +153,14 @@ def _study(options: CompareOptions | ReportOptions, check: bool = True) -> tuple
 
 def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, console: Console) -> int:
     # Matplotlib takes a second to import, which bad input should not cost.
-    from ..report import collect, difference_table, summary, tables, write_report
+    from ..report import collect, summary, tables, write_report
 
     results = collect(study, out)
     guarded(console)
     with console.status("writing the report"):
         files = write_report(results, out, command=_command(options))
-    console.print(tables.to_rich(tables.upright(tables.score_table(results))))
-    console.print(tables.to_rich(tables.aggregate_table(results)))
-    differences = difference_table(results)
-    if differences is not None:
-        console.print(tables.to_rich(differences))
+    for table in files.tables.shown():
+        console.print(tables.to_rich(table))
     for run in results.failures():
         console.print(
             f"[bold red]failed[/] {escape(run.spec.name)}: {escape(run.error)}", highlight=False, soft_wrap=True

@@ -9,8 +9,9 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from . import tables
     from .differences import difference_table
+    from .drawing import style
     from .page import installed_version, write_report
-    from .plots import learning_curves, style
+    from .plots import learning_curves
     from .results import RunResult, StudyResults, cell_interval, collect, subset, summary
 
 __all__ = [
@@ -38,7 +39,7 @@ __getattr__, __dir__ = lazy_names(
         "difference_table": "differences",
         "installed_version": "page",
         "learning_curves": "plots",
-        "style": "plots",
+        "style": "drawing",
         "subset": "results",
         "summary": "results",
         "tables": "",

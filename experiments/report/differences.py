@@ -51,6 +51,10 @@ def differences(results: StudyResults, *, seed: int = 0) -> list[Difference]:
 
     The mean is left out where a finished run is missing on one of the environments: it would flatter.
     """
+    return results.once(("differences", seed), lambda: _differences(results, seed))
+
+
+def _differences(results: StudyResults, seed: int) -> list[Difference]:
     found = []
     for own, other in counterparts(results):
         names = [name for name in results.environments if results.cell(name, own) and results.cell(name, other)]

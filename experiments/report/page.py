@@ -15,10 +15,23 @@ import jinja2
 from ...envs.checking import checked, visible
 from ..statistics import described
 from ..study import study_to_mapping, write_yaml
-from . import tables
+from .columns import column_table
 from .differences import difference_table
-from .plots import colours, save_plots
+from .drawing import colours
+from .plots import save_plots
 from .results import RunResult, StudyResults, summary
+from .tables import (
+    Table,
+    aggregate_table,
+    configuration_table,
+    hyperparameter_table,
+    machine_table,
+    reference_table,
+    run_table,
+    score_table,
+    to_markdown,
+    upright,
+)
 
 _CAPTIONS = {
     "scores": (
@@ -51,11 +64,41 @@ _CAPTIONS = {
         "Probability that a run of the row's algorithm beats one of the column's on a random environment of the study, "
         "with its 95% interval; ties count half.",
     ),
+    "columns": (
+        "Beside the reward",
+        "What tasks and reward functions report beside the reward, against the agent's tokens. Where a task reports "
+        "gold, what is meant, the line is gold and the dots are the proxy, what is paid: where they part, the reward "
+        "is being exploited. Line and band: {described}",
+    ),
     "metrics": (
         "What was logged while learning",
         "What the algorithms logged while they learned. An algorithm that does not measure a quantity has no line.",
     ),
 }
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """The tables of a study, which page, markdown and console render."""
+
+    score: Table
+    """Environment × algorithm, or the other way round where that fits a page better."""
+    aggregate: Table
+    """Over all environments."""
+    difference: Table | None
+    """Against the outside references; None where there are none."""
+    column: Table | None
+    """What was reported beside the reward; None where nothing was."""
+
+    @classmethod
+    def of(cls, results: StudyResults) -> StudyTables:
+        """Return the tables of gathered results."""
+        score = upright(score_table(results))
+        return cls(score, aggregate_table(results), difference_table(results), column_table(results))
+
+    def shown(self) -> list[Table]:
+        """Return those that there are, in order."""
+        return [table for table in (self.score, self.aggregate, self.difference, self.column) if table is not None]
 
 
 @dataclass(frozen=True)
@@ -70,6 +113,8 @@ class ReportFiles:
     """JSON summary, free of times."""
     plots: dict[str, Path]
     """Pictures by name."""
+    tables: StudyTables
+    """What the page and the markdown show."""
 
 
 @checked
@@ -84,14 +129,13 @@ def write_report(results: StudyResults, out: str | Path, *, command: str) -> Rep
     out = Path(out)
     plots = save_plots(results, out / "plots")
     narrow = save_plots(results, out / "plots" / "narrow", narrow=True)
-    files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots)
+    files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots, StudyTables.of(results))
     made_by = {"command": command, "commit": commit(), "version": installed_version()}
-    files.html.write_text(_html(results, plots, narrow, made_by), encoding="utf-8")
-    shown = [tables.upright(tables.score_table(results)), tables.aggregate_table(results)]
-    against = difference_table(results)
-    shown += [] if against is None else [against]
+    files.html.write_text(_html(results, files.tables, plots, narrow, made_by), encoding="utf-8")
     footer = f"Regenerate with `{command}` at commit `{made_by['commit']}`, tokengym {made_by['version']}.\n"
-    text = f"# {results.study.name}\n\n" + "\n".join(tables.to_markdown(table) for table in shown) + "\n" + footer
+    text = (
+        f"# {results.study.name}\n\n" + "\n".join(to_markdown(table) for table in files.tables.shown()) + "\n" + footer
+    )
     files.table.write_text(text, encoding="utf-8")
     files.summary.write_text(json.dumps(summary(results), indent=1) + "\n", encoding="utf-8")
     return files
@@ -121,7 +165,13 @@ def installed_version() -> str:
         return "unknown"
 
 
-def _html(results: StudyResults, plots: dict[str, Path], narrow: dict[str, Path], made_by: dict[str, str]) -> str:
+def _html(
+    results: StudyResults,
+    tables: StudyTables,
+    plots: dict[str, Path],
+    narrow: dict[str, Path],
+    made_by: dict[str, str],
+) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tokengym.experiments.report", "templates"),
         autoescape=True,
@@ -140,14 +190,15 @@ def _html(results: StudyResults, plots: dict[str, Path], narrow: dict[str, Path]
             "missing": len(results.missing()),
             "all": len(results.runs),
         },
-        score_table=tables.upright(tables.score_table(results)),
-        aggregate_table=tables.aggregate_table(results),
-        difference_table=difference_table(results),
-        reference_table=tables.reference_table(results),
-        configuration_table=tables.configuration_table(results),
-        run_table=tables.run_table(results),
-        hyperparameter_table=tables.hyperparameter_table(results),
-        machine_table=tables.machine_table(results),
+        score_table=tables.score,
+        aggregate_table=tables.aggregate,
+        difference_table=tables.difference,
+        column_table=tables.column,
+        reference_table=reference_table(results),
+        configuration_table=configuration_table(results),
+        run_table=run_table(results),
+        hyperparameter_table=hyperparameter_table(results),
+        machine_table=machine_table(results),
         pictures=[
             {
                 "name": name,

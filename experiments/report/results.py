@@ -5,8 +5,9 @@ Nothing here runs or imports an algorithm: whatever is shown can be drawn again 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +66,19 @@ class StudyResults:
     """The study."""
     runs: tuple[RunResult, ...]
     """One result a run of ``study.runs()``."""
+
+    @cached_property
+    def _known(self) -> dict[Any, Any]:
+        return {}
+
+    def once(self, what: Any, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` gives, computed at the first call under this name alone.
+
+        Tables, pictures, page and console show the same intervals, whose bootstraps take longest of all.
+        """
+        if what not in self._known:
+            self._known[what] = compute()
+        return self._known[what]
 
     @property
     def environments(self) -> list[str]:
@@ -175,6 +189,10 @@ def subset(results: StudyResults, environments: Sequence[str], algorithms: Seque
 
 def aggregates(results: StudyResults, *, seed: int = 0) -> list[Aggregate]:
     """Return the aggregates of every algorithm, in the study's order."""
+    return results.once(("aggregates", seed), lambda: _aggregates(results, seed))
+
+
+def _aggregates(results: StudyResults, seed: int) -> list[Aggregate]:
     rows = []
     for algorithm in results.algorithms:
         runs = [run for run in results.runs if run.spec.label == algorithm]
@@ -196,7 +214,9 @@ def aggregates(results: StudyResults, *, seed: int = 0) -> list[Aggregate]:
 def cell_interval(results: StudyResults, environment: str, algorithm: str, *, seed: int = 0) -> Interval | None:
     """Return what the finished runs of a cell say together, as `summarise` has it; None without one."""
     scores = results.scores(environment, algorithm)
-    return summarise(scores, seed=seed) if len(scores) else None
+    if not len(scores):
+        return None
+    return results.once(("cell", environment, algorithm, seed), lambda: summarise(scores, seed=seed))
 
 
 def improvement_matrix(results: StudyResults, *, seed: int = 0) -> tuple[list[str], dict[tuple[str, str], Interval]]:
@@ -204,6 +224,10 @@ def improvement_matrix(results: StudyResults, *, seed: int = 0) -> tuple[list[st
 
     Only algorithms with a finished run on every environment take part.
     """
+    return results.once(("improvement", seed), lambda: _improvement_matrix(results, seed))
+
+
+def _improvement_matrix(results: StudyResults, seed: int) -> tuple[list[str], dict[tuple[str, str], Interval]]:
     names = [name for name in results.algorithms if results.covered(name)]
     matrix = {
         (first, second): probability_of_improvement(

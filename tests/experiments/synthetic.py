@@ -39,7 +39,7 @@ def make_study(*, environments=("Copy", "KLTree", "Lattice", "CartPole"), algori
     )
 
 
-def write_run(out: Path, spec: RunSpec, *, final: float | None = None) -> RunFolder:
+def write_run(out: Path, spec: RunSpec, *, final: float | None = None, columns: bool = False) -> RunFolder:
     generator = np.random.default_rng([spec.seed, len(spec.environment), len(spec.label)])
     low, high = (20.0, 500.0) if spec.environment == "CartPole" else (0.1, 1.0)
     final = FINAL.get(spec.label, 0.5) if final is None else final
@@ -61,6 +61,7 @@ def write_run(out: Path, spec: RunSpec, *, final: float | None = None) -> RunFol
                 "value": low + score * (high - low),
                 "score": score,
                 **references,
+                **(reported(score, fraction) if columns else {}),
             },
         )
         folder.append(
@@ -92,6 +93,7 @@ def write_run(out: Path, spec: RunSpec, *, final: float | None = None) -> RunFol
         "value": low + score * (high - low),
         "score": score,
         "exact": True,
+        **(reported(score, 1.0) if columns else {}),
     }
     folder.finish(
         {
@@ -105,11 +107,24 @@ def write_run(out: Path, spec: RunSpec, *, final: float | None = None) -> RunFol
     return folder
 
 
-def write_study(out: Path, study: Study, *, failed: tuple[str, ...] = (), missing: tuple[str, ...] = ()) -> None:
+def reported(score: float, fraction: float) -> dict:
+    """What a task reports whose proxy goes on rising when its gold has turned."""
+    gold = score * (1.5 - fraction)
+    return {"expected_return": score, "columns": {"gold": gold, "format": min(1.0, 2 * score)}}
+
+
+def write_study(
+    out: Path,
+    study: Study,
+    *,
+    failed: tuple[str, ...] = (),
+    missing: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+) -> None:
     for spec in study.runs():
         if spec.name in missing:
             continue
-        folder = write_run(out, spec)
+        folder = write_run(out, spec, columns=spec.environment in columns)
         if spec.name in failed:
             folder.begin(spec)
             folder.fail("ValueError: loss is NaN", "Traceback (most recent call last):\n  …\nValueError: loss is NaN\n")

@@ -11,10 +11,12 @@ from synthetic import make_study, write_run, write_study
 
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.experiments.report import tables
+from tokengym.experiments.report.columns import column_curves, column_names, column_table
+from tokengym.experiments.report.drawing import colours
 from tokengym.experiments.report.page import write_report
-from tokengym.experiments.report.plots import colours, save_plots
-from tokengym.experiments.report.results import StudyResults, aggregates, collect, improvement_matrix
-from tokengym.experiments.statistics import interquartile_mean
+from tokengym.experiments.report.plots import save_plots
+from tokengym.experiments.report.results import StudyResults, aggregates, collect, improvement_matrix, summary
+from tokengym.experiments.statistics import interquartile_mean, summarise
 from tokengym.experiments.study.machine import machine
 
 PLOTS = [
@@ -206,3 +208,52 @@ def test_the_machine_of_each_run_is_told_as_it_was_noted_there(tmp_path):
         ["torch", "9.9", "9.9"],
     ]
     assert set(machine()) >= {"processor", "cores", "python", "torch", "tokengym"}
+
+
+def test_what_was_reported_beside_the_reward_has_a_table_and_a_picture_with_gold_first(tmp_path):
+    study = make_study(environments=("Copy", "Lattice"), algorithms=("ppo", "sac"), seeds=2)
+    write_study(tmp_path, study, columns=("Copy",))
+    results = collect(study, tmp_path)
+    assert column_names(results, "Copy") == ["gold", "format"] and not column_names(results, "Lattice")
+    table = column_table(results)
+    assert [[cell.text for cell in row[:2]] for row in table.rows] == [["Copy", "gold"], ["Copy", "format"]]
+    gold = [run.summary["greedy"]["columns"]["gold"] for run in results.cell("Copy", "ppo")]
+    assert table.rows[0][2].text == summarise(np.array(gold)).text()
+    figure = column_curves(results)
+    labels = [axis.get_ylabel() for axis in figure.axes if axis.get_visible()]
+    assert labels == ["gold (lines), proxy (dots)", "format"]
+    dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":" or line.is_dashed()]
+    assert [line.get_ydata()[-1] for line in dotted] == [
+        pytest.approx(np.mean([run.curve[-1]["expected_return"] for run in results.cell("Copy", name)]))
+        for name in ("ppo", "sac")
+    ]
+    files = write_report(results, tmp_path, command="x")
+    assert "## Columns" in files.table.read_text() and 'id="columns"' in files.html.read_text()
+    assert list(files.plots).index("columns") == list(files.plots).index("metrics") - 1
+
+
+def test_a_study_without_columns_has_neither_table_nor_picture(small):
+    study, out = small
+    results = collect(study, out)
+    assert column_table(results) is None and column_curves(results) is None
+
+
+def test_intervals_are_computed_once_for_page_pictures_and_console(small, monkeypatch):
+    from tokengym.experiments.report import results as module
+
+    study, out = small
+    counted = []
+    for name in ("stratified_bootstrap", "probability_of_improvement", "summarise"):
+        original = getattr(module, name)
+
+        def counting(*given, original=original, name=name, **named):
+            counted.append(name)
+            return original(*given, **named)
+
+        monkeypatch.setattr(module, name, counting)
+    results = collect(study, out)
+    files = write_report(results, out, command="x")
+    once = list(counted)
+    assert once.count("stratified_bootstrap") == 9 and once.count("summarise") == 6
+    summary(results), aggregates(results), files.tables.shown()
+    assert counted == once
