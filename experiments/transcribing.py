@@ -32,13 +32,18 @@ class Transcript:
 class Writing(Observer):
     """Writes down who said what, one episode a row.
 
+    Args:
+        engine: whose rows are played.
+        final: in context "turn", write down what is shown behind an episode's own end, too.
+
     Attributes:
         segments: what was said on each row in order, as pairs of the speaker and the ids.
         rewards: the sum of each row's rewards, float64 (n,).
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, final: bool = False) -> None:
         self.engine = engine
+        self.final = final
         self.segments: list[list[tuple[str, list[int]]]] = [[] for _ in range(engine.num_rows)]
         self.rewards = np.zeros(engine.num_rows)
         self._said = np.zeros(engine.num_rows, np.int64)
@@ -70,7 +75,7 @@ class Writing(Observer):
             if said[-1][0] != "agent":
                 said.append(("agent", []))
             said[-1][1].extend(step.act.tokens[index, :count].tolist())
-            if appended or (result.turn_ended[index] and not result.terminated[index]):
+            if appended or (result.turn_ended[index] and (self.final or not result.terminated[index])):
                 reply = self._shown(row, int(step.lengths[index]) + count if appended else 1)
                 if reply:
                     said.append(("task", reply))

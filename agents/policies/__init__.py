@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .given import policy_of
+    from .given import GivenPredictions, GivenProbabilities, policy_of
     from .of_agents import AgentPolicy, LaggedPolicy, MaskedPolicy
     from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, Player, RandomPlayer
     from .policy import Act, Policy, ProbabilityPolicy, draw_actions
@@ -22,6 +22,8 @@ __all__ = [
     "BestOfN",
     "ExpertPlayer",
     "ExternalPolicy",
+    "GivenPredictions",
+    "GivenProbabilities",
     "HumanPlayer",
     "LaggedPolicy",
     "MaskedPolicy",
@@ -42,6 +44,8 @@ __getattr__, __dir__ = lazy_names(
         "BestOfN": "turns",
         "ExpertPlayer": "players",
         "ExternalPolicy": "turns",
+        "GivenPredictions": "given",
+        "GivenProbabilities": "given",
         "HumanPlayer": "players",
         "LaggedPolicy": "of_agents",
         "MaskedPolicy": "of_agents",

@@ -72,7 +72,7 @@ def queue(starts: np.ndarray) -> Starts:
 def play(
     engine: Engine,
     policy: Policy,
-    starts: Starts,
+    starts: Starts | None,
     observers: Sequence[Observer] = (),
     *,
     action_masks: bool = False,
@@ -81,13 +81,16 @@ def play(
 ) -> int:
     """Play episodes until there are no more starts and every episode that began has ended.
 
+    Without starts the episodes that are under way are played to their ends, such as rows that were forked.
+
     Free rows are given starts in the order of their numbers. Collecting, evaluating, watching and everything else that
     follows episodes does so as an `Observer`.
 
     Args:
-        engine: whose rows are played; whatever was under way there is given up.
+        engine: whose rows are played; where there are starts, whatever was under way there is given up.
         policy: who plays.
-        starts: where new episodes begin; asked at the beginning, and again whenever an episode has ended.
+        starts: where new episodes begin, asked at the beginning and again whenever an episode has ended; None goes on
+            with what is under way.
         observers: who is told, in this order.
         action_masks: ask the task for legal tokens, and let the policy choose among them.
         deterministic: whether the policy says the most probable instead of drawing.
@@ -96,21 +99,15 @@ def play(
     Returns:
         What it cost: the agent tokens that were drawn, those included that were never said.
     """
-    under_way = np.zeros(engine.num_rows, bool)
+    under_way = ~engine.over if starts is None else np.zeros(engine.num_rows, bool)
     rows = np.flatnonzero(under_way)
     chosen: np.ndarray | None = rows
     drawn, changed = 0, True
     with policy.playing(engine):
         while True:
             if changed:
-                free = np.flatnonzero(~under_way)
-                begun = starts(len(free))
-                if len(begun):
-                    where = free[: len(begun)]
-                    engine.reset(where, begun)
-                    under_way[where] = True
-                    for observer in observers:
-                        observer.began(where, begun)
+                if starts is not None:
+                    _begin(engine, starts, under_way, observers)
                 rows = np.flatnonzero(under_way)
                 # None is every row, for which engine and session need no gathering.
                 chosen = None if len(rows) == engine.num_rows else rows
@@ -142,3 +139,15 @@ def play(
             if over.any():
                 under_way[rows[over]] = False
                 changed = True
+
+
+def _begin(engine: Engine, starts: Starts, under_way: np.ndarray, observers: Sequence[Observer]) -> None:
+    """Begin episodes on free rows, as many as there are starts for."""
+    free = np.flatnonzero(~under_way)
+    begun = starts(len(free))
+    if len(begun):
+        where = free[: len(begun)]
+        engine.reset(where, begun)
+        under_way[where] = True
+        for observer in observers:
+            observer.began(where, begun)

@@ -31,12 +31,12 @@ def watch(options: WatchOptions, console: Console) -> int:
     masked = options.masked
     player = None
     if options.agent in SCRIPTED:
-        policy = scripted(options.agent, guide, masked)
+        policy = scripted(options.agent, guide)
     else:
         player, task = saved_player(options.agent, task, bool(options.kwargs), options.allow_imports)
         masked = masked or uses_masks(player)
         guide = guide if task is guide.task else Guide(task)
-        policy = learned(player, masked)
+        policy = learned(player)
     recorder = None
     if options.frames is not None:
         from ..terminal import Film
@@ -47,10 +47,11 @@ def watch(options: WatchOptions, console: Console) -> int:
         policy,
         console,
         guide=guide,
-        player=_called(options.agent, player, options.greedy),
+        called=_called(options.agent, player, options.greedy),
         episodes=options.episodes,
         seed=options.seed,
         greedy=options.greedy,
+        masked=masked,
         delay=options.delay,
         film=recorder,
     )

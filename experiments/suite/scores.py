@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
 
+from ...agents import Act, ExpertPlayer, Policy
+from ...algorithms.collecting import Observer, Step, play, queue
 from ...envs import Engine, FiniteTask, Picture, Solution, Task, TooManyNodesError, derive_start, solve
 from ...envs.scores import BETA, SuiteScores
+from ..scripted import Optimum, Script
+from ..transcribing import Writing
 
 SEED = 0
 """Examples are episode 0 of this seed."""
@@ -95,23 +98,52 @@ def measured_return(
         Two numbers, or None where the task has no expert.
     """
     rows = min(_ROWS, episodes)
-    engine, draw = Engine(task, rows), np.random.default_rng(SEED)
-    returns = np.zeros((episodes // rows, rows))
-    for batch, paid in enumerate(returns):
-        engine.reset(None, derive_start(SEED, batch * rows + np.arange(rows)))
-        while True:
-            live = np.flatnonzero(~engine.over)
-            if not len(live):
-                break
-            advised = (
-                engine.expert(live)
-                if player == "expert"
-                else draw.integers(task.vocabulary.num_actions, size=len(live))
-            )
-            if advised is None:
-                return None
-            paid[live] += engine.step(live, advised).rewards
-    return float(returns.mean()), float(returns.std(ddof=1))
+    engine = Engine(task, rows)
+    engine.reset(None, derive_start(SEED, np.arange(rows)))
+    if player == "expert" and engine.expert() is None:
+        return None
+    policy = _AnyToken(task.vocabulary.num_actions) if player == "random" else ExpertPlayer(engine)
+    returns = []
+    for first in range(0, episodes // rows * rows, rows):
+        paid = _Paid(rows)
+        play(engine, policy, queue(derive_start(SEED, first + np.arange(rows))), [paid])
+        returns.append(paid.rewards)
+    found = np.stack(returns)
+    return float(found.mean()), float(found.std(ddof=1))
+
+
+class _Paid(Observer):
+    """Adds up the rewards of one episode a row."""
+
+    def __init__(self, rows: int) -> None:
+        self.rewards = np.zeros(rows)
+
+    def stepped(self, step: Step) -> None:
+        """Add what was paid."""
+        self.rewards[step.rows] += step.result.rewards
+
+
+class _AnyToken(Policy):
+    """Says any token, legal or not, with equal probability."""
+
+    def __init__(self, num_actions: int) -> None:
+        self._num_actions = num_actions
+        self._draw = np.random.default_rng(SEED)
+
+    def act(
+        self,
+        rows: np.ndarray | None,
+        tokens: np.ndarray,
+        lengths: np.ndarray,
+        masks: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> Act:
+        """Draw a token for each row, among the legal ones where there are masks; see `Policy.act`."""
+        if masks is None:
+            said = self._draw.integers(self._num_actions, size=len(lengths))
+        else:
+            said = np.array([self._draw.choice(np.flatnonzero(mask)) for mask in masks])
+        return Act.of_one(said, np.full(len(said), np.nan))
 
 
 def _deviation(mean: float, variance: float) -> float:
@@ -122,68 +154,68 @@ def _deviation(mean: float, variance: float) -> float:
 def example_of(task: Task, solution: Solution | None) -> Example:
     """Play the example episode with the best player that there is."""
     engine = Engine(task, 1)
-    engine.reset(None, derive_start(SEED, 0))
-    player, choose, told = _player(engine, solution)
-    said: list[tuple[str, list[int]]] = [("task", engine.tokens[0, 1 : engine.lengths[0]].tolist())]
-    actions: list[int] = []
-    total, turns = 0.0, 0
-    while turns < _MOST_TURNS and len(actions) < _MOST_TOKENS and not engine.over[0]:
-        action, before = choose(), int(engine.lengths[0])
-        result = engine.step(None, np.array([action]))
-        actions.append(action)
-        total += float(result.rewards[0])
-        turns += bool(result.turn_ended[0])
-        if said[-1][0] != "agent":
-            said.append(("agent", []))
-        said[-1][1].append(action)
-        if task.context == "episode" or result.turn_ended[0]:
-            shown = engine.tokens[0, before + 1 if task.context == "episode" else 1 : engine.lengths[0]].tolist()
-            if shown:
-                said.append(("task", shown))
-        if not engine.over[0]:
-            told(action)
-    segments = tuple((speaker, task.render_tokens(np.array(ids, np.int32)) if ids else "") for speaker, ids in said)
+    start = derive_start(SEED, np.arange(1))
+    engine.reset(None, start)
+    written = Writing(engine, final=True)
+    observers: list[Observer] = [written]
+    player: Literal["optimal", "expert", "random"] = "random"
+    policy: Policy = _AnyToken(task.vocabulary.num_actions)
+    if solution is not None:
+        best = Optimum(solution)
+        player, policy, observers = "optimal", best, [written, best]
+    elif engine.expert() is not None:
+        player, policy = "expert", ExpertPlayer(engine)
+    play(
+        engine,
+        policy,
+        queue(start),
+        observers,
+        action_masks=player == "random",
+        until=lambda: written.turns >= _MOST_TURNS or written.tokens >= _MOST_TOKENS,
+    )
+    said = written.segments[0]
     return Example(
         player=player,
-        actions=tuple(actions),
-        segments=segments,
-        total_reward=round(total, 6) + 0.0,
+        actions=tuple(token for speaker, ids in said if speaker == "agent" for token in ids),
+        segments=tuple((who, task.render_tokens(np.array(ids, np.int32)) if ids else "") for who, ids in said),
+        total_reward=round(float(written.rewards[0]), 6) + 0.0,
         finished=bool(engine.over[0]),
     )
 
 
-def _player(
-    engine: Engine, solution: Solution | None
-) -> tuple[Literal["optimal", "expert", "random"], Callable[[], int], Callable[[int], None]]:
-    """Return who plays one row, what chooses the next token, and what is told of it afterwards."""
-    row = np.zeros(1, np.intp)
-    if solution is not None:
-        follower = solution.follower(1)
-        follower.begin(row, engine.tokens, engine.lengths)
-        # Rounded, so that equally good tokens are equal on every machine, and the first of them is said.
-        best = [np.round(values, 9).argmax(axis=1) for values in solution.optimal_q]
-        return (
-            "optimal",
-            lambda: int(follower.gather(best, row)[0]),
-            lambda action: follower.follow(row, np.array([action]), engine.tokens, engine.lengths),
-        )
-    if engine.expert() is not None:
-        return "expert", lambda: int(cast(np.ndarray, engine.expert())[0]), lambda action: None
-    draw = np.random.default_rng(SEED)
-    return "random", lambda: int(draw.choice(np.flatnonzero(engine.action_mask()[0]))), lambda action: None
-
-
 def frames_of(task: Task, actions: tuple[int, ...]) -> list[Picture]:
     """Return up to four pictures that differ, evenly spaced, of the episode of these tokens; [] without pictures."""
-    engine = Engine(task, 1)
-    engine.reset(None, derive_start(SEED, 0))
-    pictures = [engine.picture(0)]
-    if pictures[0] is None:
+    filmed = _Pictures(Engine(task, 1))
+    play(
+        filmed.engine,
+        Script(actions),
+        queue(derive_start(SEED, np.arange(1))),
+        [filmed],
+        until=lambda: filmed.said >= len(actions) or not filmed.pictures,
+    )
+    pictures = filmed.pictures
+    if not pictures:
         return []
-    for action in actions:
-        turn_ended = engine.step(None, np.array([action])).turn_ended[0]
-        picture = engine.picture(0) if turn_ended or engine.over[0] else None
-        if picture is not None and pictures[-1] is not None and picture.cells != pictures[-1].cells:
-            pictures.append(picture)
     chosen = np.unique(np.linspace(0, len(pictures) - 1, _FRAMES).round().astype(int))
-    return [picture for picture in (pictures[index] for index in chosen.tolist()) if picture is not None]
+    return [pictures[index] for index in chosen.tolist()]
+
+
+class _Pictures(Observer):
+    """Collects the pictures of one episode that differ from the one before."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.pictures: list[Picture] = []
+        self.said = 0
+
+    def began(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Take the first picture, where the task has any."""
+        picture = self.engine.picture(0)
+        self.pictures = [] if picture is None else [picture]
+
+    def stepped(self, step: Step) -> None:
+        """Take one at the end of each turn."""
+        self.said += 1
+        picture = self.engine.picture(0) if step.result.turn_ended[0] or step.over[0] else None
+        if picture is not None and picture.cells != self.pictures[-1].cells:
+            self.pictures.append(picture)

@@ -8,8 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...agents import Act
+from ...algorithms.collecting import Observer, Step, play
 from ...envs import Engine, Picture, Task
 from ...envs.checking import visible
+from ..scripted import Script
 
 
 @dataclass
@@ -27,8 +30,8 @@ class Exchange:
     reward: float = 0.0
 
 
-class Episode:
-    """An engine of one row, played token by token, with a record of what happened.
+class Episode(Observer):
+    """An engine of one row, with a record of what happens when it is played: an observer of `play`.
 
     Args:
         task: The task.
@@ -39,6 +42,8 @@ class Episode:
         exchanges: The opening and the turns so far.
         actions: The tokens said so far.
         total: Sum of the rewards so far.
+        reward: The reward of what was said last.
+        turn_over: Whether that ended the turn.
         ended: How the episode ended: `""` while it is under way, `"terminated"` or `"truncated"`.
     """
 
@@ -47,10 +52,11 @@ class Episode:
         self.engine = Engine(task, 1)
         self.exchanges: list[Exchange] = []
         self.actions: list[int] = []
-        self.total = 0.0
+        self.total = self.reward = 0.0
         self.ended: Literal["", "terminated", "truncated"] = ""
-        self._turn_over = True
+        self.turn_over = True
         self._start: Any = 0
+        self._before = 0
 
     @property
     def tokens(self) -> np.ndarray:
@@ -64,10 +70,15 @@ class Episode:
 
     def begin(self, start: Any) -> None:
         """Begin the episode of a start, an integer as `derive_start` gives it."""
-        self.engine.reset(None, start)
-        self._start = start
+        starts = np.array([start], np.uint64)
+        self.engine.reset(None, starts)
+        self.began(np.zeros(1, np.intp), starts)
+
+    def began(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Note the opening; see `Observer.began`."""
+        self._start = int(starts[0])
         self.exchanges = [Exchange(shown=self._shown(1))]
-        self.actions, self.total, self.ended, self._turn_over = [], 0.0, "", True
+        self.actions, self.total, self.reward, self.ended, self.turn_over = [], 0.0, 0.0, "", True
 
     def replay(self) -> Episode:
         """Return another episode at the beginning of this one: the same tokens will get the same answers."""
@@ -77,22 +88,32 @@ class Episode:
 
     def say(self, token: int) -> tuple[float, bool]:
         """Say one token, and return its reward and whether it ended the turn."""
-        if self._turn_over:
+        target = len(self.actions) + 1
+        play(self.engine, Script([token]), None, [self], until=lambda: len(self.actions) >= target)
+        return self.reward, self.turn_over
+
+    def chose(self, rows: np.ndarray, act: Act) -> None:
+        """Note where what is said will stand; see `Observer.chose`."""
+        # Only now: whoever acts may have taken something back before.
+        self._before = int(self.lengths[0])
+
+    def stepped(self, step: Step) -> None:
+        """Note what was said and answered; see `Observer.stepped`."""
+        result, said = step.result, step.act.tokens[0, : step.said[0]].tolist()
+        if self.turn_over:
             self.exchanges.append(Exchange())
-        now, before = self.exchanges[-1], int(self.lengths[0])
-        result = self.engine.step(None, np.array([token]))
-        reward, self._turn_over = float(result.rewards[0]), bool(result.turn_ended[0])
-        now.said.append(int(token))
-        now.reward += reward
-        self.total += reward
-        self.actions.append(int(token))
+        now = self.exchanges[-1]
+        self.reward, self.turn_over = float(result.rewards[0]), bool(result.turn_ended[0])
+        now.said += said
+        now.reward += self.reward
+        self.total += self.reward
+        self.actions += said
         if self.task.context == "episode":
-            now.shown = self._shown(before + 1)
-        elif self._turn_over:
+            now.shown = self._shown(self._before + len(said))
+        elif self.turn_over:
             now.shown = self._shown(1)
-        if result.terminated[0] or result.truncated[0]:
+        if step.over[0]:
             self.ended = "terminated" if result.terminated[0] else "truncated"
-        return reward, self._turn_over
 
     def legal(self) -> np.ndarray:
         """Return the ids of the tokens that may be said next, int64 of shape (n,)."""
@@ -129,13 +150,13 @@ class Episode:
         exchanges = [Exchange(list(one.said), list(one.shown), one.reward) for one in self.exchanges]
         return {
             "engine": self.engine.get_state(0),
-            "record": (exchanges, list(self.actions), self.total, self.ended, self._turn_over),
+            "record": (exchanges, list(self.actions), self.total, self.ended, self.turn_over),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go back to what `get_state` returned; a state serves once."""
         self.engine.set_state(0, state["engine"])
-        self.exchanges, self.actions, self.total, self.ended, self._turn_over = state["record"]
+        self.exchanges, self.actions, self.total, self.ended, self.turn_over = state["record"]
 
     def _shown(self, first: int) -> list[int]:
         return self.tokens[0, first : int(self.lengths[0])].tolist()

@@ -9,9 +9,11 @@ from typing import cast
 import numpy as np
 from rich.text import Text
 
+from ...algorithms.collecting import play
 from ...envs import FiniteTask, Solution, Task, TokenGymError, solve
 from ...envs.scores import SuiteScores, suite_scores
 from ..evaluation import References
+from ..scripted import Following, Script
 from ..statistics import normalised_score
 from ..suite import measured_return
 from .episode import Episode
@@ -118,19 +120,19 @@ class Guide:
     def _follow(self, episode: Episode) -> None:
         """Bring the follower to where the episode is, from where it is or, after a step back, from the beginning."""
         assert self.solution is not None
-        row, said = np.zeros(1, np.intp), episode.actions
+        said = episode.actions
         if self._followed == said:
             return
         one_more = self._followed is not None and self._followed == said[:-1]
         if one_more:
-            self._follower.follow(row, np.array(said[-1:]), episode.tokens, episode.lengths)
+            self._follower.follow(np.zeros(1, np.intp), np.array(said[-1:]), episode.tokens, episode.lengths)
         else:
-            self._follower = self.solution.follower(1)
             again = episode.replay()
-            self._follower.begin(row, again.tokens, again.lengths)
-            for token in said:
-                again.say(token)
-                self._follower.follow(row, np.array([token]), again.tokens, again.lengths)
+            following = Following(self.solution, again.engine)
+            following.began(np.zeros(1, np.intp), np.zeros(1, np.uint64))
+            until = len(said)
+            play(again.engine, Script(said), None, [again, following], until=lambda: len(again.actions) >= until)
+            self._follower = following.follower
         self._followed = list(said)
 
 

@@ -2,65 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ...envs import Task, TokenGymError, derive_start
+from ...agents import ExpertPlayer, Policy, RandomPlayer, policy_of
+from ...agents.policies import GivenProbabilities
+from ...envs import Engine, Task, TokenGymError, derive_start
 from ...envs.checking import unknown_name
-from .episode import Episode
+from ..scripted import Optimum
 from .guide import Guide
-
-Policy = Callable[[Episode], np.ndarray]
-"""An episode under way to the probabilities of the next token, float64 (A,)."""
 
 SCRIPTED = ("random", "expert", "optimal")
 """The players that every task may have, by name; any other name is a folder."""
 
 
-def scripted(name: str, guide: Guide, masked: bool) -> Policy:
+def scripted(name: str, guide: Guide) -> Policy:
     """Return a player that does not learn: `"random"`, `"expert"` or `"optimal"`.
 
     Raises:
         TokenGymError: If the task has no expert, or cannot be solved.
     """
     task = guide.task
-    size = task.vocabulary.num_actions
     if name == "random":
-
-        def uniform(episode: Episode) -> np.ndarray:
-            allowed = episode.engine.action_mask()[0].astype(float) if masked else np.ones(size)
-            return allowed / allowed.sum()
-
-        return uniform
+        return RandomPlayer(task.vocabulary)
     if name == "expert":
-        trial = Episode(task)
-        trial.begin(derive_start(0, 0))
-        if trial.engine.expert() is None:
+        trial = Engine(task, 1)
+        trial.reset(None, derive_start(0, 0))
+        if trial.expert() is None:
             others = "random, optimal" if task.finite else "random"
             raise TokenGymError(f"{task.name} knows no expert; watch {others} or a checkpoint folder")
-
-        def expert(episode: Episode) -> np.ndarray:
-            advised = episode.engine.expert()
-            assert advised is not None
-            return np.eye(size)[int(advised[0])]
-
-        return expert
+        return ExpertPlayer(trial)
     if guide.solution is None:
         raise TokenGymError(
             f"{task.name} has no exact optimum within reach: it is not finite, or has too many states; "
             "watch random, expert or a checkpoint folder"
         )
-
-    def optimal(episode: Episode) -> np.ndarray:
-        values = guide.q_values(episode)
-        assert values is not None
-        # Rounded, so that of equally good tokens the first is said, whatever the rounding of their values.
-        return np.eye(size)[int(np.round(values, 9).argmax())]
-
-    return optimal
+    return Optimum(guide.solution)
 
 
 def saved_player(where: str, task: Task, as_given: bool, allow_imports: bool = False) -> tuple[Any, Task]:
@@ -98,12 +75,7 @@ def saved_player(where: str, task: Task, as_given: bool, allow_imports: bool = F
     return player, task
 
 
-def learned(player: Any, masked: bool) -> Policy:
-    """Return a trained player's policy; with `masked`, among legal tokens only."""
-    agent = player.agent if hasattr(getattr(player, "agent", None), "probabilities") else player
-
-    def policy(episode: Episode) -> np.ndarray:
-        masks = episode.engine.action_mask() if masked else None
-        return agent.probabilities(episode.tokens, episode.lengths, masks)[0]
-
-    return policy
+def learned(player: Any) -> Policy:
+    """Return a trained player's policy, which tells what it draws from, where it can."""
+    policy = policy_of(player)
+    return GivenProbabilities(policy) if hasattr(policy, "probabilities") else policy

@@ -9,6 +9,8 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from ...agents import Act, Policy
+from ...algorithms.collecting import Observer, Step, play
 from ...envs import Task, TokenGymError, derive_start
 from ...envs.checking import positive_int, visible
 from ..console import guarded
@@ -69,8 +71,12 @@ def play_episodes(
     return finished
 
 
-class _Table:
-    """Where a person sits: the screen, the episode under way, and the way back."""
+class _Left(Exception):
+    """The person left."""
+
+
+class _Table(Policy, Observer):
+    """Where a person sits: the screen, the episode under way, and the way back; the policy of what is typed."""
 
     def __init__(self, task: Task, console: Console, ask: Ask | None, name: str, episodes: int) -> None:
         self.task = task
@@ -83,6 +89,9 @@ class _Table:
         self.episode = Episode(task)
         self.before: list[dict[str, Any]] = []
         self.undone = 0
+        self.waiting: list[int] = []  # of the line that is being said
+        self.notes: list[Text] = []
+        self.paid, self.turns = 0.0, 0
         self.index = 0
         self.left = False  # whether the player left between two episodes
         with console.status("looking up what random and optimal play get …"):
@@ -91,25 +100,23 @@ class _Table:
     def play_episode(self, index: int, start: Any) -> float | None:
         """Play one episode; return its return, or None where the player left."""
         self.index, self.before, self.undone = index, [], 0
+        self.waiting = []
         self.episode.begin(start)
-        notes = self._welcome() if index == 0 else []
+        self.notes = self._welcome() if index == 0 else []
         while not self.episode.ended:
-            self.screen.draw(self._view(notes))
             try:
-                line = self._line(notes)
-                command = read_command(self.task, line)
-                if command == "quit":
-                    return None
-                notes = self._answer(command) if command else self._say(read_tokens(self.task, line))
+                play(self.episode.engine, self, None, [self.episode, self])
+            except _Left:
+                return None
             except EOFError:
                 self.console.print()
                 return None
             except TokenGymError as error:
-                notes = [Text(str(error), "red")]
+                self.waiting, self.notes = [], [Text(str(error), "red")]
         last = index + 1 == self.episodes
         end = [] if last or not self.screen.live else [Text("Enter: the next episode", "dim")]
         # What follows, the mean and the shell's own line, must not push the top off the screen.
-        self.screen.draw(self._view([*notes, *self._verdict(), *end]), spare=1 + (last and index > 0))
+        self.screen.draw(self._view([*self.notes, *self._verdict(), *end]), spare=1 + (last and index > 0))
         if end:
             try:
                 self.left = read_command(self.task, self.ask()) == "quit"
@@ -118,6 +125,70 @@ class _Table:
             except TokenGymError:
                 pass  # whatever was said, it is the next episode's turn
         return self.episode.total
+
+    def act(
+        self,
+        rows: np.ndarray | None,
+        tokens: np.ndarray,
+        lengths: np.ndarray,
+        masks: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> Act:
+        """Say the next token of the line; ask for lines and answer commands until there is one; see `Policy.act`."""
+        while not self.waiting or not self._may_say(self.waiting[0]):
+            self.waiting = []
+            self._ask_for_more()
+        return Act.of_one(np.array([self.waiting.pop(0)]), np.array([np.nan]))
+
+    def _ask_for_more(self) -> None:
+        """Draw the position, read a line, and do what it says: queue its tokens, or answer a command."""
+        self.screen.draw(self._view(self.notes))
+        try:
+            line = self._line(self.notes)
+            command = read_command(self.task, line)
+            if command == "quit":
+                raise _Left
+            if command:
+                self.notes = self._answer(command)
+                return
+            self.waiting = read_tokens(self.task, line)
+        except TokenGymError as error:
+            self.notes = [Text(str(error), "red")]
+            return
+        if self.task.can_save_state:
+            self.before.append(self.episode.get_state())
+        self.notes, self.paid, self.turns = [], 0.0, 0
+
+    def _may_say(self, token: int) -> bool:
+        """Tell of an illegal token, and return whether it is said all the same."""
+        if not self.task.has_action_mask or speaks_text(self.task) or token in self.episode.legal():
+            return True
+        name = self.episode.names[token]
+        if self.turns:  # what was legal when the line was typed need not be after an answer
+            self.notes.append(Text(f"{name!r} is no longer legal; the rest of the line is dropped", "yellow"))
+            self._tell_pay()
+            return False
+        self.notes.append(Text(f"{name!r} was no legal token there; the rules of the game answer it", "yellow"))
+        return True
+
+    def stepped(self, step: Step) -> None:
+        """Tell what a line led to, at its end, or at that of a turn of several tokens or of the episode."""
+        episode = self.episode
+        self.paid += episode.reward
+        self.turns += episode.turn_over
+        # Where every token is a turn, as in control, a line of several would otherwise be good for nothing.
+        if episode.ended or (episode.turn_over and self.task.max_turn_tokens > 1):
+            if any(left != self.task.vocabulary.eos for left in self.waiting):
+                over = "episode" if episode.ended else "turn"
+                self.notes.append(Text(f"your {over} ended there; the rest of the line is dropped", "yellow"))
+            self.waiting = []
+        if not self.waiting:
+            self._tell_pay()
+
+    def _tell_pay(self) -> None:
+        if self.paid:
+            style = "bold green" if self.paid > 0 else "bold red"
+            self.notes.append(Text.assemble("reward ", (f"{self.paid:+.4g}", style)))
 
     def _line(self, notes: list[Text]) -> str:
         """Return the next line; on a terminal the help that one asks for is read page by page before."""
@@ -136,31 +207,6 @@ class _Table:
                 self.screen.draw(self._view(notes))
                 line = self.ask()
         return line
-
-    def _say(self, tokens: list[int]) -> list[Text]:
-        """Say tokens until the line, a turn of several or the episode ends; return what to tell of it."""
-        if self.task.can_save_state:
-            self.before.append(self.episode.get_state())
-        notes, paid, turns = [], 0.0, 0
-        for count, token in enumerate(tokens):
-            if self.task.has_action_mask and not speaks_text(self.task) and token not in self.episode.legal():
-                name = self.episode.names[token]
-                if turns:  # what was legal when the line was typed need not be after an answer
-                    notes.append(Text(f"{name!r} is no longer legal; the rest of the line is dropped", "yellow"))
-                    break
-                notes.append(Text(f"{name!r} was no legal token there; the rules of the game answer it", "yellow"))
-            reward, turn_over = self.episode.say(token)
-            paid += reward
-            turns += turn_over
-            # Where every token is a turn, as in control, a line of several would otherwise be good for nothing.
-            if self.episode.ended or (turn_over and self.task.max_turn_tokens > 1):
-                if any(left != self.task.vocabulary.eos for left in tokens[count + 1 :]):
-                    over = "episode" if self.episode.ended else "turn"
-                    notes.append(Text(f"your {over} ended there; the rest of the line is dropped", "yellow"))
-                break
-        if paid:
-            notes.append(Text.assemble("reward ", (f"{paid:+.4g}", "bold green" if paid > 0 else "bold red")))
-        return notes
 
     def _answer(self, command: str) -> list[Text]:
         """Return what to tell after a command."""

@@ -9,13 +9,13 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from ...agents.policies import draw_actions
+from ...agents import Act, Policy, policy_of
+from ...algorithms.collecting import Observer, Step, play, queue
 from ...envs import Task, derive_start
 from ...envs.checking import visible
 from ..console import guarded
 from .episode import Episode
 from .guide import Guide
-from .named_players import Policy
 from .screen import Screen, View, panel_width, summary_of, talk_of
 
 _OPTIMAL_NODES = 3_000_000
@@ -24,14 +24,15 @@ _BARS = 7  # tokens whose probabilities are shown
 
 def show(
     task: Task,
-    policy: Policy,
+    player: Any,
     console: Console,
     *,
     guide: Guide | None = None,
-    player: str = "agent",
+    called: str = "agent",
     episodes: int = 1,
     seed: int = 0,
     greedy: bool = False,
+    masked: bool = False,
     delay: float | None = None,
     film: Any = None,
 ) -> list[float]:
@@ -39,23 +40,24 @@ def show(
 
     Args:
         task: The task.
-        policy: Who plays.
+        player: Who plays: a policy, or what `policy_of` makes one of.
         console: Where to draw: a whole screen on a terminal, a line a token elsewhere.
         guide: What knows the exact values; by default one is made.
-        player: What the player is called.
+        called: What the player is called.
         episodes: Episodes to show.
         seed: Seed of the episodes and of the draws.
         greedy: Say the most probable token always.
+        masked: Choose among legal tokens only.
         delay: Seconds between two tokens; by default .6 on a terminal and 0 elsewhere.
         film: A `Film` to which every position is handed, or None.
     """
     starts = [derive_start(seed, index) for index in range(episodes)]
-    audience = _Audience(task, policy, guarded(console), guide or Guide(task), player, delay, film)
-    generator = np.random.default_rng(seed)
+    audience = _Audience(task, guarded(console), guide or Guide(task), called, delay, film)
+    policy = policy_of(player, seed)
     returns: list[float] = []
     try:
         for index, start in enumerate(starts):
-            returns.append(audience.episode(index, episodes, start, generator, greedy))
+            returns.append(audience.episode(policy, index, episodes, start, greedy, masked))
     except KeyboardInterrupt:
         console.print("\nstopped")
     finally:
@@ -67,13 +69,12 @@ def show(
     return returns
 
 
-class _Audience:
+class _Audience(Observer):
     """Draws one token after the other."""
 
     def __init__(
         self,
         task: Task,
-        policy: Policy,
         console: Console,
         guide: Guide,
         player: str,
@@ -81,60 +82,41 @@ class _Audience:
         film: Any,
     ) -> None:
         self.task = task
-        self.policy = policy
         self.console = console
         self.screen = Screen(console)
         self.guide = guide
         self.player = visible(player, one_line=True)
         self.delay = (0.6 if self.screen.live else 0.0) if delay is None else delay
         self.film = film
+        self.now = Episode(task)
+        self.heading = ""
+        self._line = Text()
+        self._reward: float | None = None
         with console.status("looking up exact values …"):
             _ = self.guide.references, self.guide.solution  # solved once, under the message
 
-    def episode(self, index: int, episodes: int, start: Any, generator: np.random.Generator, greedy: bool) -> float:
+    def episode(self, policy: Policy, index: int, episodes: int, start: Any, greedy: bool, masked: bool) -> float:
         """Play and draw one episode, and return its return."""
-        episode = Episode(self.task)
-        episode.begin(start)
-        if self.film is not None:
-            self.film.begin(episode)
         spec = self.task.spec  # tells variants from one another, which the name does not
         called = (
             visible(self.task.name, one_line=True)
             if spec is None
             else spec["id"].removeprefix("tokengym/").removesuffix("-v0")
         )
-        heading = f"{called}, played by {self.player}" + (f", episode {index + 1}" if episodes > 1 else "")
-        if not self.screen.live:
-            self._print(Text.assemble((heading, "bold"), f": {summary_of(self.task)}"))
-            self._print(Text(episode.text(episode.exchanges[0].shown) or "(nothing is shown at the start)"))
-        reward = None
-        while not episode.ended:
-            probabilities = self.policy(episode)
-            values = self.guide.q_values(episode)
-            token = int(probabilities.argmax()) if greedy else int(draw_actions(probabilities[None], generator)[0])
-            line = self._line(episode, token, probabilities, values)
-            if self.film is not None:
-                self.film.take(reward, line.plain)
-            if self.screen.live:
-                panel = choices(episode.names, probabilities, values, token, panel_width())
-                self.screen.draw(self._view(heading, episode, panel, [line]))
-                time.sleep(self.delay)
-            turns = len(episode.exchanges)
-            reward, turn_over = episode.say(token)
-            if not self.screen.live:
-                if reward:
-                    line.append(f"  reward {reward:+.4g}")
-                self._print(line)
-                shown = episode.exchanges[-1].shown
-                if turn_over and shown and len(episode.exchanges) >= turns:
-                    self._print(Text(f"     → {episode.text(shown)}"))
+        self.heading = f"{called}, played by {self.player}" + (f", episode {index + 1}" if episodes > 1 else "")
+        self.now = episode = Episode(self.task)
+        observers: list[Observer] = [episode, self]
+        if isinstance(policy, Observer):
+            observers.append(policy)
+        starts = queue(np.array([start], np.uint64))
+        play(episode.engine, policy, starts, observers, action_masks=masked, deterministic=greedy)
         verdict = self._verdict(episode)
         if self.film is not None:
-            self.film.take(reward, verdict[0].plain)
+            self.film.take(self._reward, verdict[0].plain)
         if self.screen.live:
             # What is printed below must not push the top off the screen: films, and the mean.
             below = 0 if index + 1 < episodes else (episodes > 1) + (0 if self.film is None else episodes)
-            self.screen.draw(self._view(heading, episode, [], verdict), spare=1 + min(below, self.console.height // 3))
+            self.screen.draw(self._view([], verdict), spare=1 + min(below, self.console.height // 3))
             if index + 1 < episodes:
                 time.sleep(2 * self.delay)
         else:
@@ -142,13 +124,56 @@ class _Audience:
                 self._print(line)
         return episode.total
 
+    def began(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        """Draw the opening."""
+        self._reward = None
+        if self.film is not None:
+            self.film.begin(self.now)
+        if not self.screen.live:
+            self._print(Text.assemble((self.heading, "bold"), f": {summary_of(self.task)}"))
+            self._print(Text(self.now.text(self.now.exchanges[0].shown) or "(nothing is shown at the start)"))
+
+    def chose(self, rows: np.ndarray, act: Act) -> None:
+        """Draw the position, and what will be said in it."""
+        token = int(act.tokens[0, 0])
+        probabilities, values = self._given(act), self.guide.q_values(self.now)
+        self._line = self._about(token, int(act.counts[0]), probabilities, values)
+        if self.film is not None:
+            self.film.take(self._reward, self._line.plain)
+        if self.screen.live:
+            panel = choices(self.now.names, probabilities, values, token, panel_width())
+            self.screen.draw(self._view(panel, [self._line]))
+            time.sleep(self.delay)
+
+    def stepped(self, step: Step) -> None:
+        """Print what came of it."""
+        episode = self.now
+        self._reward = episode.reward
+        if self.screen.live:
+            return
+        if episode.reward:
+            self._line.append(f"  reward {episode.reward:+.4g}")
+        self._print(self._line)
+        shown = episode.exchanges[-1].shown
+        if episode.turn_over and shown:
+            self._print(Text(f"     → {episode.text(shown)}"))
+
+    def _given(self, act: Act) -> np.ndarray:
+        """Return what is known of the probabilities of the next token, float64 (A,); the rest is 0."""
+        if act.probabilities is not None:
+            return act.probabilities[0]
+        known = np.zeros(self.task.vocabulary.num_actions)
+        known[act.tokens[0, 0]] = np.exp(np.nan_to_num(float(act.log_probs[0, 0]), nan=-np.inf))
+        return known
+
     def _print(self, line: Text) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
 
-    def _view(self, heading: str, episode: Episode, panel: list[Text], notes: list[Text]) -> View:
+    def _view(self, panel: list[Text], notes: list[Text]) -> View:
+        episode = self.now
         talk = talk_of(episode, max(20, self.screen.width - panel_width() - 3), "says")
         return View(
-            title=heading,
+            title=self.heading,
             facts=f"token {len(episode.actions)} of {self.task.max_episode_tokens} · return {episode.total:.4g}",
             subtitle=summary_of(self.task),
             legend=episode.legend(),
@@ -158,12 +183,12 @@ class _Audience:
             notes=notes,
         )
 
-    def _line(self, episode: Episode, token: int, probabilities: np.ndarray, values: np.ndarray | None) -> Text:
-        """Return one line about the token that is said now."""
-        name = episode.names[token]
-        line = Text.assemble(
-            (f"{len(episode.actions) + 1:>3}  ", "dim"), (name, "bold cyan"), (f"  p {probabilities[token]:.2f}", "dim")
-        )
+    def _about(self, token: int, count: int, probabilities: np.ndarray, values: np.ndarray | None) -> Text:
+        """Return one line about what is said now."""
+        name = self.now.names[token] + (f" and {count - 1} more" if count > 1 else "")
+        line = Text.assemble((f"{len(self.now.actions) + 1:>3}  ", "dim"), (name, "bold cyan"))
+        if probabilities.any():
+            line.append(f"  p {probabilities[token]:.2f}", "dim")
         if values is not None:
             lost = float(values.max() - values[token])
             line.append(f"  Q {values[token]:.4g}", "dim")

@@ -107,7 +107,7 @@ def test_play_and_watch_obey_nothing(make, live):
         _, played = run(task, ["#1", "?", "", "", "hint", "\x1b[2Jq", "#0 #0", "#0"], console)
         assert not commands(OURS.sub("", played)) and "␛]0;owned␇" in played.replace("\n", "")
     console = terminal() if live else Console(file=io.StringIO())
-    show(task, scripted("random", Guide(task), False), console, player=f"x{EVERYTHING}", delay=0.0)
+    show(task, scripted("random", Guide(task)), console, called=f"x{EVERYTHING}", delay=0.0)
     assert not commands(OURS.sub("", console.file.getvalue()))
     assert "␛" in console.file.getvalue()
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from tokengym.agents import Policy
 from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.registration import make_task
@@ -20,7 +21,7 @@ from tokengym.experiments.terminal.watch import choices, show
 def output(task, player, **settings):
     console = Console(file=io.StringIO(), width=120)
     guide = Guide(task)
-    returns = show(task, scripted(player, guide, False), console, guide=guide, player=player, **settings)
+    returns = show(task, scripted(player, guide), console, guide=guide, called=player, **settings)
     return returns, console.file.getvalue()
 
 
@@ -68,13 +69,14 @@ def test_a_terminal_gets_a_screen_a_token_and_an_interruption_ends_it_quietly(mo
     task = make_task("Copy")
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
     guide = Guide(task)
-    returns = show(task, scripted("optimal", guide, False), console, guide=guide, delay=0)
+    returns = show(task, scripted("optimal", guide), console, guide=guide, delay=0)
     assert returns == [1.0] and console.file.getvalue().count("\x1b[2J") == 4  # three tokens and the end
 
-    def interrupted(episode):
-        raise KeyboardInterrupt
+    class Interrupted(Policy):
+        def act(self, rows, tokens, lengths, masks=None, deterministic=False):
+            raise KeyboardInterrupt
 
-    assert show(task, interrupted, console, guide=guide, delay=0) == []
+    assert show(task, Interrupted(), console, guide=guide, delay=0) == []
     assert "stopped" in console.file.getvalue()
 
 
@@ -86,7 +88,7 @@ def test_the_last_screen_leaves_room_for_what_is_printed_below_it(tmp_path):
     task, guide = make_task("Lattice"), Guide(make_task("Lattice"))
     console = Console(file=io.StringIO(), width=300, height=24, force_terminal=True)
     film = Film(tmp_path / "film")
-    show(task, scripted("random", guide, False), console, guide=guide, episodes=2, delay=0, film=film)
+    show(task, scripted("random", guide), console, guide=guide, episodes=2, delay=0, film=film)
     last = console.file.getvalue().split("\x1b[2J")[-1]  # type: ignore[attr-defined]
     assert last.count("wrote ") == 2 and "mean of 2 episodes" in last and last.count("\n") <= 23
 
@@ -95,7 +97,7 @@ def test_a_watched_screen_tells_what_bare_numbers_stand_for():
     task = make_task("Gym", env_id="Pendulum-v1", max_episode_steps=1)
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
     guide = Guide(task)
-    show(task, scripted("random", guide, False), console, guide=guide, delay=0)
+    show(task, scripted("random", guide), console, guide=guide, delay=0)
     screen = console.file.getvalue()  # type: ignore[attr-defined]
     assert screen.count("seen: ") == 3 and "digit 2 of 2" in screen and "random about" in screen
 
