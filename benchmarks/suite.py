@@ -58,10 +58,10 @@ def compared(name: str, seconds: float = SECONDS) -> list[Comparison]:
     alone = Comparison(
         name="single environment, steps",
         setting=name,
-        peer="",
+        peer="no peer; processor time",
         unit="steps/s",
         target=SINGLE if issubclass(kind, FiniteTask) else None,
-        ours=rate(contest.alone),
+        ours=rate(contest.alone, time.process_time),
         warm_up=(contest.alone,),
     )
     batched = [
