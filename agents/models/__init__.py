@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .build import build_trunk
+    from .build import TransformerTrunk, build_trunk, quiet_bars
     from .table import PrefixIndex, TableTrunk, shares_prefixes, sharing_prefixes
     from .trunk import Decoder, Trunk
 
@@ -18,6 +18,7 @@ __all__ = [
     "TransformerTrunk",
     "Trunk",
     "build_trunk",
+    "quiet_bars",
     "shares_prefixes",
     "sharing_prefixes",
 ]
@@ -31,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
         "TransformerTrunk": "build",
         "Trunk": "trunk",
         "build_trunk": "build",
+        "quiet_bars": "build",
         "shares_prefixes": "table",
         "sharing_prefixes": "table",
     },

@@ -139,7 +139,7 @@ def build_trunk(spec: Any, vocabulary: Vocabulary, max_length: int) -> tuple[Tru
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def quiet_bars() -> Iterator[None]:
     """Keep transformers' own bars away: they would be drawn into those of whoever loads a model."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -160,7 +160,7 @@ def load_checkpoint(folder: Path) -> PreTrainedModel:
                 f"the config.json in {folder} names {kernel!r} as its attention, which would fetch and run code: take "
                 "that line out"
             )
-        with _no_bars():
+        with quiet_bars():
             return AutoModelForCausalLM.from_pretrained(
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
             )

@@ -1,4 +1,4 @@
-"""The command line: ``tokengym list | train | evaluate | compare | report | play | watch``.
+"""The command line: ``tokengym list | train | evaluate | compare | report | export | model | play | watch``.
 
 Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
 line and exit code 2; a run that failed is exit code 1; an interruption is 130.
@@ -25,7 +25,9 @@ from ..study import REMEDY, is_disk_full, parse_arguments
 from .options import (
     CompareOptions,
     EvaluateOptions,
+    ExportOptions,
     ListOptions,
+    ModelOptions,
     PlayOptions,
     ReportOptions,
     TrainOptions,
@@ -39,6 +41,8 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
   [bold]tokengym evaluate[/] CHECKPOINT        exact or sampled value of a trained agent
   [bold]tokengym compare[/] STUDY              run a study, or what is missing of it, and write its report
   [bold]tokengym report[/] STUDY               write the report again, without running anything
+  [bold]tokengym export[/] RUN FOLDER          write a trained policy as a transformers folder
+  [bold]tokengym model[/] smollm2 FOLDER       make a checkpoint folder of a pretrained model
   [bold]tokengym play[/] ENV                   play an environment yourself
   [bold]tokengym watch[/] ENV --agent WHO      watch random, expert, optimal or a trained agent play
 
@@ -177,6 +181,20 @@ def _report(arguments: list[str], console: Console) -> int:
     return report(options, console)
 
 
+def _export(arguments: list[str], console: Console) -> int:
+    options = _parse(ExportOptions, "export", arguments)
+    from .export import export
+
+    return export(options, console)
+
+
+def _model(arguments: list[str], console: Console) -> int:
+    options = _parse(ModelOptions, "model", arguments)
+    from .export import fetch_model
+
+    return fetch_model(options, console)
+
+
 def _play(arguments: list[str], console: Console) -> int:
     options = _parse(PlayOptions, "play", arguments)
     from ...envs import make_task
@@ -218,6 +236,8 @@ _COMMANDS: dict[str, Callable[[list[str], Console], int]] = {
     "evaluate": _evaluate,
     "compare": _compare,
     "report": _report,
+    "export": _export,
+    "model": _model,
     "play": _play,
     "watch": _watch,
 }

