@@ -52,6 +52,8 @@ class RunResult:
     """Sampled episodes as text."""
     machine: dict[str, str] = field(default_factory=dict)
     """What it was made on, as `machine.machine` told there; empty where it was not noted."""
+    starts: tuple[int, ...] = ()
+    """The tokens at which it was started: 0, and after each interruption where it went on from, or 0 again."""
     error: str = ""
     """One-line error of a failed run."""
     traceback: str = ""
@@ -301,7 +303,8 @@ def _collect_run(spec: RunSpec, folder: RunFolder) -> RunResult:
         score=float(score),
         summary=content,
         curve=curve,
-        machine={key: str(value) for key, value in noted.items() if key != "kind"},
+        machine={key: str(value) for key, value in noted.items() if key not in ("kind", "tokens")},
+        starts=tuple(int(one.get("tokens", 0)) for one in timings if one.get("kind") == "machine"),
         seconds=tuple(times.get(record["tokens"]) for record in curve),
         metrics=tuple(folder.read("metrics.jsonl")),
         episodes=tuple(folder.read("episodes.jsonl")),

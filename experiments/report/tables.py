@@ -150,7 +150,17 @@ def run_table(results: StudyResults) -> Table:
         ]
         rows.append(cells)
     header = ["environment", "algorithm", "seed", "score", "tokens", "seconds", "folder"]
-    return Table("Single runs", header, rows, "Seconds are of training alone, evaluation apart.")
+    note = "Seconds are of training alone, evaluation apart."
+    if any(len(run.starts) > 1 for run in results.runs):
+        header.append("interrupted")
+        for row, run in zip(rows, results.runs, strict=True):
+            went_on = [f"went on from {tokens:,} tokens" if tokens else "started again" for tokens in run.starts[1:]]
+            row.append(Cell(", ".join(went_on) or "–"))
+        note += (
+            " An interrupted run goes on from its newest checkpoint to the same bits; those of Stable-Baselines3's "
+            "algorithms hold their weights alone, so that theirs start again."
+        )
+    return Table("Single runs", header, rows, note)
 
 
 def hyperparameter_table(results: StudyResults) -> Table:

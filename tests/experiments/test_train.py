@@ -1,19 +1,24 @@
 """`tokengym train`: one run folder, taken up by the same command wherever it was interrupted."""
 
+import hashlib
 import json
 import os
 import resource
+import shutil
 import signal
 import time
 
 import pytest
+import yaml
 
 from tokengym.algorithms.on_policy.ppo import PPO
 from tokengym.algorithms.runs import checkpoint
 from tokengym.experiments.commands.main import main
 from tokengym.experiments.study.folder import RunFolder
 from tokengym.experiments.study.lock import sole_use
-from tokengym.experiments.study.run import RunRecorder
+from tokengym.experiments.study.run import RunRecorder, Saving, train_run
+from tokengym.experiments.study.spec import run_hash
+from tokengym.experiments.study.yaml_text import write_yaml
 
 WORDS = ["train", "ppo", "TokenBandit", "--agent", "table", "--rollout-tokens", "20", "--total-tokens", "200"]
 
@@ -219,3 +224,72 @@ def test_an_algorithm_that_cannot_go_on_starts_over(tmp_path, monkeypatch):
     newest.rename(tmp_path / "moved")
     assert earlier.exists() and main([*words, "--out", str(tmp_path / "run")]) == 0
     assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
+def test_a_study_goes_on_with_its_run_and_the_commands_take_its_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(
+        "total_tokens: 200\nseeds: [0]\nsave_every: 20\nevaluation: {points: 2, samples: 1}\n"
+        "environments: {TokenBandit: {agent: table}}\nalgorithms: {ppo: {config: {rollout_tokens: 20}}}\n"
+    )
+    assert main(["compare", "s.yaml", "--out", "whole", "--workers", "1"]) == 0
+    place = "runs/TokenBandit/ppo/seed-0"
+    spec = RunFolder(f"whole/{place}").recorded()
+    assert spec is not None and spec.config["gamma"] == 1.0
+    with monkeypatch.context() as patch:
+        at_update(6, kill, patch)
+        with pytest.raises(Killed):
+            train_run(spec, RunFolder(f"out/{place}"), saving=Saving(every=20))
+    capsys.readouterr()
+    assert main(["compare", "s.yaml", "--out", "out", "--workers", "1"]) == 0
+    assert "goes on from 120 of 200 tokens" in capsys.readouterr().out
+    assert "went on from 120 tokens" in (tmp_path / "out" / "report.html").read_text()
+    whole, out = tmp_path / "whole" / place, tmp_path / "out" / place
+    assert results(out) == results(whole)
+
+    assert main(["evaluate", str(out), "--json", "--samples", "0"]) == 0
+    assert main(["watch", "TokenBandit", "--agent", str(out), "--delay", "0"]) == 0
+    again = ["train", "ppo", "TokenBandit", "--out", str(out), "--resume", "--total-tokens"]
+    assert main([*again, "200"]) == 0 and results(out) == results(whole)
+    assert main([*again, "240"]) == 0
+    longer = RunFolder(out)
+    assert longer.verify()["tokens"] == 240 and len(longer.read("metrics.jsonl")) == 12
+    assert main(["compare", "s.yaml", "--out", "out"]) == 2
+    assert "total_tokens: 240 there, 200 asked" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_study_takes_the_run_of_train_for_its_own_and_the_report_draws_its_evaluations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(
+        "total_tokens: 200\nseeds: [0]\nevaluation: {points: 4, samples: 2, episodes: 1000}\n"
+        "environments: {TokenBandit: {agent: table}}\nalgorithms: {ppo: {config: {rollout_tokens: 20}}}\n"
+    )
+    out = tmp_path / "out" / "runs" / "TokenBandit" / "ppo" / "seed-0"
+    assert main([*WORDS, "--evaluations", "4", "--out", str(out)]) == 0
+    before = results(out)
+    assert main(["compare", "s.yaml", "--out", "out"]) == 0 and results(out) == before
+    curve = [row["target_tokens"] for row in RunFolder(out).read("evaluations.jsonl") if row["kind"] == "training"]
+    assert curve == [0, 50, 100, 150, 200]
+
+
+def test_folders_of_the_format_before_are_read_and_those_of_a_later_one_refused(whole, run, capsys):
+    folder, command = run
+    shutil.copytree(whole, folder)
+    for name, mark in (("config.yaml", "format: 2"), ("done.json", '"format": 2')):
+        text = (folder / name).read_text()
+        assert mark in text
+        (folder / name).write_text(text.replace(mark, mark.replace("2", "1")).replace("points: 0", "points: 1"))
+    content = yaml.safe_load((folder / "config.yaml").read_text())
+    seal = json.loads((folder / "done.json").read_text())
+    content["hash"] = run_hash(content["run"])
+    (folder / "config.yaml").write_text(write_yaml(content))
+    seal["files"]["config.yaml"] = hashlib.sha256((folder / "config.yaml").read_bytes()).hexdigest()
+    (folder / "done.json").write_text(json.dumps(seal))
+    assert main(command) == 0 and "finished before: 200 tokens" in capsys.readouterr().out
+    (folder / "done.json").unlink()
+    assert main(command) == 0 and results(folder) == results(whole)
+
+    later = (folder / "config.yaml").read_text().replace("format: 2", "format: 3")
+    (folder / "config.yaml").write_text(later)
+    assert main(command) == 2 and "update tokengym" in " ".join(capsys.readouterr().err.split())
+    assert (folder / "config.yaml").read_text() == later
