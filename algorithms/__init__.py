@@ -14,10 +14,10 @@ from .registry import ALGORITHMS, check_config, load_algorithm
 
 if TYPE_CHECKING:
     from .base import Algorithm
-    from .data import Episodes
+    from .data import EpisodeDataset, Episodes, PreferencePairs, Ranks
     from .off_policy import DQN, SAC
     from .on_policy import A2C, PPO
-    from .runs import Callback, SaveBest, SaveEvery, StopAfter, StopWhen
+    from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
 
 __all__ = [
@@ -26,9 +26,13 @@ __all__ = [
     "Algorithm",
     "Callback",
     "DQN",
+    "EpisodeDataset",
     "Episodes",
     "FrozenPolicy",
     "PPO",
+    "PreferencePairs",
+    "Ranks",
+    "RecordEpisodes",
     "SAC",
     "SaveBest",
     "SaveEvery",
@@ -47,9 +51,13 @@ __getattr__, __dir__ = lazy_names(
         "Algorithm": "base",
         "Callback": "runs.callbacks",
         "DQN": "off_policy.dqn",
+        "EpisodeDataset": "data.dataset",
         "Episodes": "data.episodes",
         "FrozenPolicy": "self_play",
         "PPO": "on_policy.ppo",
+        "PreferencePairs": "data.preferences",
+        "Ranks": "data.preferences",
+        "RecordEpisodes": "runs.record_episodes",
         "SAC": "off_policy.sac",
         "SaveBest": "runs.milestones",
         "SaveEvery": "runs.callbacks",

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from .checkpoint import has_checkpoint, prune, read, sweep
     from .loggers import JsonLines, RunLogger
     from .milestones import SaveBest, StopWhen
+    from .record_episodes import RecordEpisodes
 
 __all__ = [
     "Callback",
     "CallbackStates",
     "Callbacks",
     "JsonLines",
+    "RecordEpisodes",
     "RunLogger",
     "SaveBest",
     "SaveEvery",
@@ -40,6 +42,7 @@ __getattr__, __dir__ = lazy_names(
         "CallbackStates": "callbacks",
         "Callbacks": "callbacks",
         "JsonLines": "loggers",
+        "RecordEpisodes": "record_episodes",
         "RunLogger": "loggers",
         "SaveBest": "milestones",
         "SaveEvery": "callbacks",
