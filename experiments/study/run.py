@@ -110,7 +110,8 @@ def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], N
     None where the run has to start again. Broken checkpoints are named, and those beyond the whole one removed.
     """
     checkpoint.sweep(folder.checkpoints, alone=True)
-    began = bool(folder.read("timings.jsonl"))
+    times = folder.path / "timings.jsonl"
+    began = times.exists() and times.stat().st_size > 0
     found: Any = None
     if checkpoint.has_checkpoint(folder.checkpoints):
         with warnings.catch_warnings(record=True) as caught:
