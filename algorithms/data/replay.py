@@ -205,7 +205,7 @@ class EpisodeReplay:
         last_sequences = np.cumsum(num_sequences) - 1
         terminated[last_sequences] = self._episodes.get("terminated", positions)
         truncated[last_sequences] = self._episodes.get("truncated", positions)
-        masks: dict[str, PackedMasks] = {}
+        masks: dict[str, Any] = {}
         if self.num_actions is not None:
             for name, ring, where in (
                 ("action_masks", self._tokens, tokens),

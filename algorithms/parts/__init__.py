@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .exponentials import bounded_exp, exp_excess
     from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
-    from .losses import clipped_surrogate, divergence, token_weights, value_errors
+    from .losses import clipped_surrogate, token_weights, value_errors
     from .nonfinite import DivergedError, first_nonfinite
     from .running_std import RunningStd
     from .seeds import derive_seed
@@ -47,7 +47,6 @@ __all__ = [
     "clipped_surrogate",
     "cut_traces",
     "derive_seed",
-    "divergence",
     "dueling_q",
     "exp_excess",
     "first_nonfinite",
@@ -86,7 +85,6 @@ __getattr__, __dir__ = lazy_names(
         "clipped_surrogate": "losses",
         "cut_traces": "targets",
         "derive_seed": "seeds",
-        "divergence": "losses",
         "dueling_q": "targets",
         "exp_excess": "exponentials",
         "first_nonfinite": "nonfinite",
