@@ -63,10 +63,10 @@ def language_model(agent: Speaker) -> PreTrainedModel:
     with torch.device("meta"):  # only its classes are wanted, the weights are there
         model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     setattr(model, model.base_model_prefix, body)
-    head = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    head.weight = nn.Parameter(weight, requires_grad=False) if not tied else body.get_input_embeddings().weight
+    head: Any = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    embedding: Any = body.get_input_embeddings()
+    head.weight = embedding.weight if tied else nn.Parameter(weight, requires_grad=False)
     model.set_output_embeddings(head)
-    # From configurations alone transformers builds what checks and hooks a model loaded from a folder has not.
     model.generation_config = _generation(agent.vocabulary, len(weight), agent.max_length)
     return model.eval()
 

@@ -74,7 +74,8 @@ class CacheDecoder(Decoder):
         rows = np.arange(self._num_rows)
         rows[targets] = sources
         if self._visible.shape[1]:
-            self._cache.reorder_cache(torch.from_numpy(rows).to(self._device))
+            order: Any = torch.from_numpy(rows).to(self._device)
+            self._cache.reorder_cache(order)
         self._tokens, self._lengths = self._tokens[rows], self._lengths[rows]
         self._visible, self._column_of = self._visible[rows], self._column_of[rows]
 
