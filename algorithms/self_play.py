@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..agents import Agent, rebuild_agent
+from ..agents import Agent, policy_of, rebuild_agent
 from ..envs import FiniteTask, Task, TokenGymError, TwoPlayerTask
 from ..envs.checking import Count, Seed, checked
 from .base import Algorithm
@@ -18,22 +18,31 @@ from .runs import state as saving
 
 
 class FrozenPolicy:
-    """An agent as an opponent: `policy(tokens, lengths, masks)` to probabilities (m, A), as a game asks for its moves.
+    """A policy as an opponent: `policy(tokens, lengths, masks)` to probabilities (m, A), as a game asks for its moves.
+
+    A game asks for distributions, of all its positions at once where it is compiled, so whoever plays has to know its
+    own: an agent, under any decoding rule, a masked policy, a random or an optimal player, but no best of n.
 
     Args:
-        agent: what plays; not copied, so give it `clone_frozen()` where it goes on learning.
+        agent: what plays, an `Agent` or anything else that `policy_of` makes a policy with `probabilities` of; not
+            copied, so give an agent's `clone_frozen()` where it goes on learning.
         greedy: make the most probable move (the largest Q) instead of drawing one; None does so for an agent without a
             policy head, whose Qs are no probabilities.
     """
 
     @checked
-    def __init__(self, agent: Agent, greedy: bool | None = None) -> None:
+    def __init__(self, agent: Any, greedy: bool | None = None) -> None:
         self.agent = agent
-        self.greedy = "policy" not in agent.heads if greedy is None else greedy
+        self.policy: Any = policy_of(agent)
+        if not hasattr(self.policy, "probabilities"):
+            raise TokenGymError(
+                f"agent is a {type(agent).__name__}; expected who knows the probabilities of its moves, as an Agent does"
+            )
+        self.greedy = (isinstance(agent, Agent) and "policy" not in agent.heads) if greedy is None else greedy
 
     def __call__(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         """Return float64 (m, A) for int tokens (m, L), lengths (m,) and bool masks (m, A) of what may be said."""
-        probabilities = self.agent.probabilities(tokens, lengths, masks)
+        probabilities = self.policy.probabilities(tokens, lengths, masks)
         if not self.greedy:
             return probabilities
         return np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]

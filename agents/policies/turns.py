@@ -14,13 +14,13 @@ from ..session import Session
 from .of_agents import AgentPolicy
 from .policy import Act, Policy
 
-Ids = Sequence[Sequence[int]]
+Ids = list[Sequence[int]]
 """Token ids, one sequence a row, of any lengths."""
 
 Score = Callable[[list[list[int]], list[list[int]]], Sequence[float]]
 """From what was shown and said before, and the drafts of a turn that follow it, to a finite number for each."""
 
-Sample = Callable[[list[list[int]], bool], "Ids | tuple[Ids, Sequence[Sequence[float]]]"]
+Sample = Callable[[list[list[int]], bool], "Ids | tuple[Ids, list[Sequence[float]]]"]
 """From what each row was shown and has said, and whether to be deterministic, to each row's turn, and if the sampler
 knows them to the log-probabilities of its tokens."""
 

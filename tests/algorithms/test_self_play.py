@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
 
+from tokengym.agents import AgentPolicy, BestOfN, RandomPlayer
 from tokengym.algorithms import A2C, DQN, PPO, SAC, FrozenPolicy, SaveEvery, SelfPlay, StopAfter
 from tokengym.algorithms.runs.callbacks import Callback
 from tokengym.envs import TokenGymError, exploitability, make_task, solve
@@ -133,3 +134,16 @@ def test_a_new_opponent_is_met_through_transforms(transform):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(TokenGymError, match=message):
         call()
+
+
+def test_whoever_knows_the_probabilities_of_its_moves_can_be_the_opponent():
+    task = game()
+    random = task.against(FrozenPolicy(RandomPlayer(task.vocabulary)))
+    np.testing.assert_allclose(random.arrays.probability, Nim((1, 2), side="both").arrays.probability)
+    agent = make(PPO).agent
+    as_policy, as_agent = (task.against(FrozenPolicy(one)).arrays for one in (AgentPolicy(agent), agent))
+    np.testing.assert_array_equal(as_policy.probability, as_agent.probability)
+    with pytest.raises(TokenGymError, match="is a BestOfN; expected who knows the probabilities"):
+        FrozenPolicy(BestOfN(AgentPolicy(agent), 2, lambda prompts, turns: [0.0] * len(turns)))
+    with pytest.raises(TokenGymError, match="expected an Agent"):
+        FrozenPolicy(3)
