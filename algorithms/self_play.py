@@ -36,7 +36,7 @@ class FrozenPolicy:
         self.policy: Any = policy_of(agent)
         if not hasattr(self.policy, "probabilities"):
             raise TokenGymError(
-                f"agent is a {type(agent).__name__}; expected who knows the probabilities of its moves, as an Agent does"
+                f"agent is a {type(agent).__name__}; expected who knows the probabilities of its moves, as an Agent"
             )
         self.greedy = (isinstance(agent, Agent) and "policy" not in agent.heads) if greedy is None else greedy
 
