@@ -12,6 +12,7 @@ from ...checking import TokenGymError, positive_int
 from ...drawing import Cell, Picture
 from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
+from ..diagnostics import not_negative
 
 DOUBLE_T = (
     "1111111111111",
@@ -54,7 +55,8 @@ class Maze(FiniteTask):
     walls are one token that names the blocked sides, such as `walls-UD` above and below.
 
     ## Rewards
-    −1 for a step, 0 for the step that reaches the goal, −4 for an illegal move, into a wall, which leaves the position.
+    By default −1 for a step, 0 for the step that reaches the goal, −4 for an illegal move, into a wall, which leaves
+    the position.
     A player that knows the shortest ways, of length d, gets the mean of −(d − 1) over the starts.
 
     ## Starting state
@@ -71,6 +73,8 @@ class Maze(FiniteTask):
     * `max_moves=100`: moves in an episode.
     * `layout=None`: another maze, a list of equally long strings of `0` (free) and `1` (wall); None is the double T.
     * `goal=(8, 6)`: row and column of the goal, which must be reachable from every free cell.
+    * `step_cost=1.0`, `wall_cost=4.0`: what a step costs that does not reach the goal, and a move into a wall, at least
+      0 each.
 
     ## References
     Abdulhai et al., "LMRL Gym: Benchmarks for Multi-Turn Reinforcement Learning with Language Models", 2023.
@@ -90,11 +94,14 @@ class Maze(FiniteTask):
         max_moves: int = 100,
         layout: Sequence[str] | None = None,
         goal: Sequence[int] = (8, 6),
+        step_cost: float = 1.0,
+        wall_cost: float = 4.0,
     ) -> None:
         if observed not in ("full", "partial"):
             raise TokenGymError(f"observed={observed!r}: expected 'full' or 'partial'.")
         self.observed = observed
         self.max_moves = positive_int("max_moves", max_moves)
+        self.step_cost, self.wall_cost = not_negative("step_cost", step_cost), not_negative("wall_cost", wall_cost)
         self.layout = _checked(DOUBLE_T if layout is None else layout)
         height, width = len(self.layout), len(self.layout[0])
         free = [(row, column) for row in range(height) for column in range(width) if self._is_free(row, column)]
@@ -149,9 +156,9 @@ class Maze(FiniteTask):
         made, cell = state
         after = self._ways(cell).get(action)
         if after is None:
-            reward = -4.0
+            reward = 0.0 - self.wall_cost
         else:
-            cell, reward = after, 0.0 if after == self.goal else -1.0
+            cell, reward = after, 0.0 if after == self.goal else 0.0 - self.step_cost
         over = cell == self.goal or made + 1 == self.max_moves
         return [Transition(1.0, None if over else (made + 1, cell), reward, self._shown(cell))]
 

@@ -38,7 +38,7 @@ class Nim(TwoPlayerTask):
 
     ## Rewards
     With the last token: 1 for taking the last stick, −1 if the opponent takes it. An illegal move, more sticks than the
-    heap has, loses.
+    heap has, ends the game and costs `illegal_cost`, as much as a loss by default.
 
     ## Starting state
     Full heaps. With `side="second"` the opponent has made its first move; with `side="both"` either, with equal
@@ -57,6 +57,7 @@ class Nim(TwoPlayerTask):
       `{"entry_point": "module:callable", "kwargs": {...}}`, or a policy: from tokens, lengths and masks to
       probabilities.
     * `side="first"`: `"first"`, `"second"`, or `"both"` (drawn for each episode, as self-play needs it).
+    * `illegal_cost=1.0`: what an illegal move costs, at least 0.
 
     ## References
     Bouton, "Nim, a Game with a Complete Mathematical Theory", Annals of Mathematics, 1901; Zhou and Riis, "Impartial
@@ -70,8 +71,14 @@ class Nim(TwoPlayerTask):
     isolates = "an exact rule, against an opponent"
     mirrors = "impartial games and self-play"
 
-    def __init__(self, heaps: Sequence[int] = (3, 4, 5), opponent: Any = "random", side: str = "first") -> None:
-        super().__init__(opponent, side)
+    def __init__(
+        self,
+        heaps: Sequence[int] = (3, 4, 5),
+        opponent: Any = "random",
+        side: str = "first",
+        illegal_cost: float = 1.0,
+    ) -> None:
+        super().__init__(opponent, side, illegal_cost)
         if isinstance(heaps, (str, bytes)) or not isinstance(heaps, Sequence) or not heaps:
             raise TokenGymError(f"heaps={heaps!r}: give the number of sticks of each heap, such as [3, 4, 5].")
         self.heaps = tuple(positive_int("heaps", heap) for heap in heaps)

@@ -52,7 +52,8 @@ class TicTacToe(TwoPlayerTask):
     plays the opponent is shown its own marks as `x`.
 
     ## Rewards
-    With the last token: 1 for a win, 0 for a draw, −1 for a loss. An illegal move, on a field that is not empty, loses.
+    With the last token: 1 for a win, 0 for a draw, −1 for a loss. An illegal move, on a field that is not empty,
+    ends the game and costs `illegal_cost`, as much as a loss by default.
 
     ## Starting state
     The empty board. With `side="second"` the opponent has made its first move; with `side="both"` either, with equal
@@ -70,6 +71,7 @@ class TicTacToe(TwoPlayerTask):
       `{"entry_point": "module:callable", "kwargs": {...}}`, or a policy: from tokens, lengths and masks to
       probabilities.
     * `side="first"`: `"first"`, `"second"`, or `"both"` (drawn for each episode, as self-play needs it).
+    * `illegal_cost=1.0`: what an illegal move costs, at least 0.
 
     ## References
     Michie, "Experiments on the Mechanization of Game-Learning", The Computer Journal, 1963.
@@ -82,8 +84,8 @@ class TicTacToe(TwoPlayerTask):
     isolates = "planning against an opponent"
     mirrors = "board games and self-play"
 
-    def __init__(self, opponent: Any = "random", side: str = "first") -> None:
-        super().__init__(opponent, side)
+    def __init__(self, opponent: Any = "random", side: str = "first", illegal_cost: float = 1.0) -> None:
+        super().__init__(opponent, side, illegal_cost)
         self.vocabulary = Vocabulary.of([str(field) for field in range(1, 10)], [".", "x", "o"])
         self._marks = dict(zip(".xo", self.vocabulary.encode(".xo"), strict=True))
 

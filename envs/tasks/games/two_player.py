@@ -16,6 +16,7 @@ from typing_extensions import Self
 from ...checking import TokenGymError
 from ...exact import solve
 from ...finite import FiniteArrays, FiniteTask, Initial, Transition, compile_task
+from ..diagnostics import not_negative
 from .opponents import Opponent, ask_opponent, build_opponent
 
 SIDES = ("first", "second", "both")
@@ -28,7 +29,7 @@ class TwoPlayerTask(FiniteTask):
     A game writes the five methods below. They see every *position* from the side of the player whose move it is, so
     one policy can play both sides, and a learner can play against its own frozen copy. Positions are hashable, the
     agent's position is the task's state, and an observation is the board alone, in context `"turn"`. A win pays 1, a
-    loss −1, a draw 0; an illegal move loses at once.
+    loss −1, a draw 0; an illegal move ends the game at once and costs `illegal_cost`, by default what a loss costs.
 
     The opponent's move follows the agent's within one transition. The arrays are compiled once, with room for every
     legal move of the opponent's; another opponent changes their probabilities only, so `set_opponent` is sound at any
@@ -37,10 +38,12 @@ class TwoPlayerTask(FiniteTask):
     Args:
         opponent: who plays the other side; see `build_opponent`.
         side: whether the agent moves `"first"` or `"second"`, or drawn for each episode (`"both"`).
+        illegal_cost: what an illegal move of the agent's costs, at least 0.
 
     Attributes:
         opponent: the opponent's specification.
         side: as given.
+        illegal_cost: as given.
     """
 
     family = "games"
@@ -48,10 +51,12 @@ class TwoPlayerTask(FiniteTask):
     reward_range = (-1.0, 1.0)  # pyright: ignore[reportAssignmentType]
     entry_point_arguments = ("opponent",)
 
-    def __init__(self, opponent: Any = "random", side: str = "first") -> None:
+    def __init__(self, opponent: Any = "random", side: str = "first", illegal_cost: float = 1.0) -> None:
         if side not in SIDES:
             raise TokenGymError(f"side={side!r}: expected one of {', '.join(map(repr, SIDES))}.")
         self.side = side
+        self.illegal_cost = not_negative("illegal_cost", illegal_cost)
+        self.reward_range = min(-1.0, -self.illegal_cost), 1.0
         self.opponent = opponent
         self._policy = build_opponent(opponent)
         self._values: dict[Any, float] = {}
@@ -149,7 +154,7 @@ class TwoPlayerTask(FiniteTask):
 
     def _outcomes(self, state: Any, action: int, weights: Callable[[Any], Sequence[float]]) -> list[Transition]:
         if action not in self.moves(state):
-            return [Transition(1.0, None, -1.0, self.shown(state))]
+            return [Transition(1.0, None, 0.0 - self.illegal_cost, self.shown(state))]
         theirs = self.play(state, action)
         result = self.outcome(theirs)
         if result is not None:

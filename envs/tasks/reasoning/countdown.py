@@ -13,11 +13,11 @@ import numpy.typing as npt
 from ...checking import TokenGymError, positive_int, unknown_name
 from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
+from ..diagnostics import not_negative
 from .prompt_choice import choose_prompts
 
 REWARDS = ("outcome", "process")
 OPERATORS = ("+", "-", "*")
-_FORM = 0.1
 _BROKEN = 0
 _MOST_NUMBERS = 20_000
 
@@ -47,9 +47,9 @@ class Countdown(FiniteTask):
     `[<bos>]`, the numbers in digits, `=`, the target in digits (with leading zeros), `:`, then what the agent wrote.
 
     ## Rewards
-    * `reward="outcome"`, with the last token: 1 for a right text, .1 for a text that is well-formed (one value is left
-      on the stack) but has a number twice or another value, 0 for any other. Random: (.1·W + .9·R)/V^T for W
-      well-formed and on average R right texts of the V^T; optimal 1.
+    * `reward="outcome"`, with the last token: 1 for a right text, `form_reward` (F, .1) for a text that is well-formed
+      (one value is left on the stack) but has a number twice or another value, 0 for any other. Random:
+      (F·W + (1 − F)·R)/V^T for W well-formed and on average R right texts of the V^T; optimal 1.
     * `reward="process"`: 1/T with each token after which the text can still become right, as a step-by-step verifier
       would pay. Optimal 1.
 
@@ -60,12 +60,14 @@ class Countdown(FiniteTask):
     Terminated after 2·(count of numbers) − 1 tokens, 5 by default.
 
     ## Information
-    The legal tokens are those after which the text can still become well-formed.
+    The legal tokens are those after which the text can still become well-formed. With the last token `correct` and
+    `well_formed`, 1 or 0 each.
 
     ## Arguments
     * `num_numbers=3`: numbers in a prompt, 2 … 4.
     * `max_number=9`, `max_target=99`: numbers are 1 … max_number, targets 1 … max_target.
     * `reward="outcome"`: `"outcome"` or `"process"`.
+    * `form_reward=0.1`: what the outcome of a well-formed text is that is not right, from 0 to 1.
     * `num_prompts=1000`: how many different prompts the instance has, or None for all up to 10,000.
     * `split="train"`, `held_out=0.0`: ask the prompts of one side, `"train"`, `"held_out"` or `"all"`, where this
       fraction of the prompts is held out.
@@ -94,6 +96,7 @@ class Countdown(FiniteTask):
         split: str = "train",
         held_out: float = 0.0,
         instance_seed: int = 0,
+        form_reward: float = 0.1,
     ) -> None:
         self.num_numbers = positive_int("num_numbers", num_numbers)
         self.max_number, self.max_target = (
@@ -110,6 +113,7 @@ class Countdown(FiniteTask):
         if reward not in REWARDS:
             raise unknown_name("reward", reward, REWARDS)
         self.reward = reward
+        self.form_reward = _share(form_reward, reward)
         self.turn_tokens = 2 * num_numbers - 1
         shown = [*map(str, range(10)), "=", ":"]
         self.vocabulary = Vocabulary.of([f"n{place + 1}" for place in range(num_numbers)] + list(OPERATORS), shown)
@@ -120,7 +124,7 @@ class Countdown(FiniteTask):
         if reward == "outcome":
             right = np.mean([len(problem.right) for problem in self.problems])
             well_formed = _num_well_formed(num_numbers, self.turn_tokens)
-            self.random_return = float(_FORM * well_formed + (1 - _FORM) * right) / num_texts
+            self.random_return = float(self.form_reward * well_formed + (1 - self.form_reward) * right) / num_texts
 
     def initial(self) -> Iterable[Initial]:
         """Return the prompts, equally likely.
@@ -144,8 +148,9 @@ class Countdown(FiniteTask):
         if self.reward == "process":
             paid = bool(right) / self.turn_tokens
         else:
-            paid = 0.0 if not ended else 1.0 if right else _FORM if height == 1 else 0.0
-        return [Transition(1.0, None if ended else (said, height, right), paid)]
+            paid = 0.0 if not ended else 1.0 if right else self.form_reward if height == 1 else 0.0
+        told = {"correct": float(bool(right)), "well_formed": float(height == 1)} if ended else None
+        return [Transition(1.0, None if ended else (said, height, right), paid, columns=told)]
 
     def legal(self, state: Any) -> Iterable[int] | None:
         """Return the tokens after which the text can still become well-formed; all once it cannot."""
@@ -170,6 +175,16 @@ class Countdown(FiniteTask):
         if action < self.num_numbers:
             return height + 1
         return height - 1 if height >= 2 else _BROKEN
+
+
+def _share(form_reward: Any, reward: str) -> float:
+    """Returns what a well-formed text is paid, after checking it."""
+    share = not_negative("form_reward", form_reward)
+    if share > 1:
+        raise TokenGymError(f"form_reward={form_reward}: expected 0 … 1, since 1 is what a right text gets.")
+    if reward == "process" and share != 0.1:
+        raise TokenGymError(f"form_reward={form_reward} has no effect with reward='process': leave it out.")
+    return share
 
 
 @lru_cache

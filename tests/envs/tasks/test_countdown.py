@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from tokengym.envs import evaluate_policy
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
 from tokengym.envs.exact.solver import solve
@@ -172,3 +173,18 @@ def test_the_two_sides_of_a_split_share_no_prompt_and_make_up_the_instance():
 def test_impossible_arguments_are_refused(arguments, message):
     with pytest.raises(TokenGymError, match=message):
         Countdown(**arguments)
+
+
+def test_what_form_is_worth_can_be_chosen_and_form_and_right_are_reported():
+    task = Countdown(num_prompts=20, form_reward=0.5)
+    solution = solve(task)
+    assert solution.random_return == pytest.approx(task.random_return)
+    assert solution.optimal_return == pytest.approx(1)
+    found = evaluate_policy(task, lambda tokens, lengths: np.full((len(tokens), 6), 1 / 6)).columns
+    assert found["correct"] + 0.5 * (found["well_formed"] - found["correct"]) == pytest.approx(task.random_return)
+    for arguments, message in (
+        ({"form_reward": 1.5}, "0 … 1"),
+        ({"form_reward": 0.2, "reward": "process"}, "no effect"),
+    ):
+        with pytest.raises(TokenGymError, match=message):
+            Countdown(**arguments)

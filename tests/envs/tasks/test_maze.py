@@ -142,3 +142,15 @@ def test_the_expert_takes_a_shortest_way():
 def test_impossible_mazes_are_refused(arguments, message):
     with pytest.raises(TokenGymError, match=message):
         make_task("Maze", **arguments)
+
+
+def test_steps_and_walls_cost_what_is_asked():
+    task = Maze(step_cost=0.5, wall_cost=0.25)
+    lengths = np.array([task.distances[cell] for cell in task.starts])
+    assert solve(task).optimal_return == pytest.approx(-0.5 * (lengths - 1).mean(), abs=1e-9)
+    assert task.reward_range == (-0.5, 0.0)
+    rewards = task.arrays.reward[task.arrays.probability > 0]
+    assert set(rewards.tolist()) == {-0.5, -0.25, 0.0}
+    for name in ("step_cost", "wall_cost"):
+        with pytest.raises(TokenGymError, match=name):
+            Maze(**{name: -1.0})

@@ -113,3 +113,16 @@ def test_masks_allow_the_empty_fields():
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(TokenGymError, match=message):
         make_task("TicTacToe", **arguments)
+
+
+def test_an_illegal_move_costs_what_is_asked():
+    for cost in (1.0, 0.0, 2.5):
+        task = TicTacToe(illegal_cost=cost)
+        engine = Engine(task, 1)
+        engine.reset(None, [0])
+        field = int(np.flatnonzero(engine.action_mask()[0])[0])
+        engine.step(None, [field])
+        result = engine.step(None, [field])
+        assert result.terminated[0] and result.rewards[0] == -cost and task.reward_range == (min(-1.0, -cost), 1.0)
+    with pytest.raises(TokenGymError, match="illegal_cost"):
+        TicTacToe(illegal_cost=-1.0)
