@@ -10,7 +10,7 @@ import numpy as np
 
 from ...agents.masks import PackedMasks
 from ...envs import TokenGymError
-from ...envs.checking import unknown_name
+from ...envs.checking import checked, unknown_name
 from ...envs.columns import ColumnTotals, How
 from .ring import ranges
 
@@ -171,6 +171,7 @@ class Episodes:
         """int64 (E,), the number of tokens that the agent said in each episode."""
         return np.diff(self.flat.episode_offsets)
 
+    @checked
     def column(self, name: str, how: How = "mean") -> np.ndarray:
         """Return float64 (E,), what each episode reported in a column of ``extras``.
 

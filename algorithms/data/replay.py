@@ -225,6 +225,7 @@ class EpisodeReplay:
             starts=self._episodes.get("start", positions),
             **masks,
             pad=self.pad,
+            extras={},  # what was reported is for logs: it is not kept
         )
 
     @checked
