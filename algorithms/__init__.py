@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from ..envs.lazy import lazy_names
 from .configs import Schedule
-from .registry import ALGORITHMS, check_config, load_algorithm
+from .registry import ALGORITHMS, check_config, load_algorithm, register_algorithm
 
 if TYPE_CHECKING:
     from .base import Algorithm
     from .data import EpisodeDataset, Episodes, PreferencePairs, Ranks
-    from .off_policy import DQN, SAC
-    from .on_policy import A2C, PPO
+    from .learner import Learner
+    from .off_policy import DQN, SAC, OffPolicy
+    from .on_policy import A2C, PPO, OnPolicy
     from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
 
@@ -29,6 +30,9 @@ __all__ = [
     "EpisodeDataset",
     "Episodes",
     "FrozenPolicy",
+    "Learner",
+    "OffPolicy",
+    "OnPolicy",
     "PPO",
     "PreferencePairs",
     "Ranks",
@@ -42,6 +46,7 @@ __all__ = [
     "StopWhen",
     "check_config",
     "load_algorithm",
+    "register_algorithm",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -54,6 +59,9 @@ __getattr__, __dir__ = lazy_names(
         "EpisodeDataset": "data.dataset",
         "Episodes": "data.episodes",
         "FrozenPolicy": "self_play",
+        "Learner": "learner",
+        "OffPolicy": "off_policy.base",
+        "OnPolicy": "on_policy.base",
         "PPO": "on_policy.ppo",
         "PreferencePairs": "data.preferences",
         "Ranks": "data.preferences",

@@ -32,6 +32,7 @@ from .parts import (
     first_nonfinite,
     returns_to_go,
 )
+from .registry import ALGORITHMS
 from .requirements import check_agent, check_micro_batches, check_task, chosen_config, resolve_task
 from .runs import Callback, Callbacks, CallbackStates, RunLogger, as_callback, checkpoint, load_callback_states
 from .runs import state as saving
@@ -353,7 +354,10 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         Raises:
             TokenGymError: something that is not a checkpoint is already at ``path``.
         """
-        checkpoint.write(path, *saving.state_of(self))
+        tensors, data = saving.state_of(self)
+        if self.name in ALGORITHMS:
+            data["algorithm"] = ALGORITHMS.qualified(self.name)
+        checkpoint.write(path, tensors, data)
 
     @classmethod
     @checked

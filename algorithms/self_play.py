@@ -12,7 +12,7 @@ from torch import Tensor
 from ..agents import Agent, policy_of, rebuild_agent
 from ..envs import FiniteTask, Task, TokenGymError, TwoPlayerTask
 from ..envs.checking import Count, Seed, checked
-from .base import Algorithm
+from .learner import Learner
 from .runs import Callback, read
 from .runs import state as saving
 
@@ -116,7 +116,7 @@ class SelfPlay(Callback):
         """The copy that plays the other side now, as a policy."""
         return FrozenPolicy(self.snapshots[self.playing].agent, self.greedy)
 
-    def on_start(self, algorithm: Algorithm) -> None:
+    def on_start(self, algorithm: Learner) -> None:
         """Freeze the first copy, or put the one back that a checkpoint says was playing.
 
         Raises:
@@ -141,12 +141,12 @@ class SelfPlay(Callback):
         else:
             self.refresh(algorithm)
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> None:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> None:
         """Freeze a new copy where a multiple of ``every`` was passed since the last."""
         if algorithm.num_timesteps // self.every > self.snapshots[-1].timesteps // self.every:
             self.refresh(algorithm)
 
-    def refresh(self, algorithm: Algorithm) -> None:
+    def refresh(self, algorithm: Learner) -> None:
         """Freeze the learner as it is, and choose who plays from now on."""
         self.snapshots.append(Snapshot(algorithm.num_timesteps, algorithm.agent.clone_frozen()))
         del self.snapshots[: -self.pool]

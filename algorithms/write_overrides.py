@@ -35,7 +35,7 @@ from .schedule import Schedule
 def overrides_text() -> str:
     """Return the module: a TypedDict for each configuration of the registry and for all that they inherit from."""
     done: dict[str, str] = {}
-    for name in ALGORITHMS:
+    for name in ALGORITHMS.built_in:
         for kind in reversed(ALGORITHMS.config(name).__mro__):
             if issubclass(kind, Config) and kind is not Config and kind.__name__ not in done:
                 done[kind.__name__] = _typed_dict(kind)

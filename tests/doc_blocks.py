@@ -1,7 +1,8 @@
 """Runs the code blocks of the documentation's pages: `python tests/doc_blocks.py FOLDER PAGE…`.
 
-Each page is run in a fork of this process, in a folder of its own: Python blocks one after the other as one module,
-`yaml` blocks are written down as the studies that they are, and commands are run with the command line's own `main`.
+Each page is run in a fork of this process, in a folder of its own: Python blocks one after the other as one module
+(but one that begins with `# name.py` is written down as that module), `yaml` blocks are written down as the studies
+that they are, and commands are run with the command line's own `main`.
 The only change is to budgets, which `docs/README.md` tells the reader: learning is cut short, evaluation plays few
 episodes, studies run one seed.
 """
@@ -76,7 +77,10 @@ def run_page(page: Path) -> list[str]:
             _run_python(code, OWN_MODEL, 1, types.ModuleType("guide"))
     for language, code, line in blocks(page):
         try:
-            if language in PYTHON and not code.startswith(">>>"):
+            file = re.match(r"# (\w+\.py)\n", code)
+            if language in PYTHON and file is not None:  # a module, which is written down for whoever imports it
+                Path(file[1]).write_text(code, encoding="utf-8")
+            elif language in PYTHON and not code.startswith(">>>"):
                 _run_python(code, page, line, module)
             elif language == "yaml":
                 _write_study(code)

@@ -116,7 +116,12 @@ ELSEWHERE = {
     "agents.policies.policy:Policy.act": "called for every token",
     "agents.policies.turns:BestOfN.act": "called by the loop that plays",
     "agents.policies.turns:ExternalPolicy.act": "called by the loop that plays",
-    "algorithms.on_policy.ppo:PPO.step": "called by update alone",
+    "algorithms.configs.schedule:Schedule.at": "called at every update, by what was checked",
+    "algorithms.learner:Learner.predict": "a protocol",
+    "algorithms.learner:Learner.save": "a protocol",
+    "algorithms.learner:Learner.load": "a protocol",
+    "algorithms.off_policy.base:OffPolicy.move_target": "called by update alone",
+    "algorithms.registry:register_algorithm": "checked by the registry that it enters",
 }
 """Public, and checked in another way."""
 

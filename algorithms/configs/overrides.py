@@ -128,6 +128,7 @@ class OffPolicyOverrides(AlgorithmOverrides, total=False):
     returns: Literal["n_step", "trace"]
     n_step: int
     trace_lambda: float
+    huber_delta: float
 
 
 class DQNOverrides(OffPolicyOverrides, total=False):
@@ -135,7 +136,6 @@ class DQNOverrides(OffPolicyOverrides, total=False):
 
     double: bool
     dueling: bool
-    huber_delta: float
 
 
 class SACOverrides(AdaptiveKLOverrides, OffPolicyOverrides, total=False):

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .base import OffPolicy
     from .dqn import DQN
     from .sac import SAC
 
 __all__ = [
     "DQN",
+    "OffPolicy",
     "SAC",
 ]
 
@@ -19,6 +21,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "DQN": "dqn",
+        "OffPolicy": "base",
         "SAC": "sac",
     },
 )

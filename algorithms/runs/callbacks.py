@@ -14,8 +14,8 @@ from ...envs.checking import Count, NotNegative, Positive, checked
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..base import Algorithm
     from ..data import Episodes
+    from ..learner import Learner
 
 
 class Callback:
@@ -30,16 +30,16 @@ class Callback:
 
     rank = 0
 
-    def on_start(self, algorithm: Algorithm) -> None:
+    def on_start(self, algorithm: Learner) -> None:
         """Called once, before the first collection."""
 
-    def on_episodes(self, algorithm: Algorithm, episodes: Episodes) -> None:
+    def on_episodes(self, algorithm: Learner, episodes: Episodes) -> None:
         """Called after each collection, before the update."""
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> bool | None:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> bool | None:
         """Called after each update; returning False stops learning."""
 
-    def on_end(self, algorithm: Algorithm) -> None:
+    def on_end(self, algorithm: Learner) -> None:
         """Called once, after the last update or the stop."""
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -58,21 +58,21 @@ class CallbackList(Callback):
         single = [one for callback in callbacks for one in _single(as_callback(callback))]
         self.callbacks = sorted(single, key=lambda callback: callback.rank)
 
-    def on_start(self, algorithm: Algorithm) -> None:
+    def on_start(self, algorithm: Learner) -> None:
         """Call all."""
         for callback in self.callbacks:
             callback.on_start(algorithm)
 
-    def on_episodes(self, algorithm: Algorithm, episodes: Episodes) -> None:
+    def on_episodes(self, algorithm: Learner, episodes: Episodes) -> None:
         """Call all."""
         for callback in self.callbacks:
             callback.on_episodes(algorithm, episodes)
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> bool:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> bool:
         """Call all; False if any returned False."""
         return False not in [callback.on_update(algorithm, metrics) for callback in self.callbacks]
 
-    def on_end(self, algorithm: Algorithm) -> None:
+    def on_end(self, algorithm: Learner) -> None:
         """Call all."""
         for callback in self.callbacks:
             callback.on_end(algorithm)
@@ -85,7 +85,7 @@ class StopAfter(Callback):
     def __init__(self, timesteps: Count) -> None:
         self.timesteps = timesteps
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> bool:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> bool:
         """Return False once the tokens are reached."""
         return algorithm.num_timesteps < self.timesteps
 
@@ -123,7 +123,7 @@ class SaveEvery(Callback):
         self.saved_at = 0
         self._since = 0.0
 
-    def on_start(self, algorithm: Algorithm) -> None:
+    def on_start(self, algorithm: Learner) -> None:
         """Count from where the run stands, and sweep what writers that were killed left."""
         from . import checkpoint
 
@@ -131,19 +131,19 @@ class SaveEvery(Callback):
         self._since = time.monotonic()
         checkpoint.sweep(self.folder)
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> None:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> None:
         """Save where a multiple of ``timesteps`` was passed, or so many seconds."""
         passed = algorithm.num_timesteps // self.timesteps > self.saved_at // self.timesteps
         since = time.monotonic() - self._since
         if (passed and since >= self.apart) or since >= self.seconds:
             self.save(algorithm)
 
-    def on_end(self, algorithm: Algorithm) -> None:
+    def on_end(self, algorithm: Learner) -> None:
         """Save what was learnt since the last checkpoint."""
         if algorithm.num_timesteps > self.saved_at:
             self.save(algorithm)
 
-    def save(self, algorithm: Algorithm) -> None:
+    def save(self, algorithm: Learner) -> None:
         """Write one checkpoint and remove the oldest beyond ``keep``."""
         from . import checkpoint
 

@@ -20,7 +20,7 @@ from ...envs import TokenGymError
 from ...envs.checking import Range, checked, visible
 
 if TYPE_CHECKING:
-    from ..base import Algorithm
+    from ..learner import Learner
 
 
 class LogNotWrittenError(TokenGymError):
@@ -212,7 +212,7 @@ class RunLogger:
     def __init__(
         self,
         log_dir: str | Path | None,
-        algorithm: Algorithm,
+        algorithm: Learner,
         progress_bar: bool = False,
         tensorboard: bool = True,
     ) -> None:
@@ -244,7 +244,7 @@ class RunLogger:
             if file is not None:
                 file.close()
 
-    def log(self, algorithm: Algorithm, metrics: dict[str, float], tokens: int, rollout: float, update: float) -> None:
+    def log(self, algorithm: Learner, metrics: dict[str, float], tokens: int, rollout: float, update: float) -> None:
         """Report one collection and update.
 
         Args:
@@ -277,7 +277,7 @@ class RunLogger:
 class ProgressBar:
     """A bar over the tokens of a run, with its return, KL, entropy and speed; in 80 columns its return and speed."""
 
-    def __init__(self, algorithm: Algorithm) -> None:
+    def __init__(self, algorithm: Learner) -> None:
         console = get_console()
         self._wide = console.width >= _WIDE
         self._progress = Progress(
@@ -294,7 +294,7 @@ class ProgressBar:
             description, total=algorithm.total_timesteps, completed=algorithm.num_timesteps, numbers=""
         )
 
-    def update(self, algorithm: Algorithm, metrics: dict[str, float], tokens_per_second: float) -> None:
+    def update(self, algorithm: Learner, metrics: dict[str, float], tokens_per_second: float) -> None:
         """Show where the run stands."""
         shown = [("return", "episode/return"), ("KL", "objective/kl"), ("entropy", "objective/entropy")]
         shown = shown if self._wide else shown[:1]

@@ -13,7 +13,7 @@ from .callbacks import Callback
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..base import Algorithm
+    from ..learner import Learner
 
 
 class SaveBest(Callback):
@@ -42,7 +42,7 @@ class SaveBest(Callback):
         self.best: float | None = None
         self.timesteps = 0
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> None:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> None:
         """Save where the metric is better than ever."""
         value = metrics.get(self.metric)
         if value is not None and _is_better(value, self.best, self.largest):
@@ -93,11 +93,11 @@ class StopWhen(Callback):
         self.waited = 0
         self.reason = ""
 
-    def on_start(self, algorithm: Algorithm) -> None:
+    def on_start(self, algorithm: Learner) -> None:
         """Forget why it stopped: whoever learns on wants to."""
         self.reason = ""
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> bool:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> bool:
         """Return False where there is reason to stop."""
         value = metrics.get(self.metric)
         if value is None:

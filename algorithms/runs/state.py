@@ -19,9 +19,9 @@ from ..parts import AgentReference
 from .callbacks import callback_states
 
 if TYPE_CHECKING:
-    from ..base import Algorithm
+    from ..learner import Resumable
 
-AnyAlgorithm = TypeVar("AnyAlgorithm", bound="Algorithm")
+AnyAlgorithm = TypeVar("AnyAlgorithm", bound="Resumable")
 
 COUNTERS = ("num_timesteps", "num_episodes", "num_updates", "total_timesteps")
 """The counts that a checkpoint holds."""
@@ -30,7 +30,7 @@ _MISFITS = (KeyError, RuntimeError, TypeError, ValueError, AttributeError, Index
 """What building an algorithm from contents of the wrong kind raises."""
 
 
-def state_of(algorithm: Algorithm) -> tuple[dict[str, Tensor | np.ndarray], dict[str, Any]]:
+def state_of(algorithm: Resumable) -> tuple[dict[str, Tensor | np.ndarray], dict[str, Any]]:
     """Return everything that going on needs: tensors or arrays by name, and JSON-able data.
 
     That is: agent, reference, optimiser, generators, the queue of starts, the scale of returns, the KL coefficient,
@@ -136,7 +136,7 @@ def load_agent(tensors: dict[str, Tensor], data: dict[str, Any], device: str | t
 
 def check_kind(kind: Any, data: dict[str, Any]) -> None:
     """Raise a `TokenGymError` unless the checkpoint's ``data`` are of the algorithm class ``kind``."""
-    if data["algorithm"] != kind.name:
+    if data["algorithm"].rpartition(":")[2] != kind.name:
         raise TokenGymError(f"The checkpoint is of {data['algorithm']!r}; {kind.__name__} loads {kind.name!r}.")
 
 

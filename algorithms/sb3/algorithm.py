@@ -47,7 +47,7 @@ _METRICS = {
 
 
 class SB3Algorithm(Constructed):
-    """An algorithm of Stable-Baselines3 on a token task: same budget, same callbacks, same evaluation.
+    """A `Learner`: an algorithm of Stable-Baselines3 on a token task, with same budget, callbacks and evaluation.
 
     It learns from transitions, so that every token encodes its whole prefix again. Its policy reads tokens with a small
     network of its own (``agent="mlp"``) or with the trunk of an agent. The library seeds and draws from the global
@@ -121,6 +121,11 @@ class SB3Algorithm(Constructed):
         """Agent tokens said so far."""
         return self.model.num_timesteps
 
+    @property
+    def progress(self) -> float:
+        """Share of the budget spent, 0 … 1."""
+        return min(self.num_timesteps / self.total_timesteps, 1.0) if self.total_timesteps else 0.0
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy by way of pickling: the library keeps tensors with their graph, which `copy.deepcopy` itself refuses."""
         return saving.copied_by_pickling(self)
@@ -152,16 +157,15 @@ class SB3Algorithm(Constructed):
         ours = as_callback([one for one in given if one is not None and not isinstance(one, BaseCallback)])
         self.total_timesteps = total_timesteps
         remaining = self.total_timesteps - self.num_timesteps
-        run: Any = self  # callbacks and loggers ask for an Algorithm and read only what this has, too
-        with RunLogger(log_dir, run, progress_bar, tensorboard) as logger:
-            ours.on_start(run)
+        with RunLogger(log_dir, self, progress_bar, tensorboard) as logger:
+            ours.on_start(self)
             if remaining > 0:
                 if self._only_weights:
                     raise TokenGymError(
                         f"{self.name} was loaded from a checkpoint, which holds no optimiser, replay or generators of "
                         "Stable-Baselines3; it can predict and be evaluated. Train a new one from the start."
                     )
-                bridge = _Bridge(run, ours, logger)
+                bridge = _Bridge(self, ours, logger)
                 with self._generators:
                     self.model.learn(
                         remaining,
@@ -169,7 +173,7 @@ class SB3Algorithm(Constructed):
                         log_interval=None,  # type: ignore[arg-type] # never, so that all metrics can still be read
                         reset_num_timesteps=self.num_timesteps == 0,
                     )
-            ours.on_end(run)
+            ours.on_end(self)
         return self
 
     @checked

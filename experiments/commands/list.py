@@ -134,7 +134,9 @@ def algorithm_table(names: list[str]) -> Table:
     table.add_column("algorithm", no_wrap=True)
     table.add_column("what it is")
     for name in names:
-        table.add_row(name, escape(summary_in_source(*ALGORITHMS.target(name).split(":"))))
+        target = ALGORITHMS.target(name)
+        own = name in ALGORITHMS.built_in  # a module of somebody else is imported only where its algorithm is used
+        table.add_row(name, escape(summary_in_source(*target.split(":")) if own else target))
     return table
 
 

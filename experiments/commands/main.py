@@ -131,8 +131,6 @@ def _train(arguments: list[str], console: Console) -> int:
         console.print(f"algorithms: {names}\n`tokengym train ppo --help` lists the options of one.", highlight=False)
         return 0 if arguments else 2
     name = arguments[0]
-    if name not in ALGORITHMS:
-        raise unknown_name("algorithm", name, list(ALGORITHMS))
 
     def both(run: Any, config: Any) -> tuple[Any, Any]:
         return run, config

@@ -65,7 +65,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     spec = specification(
         name, task, agent, config, options.seed, options.total_tokens, options.episodes, options.evaluations
     )
-    out = options.out or Path("results") / "train" / task.name / name / f"seed-{options.seed}"
+    out = options.out or Path("results") / "train" / task.name / name.rpartition(":")[2] / f"seed-{options.seed}"
     folder = RunFolder(out.absolute())
     if out.exists() and not out.is_dir():
         raise TokenGymError(f"{out} is a file; --out names a folder, choose another")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from ...algorithms import ALGORITHMS
+from ...envs import TokenGymError
 from ...envs.checking import visible
 from ..statistics import described
+from ..study import AlgorithmSpec
 from .results import StudyResults, aggregates, cell_interval
 
 CellKind = Literal["plain", "name", "best", "failed", "quiet"]
@@ -166,7 +168,7 @@ def run_table(results: StudyResults) -> Table:
 def hyperparameter_table(results: StudyResults) -> Table:
     """Return every hyperparameter of every algorithm, defaults too; what the study sets otherwise stands out."""
     chosen = {spec.name: spec for spec in results.study.algorithms}
-    defaults = {name: ALGORITHMS.config(spec.algorithm or name)().to_dict() for name, spec in chosen.items()}
+    defaults = {name: _defaults(spec) for name, spec in chosen.items()}
     names = list(dict.fromkeys(key for values in defaults.values() for key in values))
     rows = []
     for key in names:
@@ -180,6 +182,14 @@ def hyperparameter_table(results: StudyResults) -> Table:
         rows.append(row)
     note = "What differs from an algorithm's default stands out, with the default in parentheses. – it has none such."
     return Table("All hyperparameters", ["hyperparameter", *chosen], rows, note)
+
+
+def _defaults(spec: AlgorithmSpec) -> dict[str, Any]:
+    """Return the defaults of an algorithm; of one that is not here what the study says, which is all that is known."""
+    try:
+        return ALGORITHMS.config(spec.registered_name)().to_dict()
+    except TokenGymError:
+        return dict(spec.config)
 
 
 def machine_table(results: StudyResults) -> Table:

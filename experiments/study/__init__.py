@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from .run import MODES, Saving, learn_and_seal, make_algorithm, run_references
     from .runner import Event, run_study
     from .single_run import specification, take_up
-    from .spec import EnvironmentSpec, RunSpec, Study
+    from .spec import AlgorithmSpec, EnvironmentSpec, RunSpec, Study
     from .yaml_text import read_yaml, write_yaml
 
 __all__ = [
+    "AlgorithmSpec",
     "EnvironmentSpec",
     "Event",
     "MODES",
@@ -50,6 +51,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "AlgorithmSpec": "spec",
         "EnvironmentSpec": "spec",
         "Event": "runner",
         "MODES": "run",

@@ -32,7 +32,7 @@ def prepare(algorithms: Sequence[str]) -> None:
     from . import run as training  # noqa: F401
 
     for name in algorithms:
-        if name in ALGORITHMS:
+        if name in ALGORITHMS.built_in:  # others may be a file of the user's own, which may fail: left to its job
             ALGORITHMS[name]
 
 

@@ -14,7 +14,6 @@ from ...agents.seeding import load_process_state, process_state, seed_process
 from ...algorithms import ALGORITHMS, Callback, SaveEvery, load_algorithm
 from ...algorithms.runs import checkpoint
 from ...envs import Task, TokenGymError, make_task
-from ...envs.checking import unknown_name
 from ..evaluation import Evaluation, References, evaluate_agent, references, uses_masks
 from ..statistics import normalised_score
 from ..transcribing import transcripts
@@ -57,8 +56,6 @@ def make_algorithm(spec: RunSpec, task: Task | None = None) -> Any:
         TokenGymError: If the environment, the algorithm or a configuration key is unknown, or the algorithm requires
             what the environment does not have.
     """
-    if spec.algorithm not in ALGORITHMS:
-        raise unknown_name("algorithm", spec.algorithm, list(ALGORITHMS))
     task = make_task(spec.env_id, **spec.env_kwargs) if task is None else task
     return ALGORITHMS[spec.algorithm](task, agent=spec.agent, seed=spec.seed, **spec.config)
 
