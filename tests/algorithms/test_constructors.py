@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from tokengym.algorithms import ALGORITHMS, PPO, write_overrides
+from tokengym.algorithms import ALGORITHMS, PPO, Learner, write_overrides
 from tokengym.algorithms.configs import overrides
 from tokengym.envs.checking.errors import TokenGymError
 
@@ -48,3 +48,11 @@ def test_every_algorithm_has_a_short_repr(name):
     assert repr(algorithm).startswith(type(algorithm).__name__ + "(Copy(") and len(repr(algorithm)) < 160
     with pytest.raises(TokenGymError, match="Config field 'epoch"):
         ALGORITHMS[name]("Copy", epochz=1)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS.built_in)
+def test_every_algorithm_is_a_learner(name):
+    learner = ALGORITHMS[name]("Copy", seed=1)
+    asked = {part for part in vars(Learner) if not part.startswith("_")} | set(Learner.__annotations__)
+    assert {"learn", "predict", "save", "load", "resumable", "num_timesteps", "progress"} <= asked
+    assert [part for part in sorted(asked) if not hasattr(learner, part)] == []

@@ -94,3 +94,28 @@ def test_help_names_what_is_meant(command: str, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert shown.startswith("usage: tokengym")
     assert "STR" not in shown.replace("STUDY.yaml", "") and "options options" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "dqn", "Copy", "--kl-estimator", "k3"], "dqn has no --kl-estimator: nothing is estimated"),
+        (["train", "sac", "Copy", "--kl_in=loss"], "sac has no --kl-in: the KL is a part of the values"),
+        (["train", "ppo", "Copy", "--learning-rate", "cosine(1)"], "learning_rate is 'cosine(1)'; expected a schedule"),
+        (["train", "ppo", "Copy", "--kl-horizon", "5"], "it does nothing while kl_target is None"),
+        (["train", "nowhere:reinforce", "Copy"], "there is no module 'nowhere' here"),
+        (["train", "pppo", "Copy"], "'ppo'"),
+    ],
+)
+def test_what_a_configuration_refuses_is_told_with_its_reason(arguments: list[str], says: str, capsys):
+    assert says in " ".join(refused(arguments, capsys).split())
+
+
+def test_a_coefficient_is_a_number_or_a_schedule_on_the_command_line(tmp_path, capsys):
+    flags = ["--learning-rate", "cosine(1e-2, 1e-3, warmup=0.1)", "--clip", "0.1", "--entropy-coef", "linear(0.1, 0)"]
+    run = ["--agent", "table", "--total-tokens", "60", "--episodes", "5", "--out", str(tmp_path / "run"), "--json"]
+    assert cli.main(["train", "ppo", "Copy", *run, *flags]) == 0
+    written = (tmp_path / "run" / "config.yaml").read_text()
+    assert "learning_rate: cosine(0.01, 0.001, warmup=0.1)" in written and "clip: 0.1" in written
+    capsys.readouterr()
+    assert cli.main(["train", "ppo", "Copy", *run, *flags]) == 0, "the same command finds the finished run"
