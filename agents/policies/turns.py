@@ -28,10 +28,10 @@ knows them to the log-probabilities of its tokens."""
 class BestOfN(Policy):
     """Drafts n turns for each row, and says the one with the best score; of equals the first.
 
-    All drafts are drawn side by side, with keys and values cached. A draft ends with the token that ends a turn, at the
-    turn's longest, or where the context is full; what a task would end earlier is drafted in vain. What is said comes
-    from no distribution that anybody could write down, so `log_probs` are NaN. Deterministic, it says the one draft of
-    the most probable tokens.
+    All drafts are drawn side by side; what a row was shown is read once for all of its own. A draft ends with the token
+    that ends a turn, at the turn's longest, or where the context is full; what a task would end earlier is drafted in
+    vain. What is said comes from no distribution that anybody could write down, so `log_probs` are NaN. Deterministic,
+    it says the one draft of the most probable tokens.
 
     Args:
         policy: who drafts.
@@ -87,6 +87,7 @@ class BestOfN(Policy):
         drafts = np.zeros((m * n, self._width), np.int32)
         drafts[:, : tokens.shape[1]] = np.repeat(tokens, n, axis=0)
         cached = (np.arange(m) if rows is None else rows)[:, None] * self.n + np.arange(n)
+        self._read(cached, tokens, lengths)
         counts = self._draft(cached.reshape(-1), drafts, before, deterministic)
         turns = [drafts[i, before[i] : before[i] + counts[i]].tolist() for i in range(m * n)]
         best = np.arange(m) * n + self._best(drafts, before, turns, m, n)
@@ -95,14 +96,26 @@ class BestOfN(Policy):
             said[row, : counts[chosen]] = turns[chosen]
         return Act(said, counts[best], np.full(said.shape, np.nan), counts.reshape(m, n).sum(axis=1))
 
+    def _read(self, cached: np.ndarray, tokens: np.ndarray, lengths: np.ndarray) -> None:
+        """Read what each row was shown once, for the first of its drafts in `cached` (m, n), and copy it."""
+        session, n = self._drafting(), cached.shape[1]
+        if n > 1:
+            session.step(tokens, lengths, cached[:, 0])
+            session.fork(np.repeat(cached[:, 0], n - 1), cached[:, 1:].reshape(-1))
+
+    def _drafting(self) -> Session:
+        if self._session is None:
+            raise TokenGymError("this policy plays no rows yet: call act within `with policy.playing(engine):`")
+        return self._session
+
     def _draft(self, cached: np.ndarray, drafts: np.ndarray, before: np.ndarray, deterministic: bool) -> np.ndarray:
         """Write a draft behind each of `drafts` (k, L) from column `before` (k,) on; return their counts (k,)."""
-        assert self._session is not None, "BestOfN acts within `with policy.playing(engine):`"
+        session = self._drafting()
         counts = np.zeros(len(drafts), np.int64)
         going = np.arange(len(drafts))
         while len(going):
             ends = before[going] + counts[going]
-            output = self._session.step(drafts[going], ends, cached[going])
+            output = session.step(drafts[going], ends, cached[going])
             said = self.policy.choose(output, None, deterministic)[0].cpu().numpy()
             drafts[going, ends] = said
             counts[going] += 1

@@ -236,6 +236,25 @@ def test_the_collector_counts_every_draft_and_knows_no_log_probability_of_the_be
     assert (episodes.returns == episodes.episode_lengths).all()
 
 
+def test_a_prompt_is_read_once_for_all_of_its_drafts(monkeypatch):
+    task = make_task("KeywordCover")
+    agent = build_agent("gpt2-tiny", task.vocabulary, task.max_length, seed=0)
+    engine, read = Engine(task, 3), []
+    engine.reset(None, np.arange(3, dtype=np.uint64))
+    extend = type(agent.trunk.make_decoder(1)).extend
+
+    def counted(self, rows, tokens, starts, ends):
+        read.append(int((ends - starts).sum()))
+        return extend(self, rows, tokens, starts, ends)
+
+    monkeypatch.setattr(type(agent.trunk.make_decoder(1)), "extend", counted)
+    policy = BestOfN(AgentPolicy(agent, Sampler(0)), 5, lambda prompts, turns: [sum(turn) for turn in turns])
+    with policy.playing(engine):
+        act = policy.act(None, engine.tokens, engine.lengths)
+    assert read[0] == engine.lengths.sum() and sum(read[1:]) <= act.drawn.sum()
+    assert (act.drawn >= 5 * 1).all() and (act.counts <= task.max_turn_tokens).all()
+
+
 def test_a_score_that_is_no_number_for_each_draft_is_refused():
     agent = shaken(task := Word())
     for wrong in (lambda prompts, turns: [0.0], lambda prompts, turns: [np.nan] * len(turns)):
