@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .episodes import Episodes, FlatTokens, episode_metrics
     from .preferences import PreferencePairs, Ranks
     from .replay import EpisodeReplay, ReplaySample
+    from .ring import Ring
 
 __all__ = [
     "Batch",
@@ -25,6 +26,7 @@ __all__ = [
     "PreferencePairs",
     "Ranks",
     "ReplaySample",
+    "Ring",
     "Unit",
     "columns_of",
     "cut_by_tokens",
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazy_names(
         "PreferencePairs": "preferences",
         "Ranks": "preferences",
         "ReplaySample": "replay",
+        "Ring": "ring",
         "Unit": "batch",
         "columns_of": "episode_file",
         "cut_by_tokens": "batch",

@@ -205,13 +205,6 @@ class EpisodeReplay:
         last_sequences = np.cumsum(num_sequences) - 1
         terminated[last_sequences] = self._episodes.get("terminated", positions)
         truncated[last_sequences] = self._episodes.get("truncated", positions)
-        masks: dict[str, Any] = {}
-        if self.num_actions is not None:
-            for name, ring, where in (
-                ("action_masks", self._tokens, tokens),
-                ("final_action_masks", self._episodes, positions),
-            ):
-                masks[name] = PackedMasks(torch.from_numpy(ring.get("masks", where)), self.num_actions)
         return Episodes(
             tokens=padded_ids,
             lengths=lengths,
@@ -223,10 +216,16 @@ class EpisodeReplay:
             terminated=terminated,
             truncated=truncated,
             starts=self._episodes.get("start", positions),
-            **masks,
+            action_masks=self._masks(self._tokens, tokens),
+            final_action_masks=self._masks(self._episodes, positions),
             pad=self.pad,
             extras={},  # what was reported is for logs: it is not kept
         )
+
+    def _masks(self, ring: Ring, positions: np.ndarray) -> PackedMasks | None:
+        if self.num_actions is None:
+            return None
+        return PackedMasks(torch.from_numpy(ring.get("masks", positions)), self.num_actions)
 
     @checked
     def sample(self, count: Annotated[int, Range(least=1, most=10_000_000)], beta: Share = 1.0) -> ReplaySample:

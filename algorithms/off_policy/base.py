@@ -27,7 +27,7 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
 
     Hooks: `policy_probabilities` (what the behaviour explores around), `judge` (what the networks make of some states,
     for the targets), `loss` (of a part of a draw), `after_step` (what moves with the steps beside the weights).
-    `target_heads` are the heads that the target network is read with.
+    `target_heads` gives the heads that the target network is read with.
     """
 
     unit = "episode"
@@ -63,9 +63,8 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
             logits for "boltzmann".
         """
 
-    @property
     def target_heads(self) -> tuple[str, ...]:
-        """The heads that the target network is read with; by default all."""
+        """Return the heads that the target network is read with; by default all."""
         return self.required_heads()
 
     @abstractmethod
@@ -220,7 +219,7 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
 
     def judge_part(self, part: Part, online: Reading, reference: Reading | None) -> dict[str, Tensor]:
         """Call `judge` for all n + f states of a part, a chunk at a time."""
-        target = Reading(self.target, self.target_heads, part.batch)
+        target = Reading(self.target, self.target_heads(), part.batch)
         final = len(part.batch.final_rows)
         actions = torch.nn.functional.pad(part.batch.actions, (0, final))
         log_probs = torch.nn.functional.pad(part.batch.log_probs, (0, final))

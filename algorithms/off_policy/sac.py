@@ -50,13 +50,16 @@ class SAC(OffPolicy[SACConfig]):
         ) -> None: ...
 
     heads = ("policy", "twin_q")
-    target_heads = ("twin_q",)
 
     def setup(self) -> None:
         """Build the replay and the target network, and start α."""
         super().setup()
         alpha = self.config.alpha
         self.log_alpha = -math.inf if isinstance(alpha, Schedule) or not alpha else math.log(alpha)
+
+    def target_heads(self) -> tuple[str, ...]:
+        """Return the critics: the actor has no slow copy."""
+        return ("twin_q",)
 
     def agent_options(self) -> dict[str, Any]:
         """Give the critics a trunk of their own where the config asks for it."""
