@@ -15,7 +15,7 @@ from .callbacks import Callback
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..base import Algorithm
+    from ..learner import Learner
 
 
 class RecordEpisodes(Callback):
@@ -35,19 +35,21 @@ class RecordEpisodes(Callback):
         self._parts: list[Episodes] = []
         self._vocabulary: Vocabulary | None = None
 
-    def on_start(self, algorithm: Algorithm) -> None:
-        """Look whether the algorithm collects episodes.
+    def on_start(self, algorithm: Learner) -> None:
+        """Look whether the algorithm collects episodes, and whether there can be a file.
 
         Raises:
-            TokenGymError: it does not.
+            TokenGymError: it does not, or a folder stands at the path.
         """
+        if self.path.is_dir():
+            raise TokenGymError(f"{self.path} is a folder; give RecordEpisodes the path of a file to write.")
         if not hasattr(algorithm, "next_batch"):
             raise TokenGymError(
                 f"RecordEpisodes keeps whole episodes; {algorithm.name} steps environments by itself and has none."
             )
         self._vocabulary = algorithm.task.vocabulary
 
-    def on_episodes(self, algorithm: Algorithm, episodes: Episodes) -> None:
+    def on_episodes(self, algorithm: Learner, episodes: Episodes) -> None:
         """Keep what was collected."""
         self._parts.append(episodes)
         if self.most is not None and sum(map(len, self._parts)) > 2 * self.most:
@@ -67,10 +69,10 @@ class RecordEpisodes(Callback):
             joined = joined.select(np.arange(len(joined) - self.most, len(joined)))
         return joined
 
-    def on_end(self, algorithm: Algorithm) -> None:
+    def on_end(self, algorithm: Learner) -> None:
         """Write the file, if anything was collected."""
         if self._parts:
-            about = {"env": algorithm.env_spec, "algorithm": algorithm.name, "seed": algorithm.seed}
+            about = {name: getattr(algorithm, name, None) for name in ("name", "seed", "env_spec")}
             EpisodeDataset(self.episodes, algorithm.task.vocabulary, about).save(self.path)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:

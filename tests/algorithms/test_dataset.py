@@ -14,7 +14,18 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from tokengym.agents.masks import PackedMasks
-from tokengym.algorithms import A2C, DQN, PPO, Algorithm, EpisodeDataset, Episodes, RecordEpisodes, SaveEvery, StopAfter
+from tokengym.algorithms import (
+    A2C,
+    ALGORITHMS,
+    DQN,
+    PPO,
+    Algorithm,
+    EpisodeDataset,
+    Episodes,
+    RecordEpisodes,
+    SaveEvery,
+    StopAfter,
+)
 from tokengym.algorithms.data import Batch, BrokenDatasetError, EpisodeOrder, columns_of
 from tokengym.algorithms.parts import Loss
 from tokengym.envs import TokenGymError, Vocabulary
@@ -243,7 +254,7 @@ def test_a_run_records_what_it_collected(tmp_path, kind, env):
     algorithm.learn(120, Kept(tmp_path / "deep" / "run.safetensors"))
     read = EpisodeDataset.load(tmp_path / "deep" / "run.safetensors", algorithm.task.vocabulary)
     assert_same(read.episodes, Episodes.concat(collected))
-    assert read.about == {"env": algorithm.env_spec, "algorithm": algorithm.name, "seed": 3}
+    assert read.about == {"name": algorithm.name, "seed": 3, "env_spec": algorithm.env_spec}
 
 
 def test_an_interrupted_run_records_what_an_uninterrupted_one_does(tmp_path):
@@ -257,6 +268,17 @@ def test_an_interrupted_run_records_what_an_uninterrupted_one_does(tmp_path):
     whole, half, resumed = (EpisodeDataset.load(tmp_path / name).episodes for name in ("whole", "half", "resumed"))
     assert_same(resumed, whole)
     assert len(whole) == 30 and len(half) <= 30
+
+
+def test_what_has_no_episodes_or_no_file_is_refused_before_anything_is_played(tmp_path):
+    with pytest.raises(TokenGymError, match="sb3-a2c steps environments by itself"):
+        ALGORITHMS["sb3-a2c"]("Copy").learn(10, RecordEpisodes(tmp_path / "e"))
+    algorithm = PPO("Copy", "table")
+    with pytest.raises(TokenGymError, match="is a folder"):
+        algorithm.learn(10, RecordEpisodes(tmp_path))
+    assert algorithm.num_timesteps == 0
+    with pytest.raises(TokenGymError, match="Nothing is recorded yet"):
+        len(RecordEpisodes(tmp_path / "e").episodes)
 
 
 # --- learnt from
