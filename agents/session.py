@@ -96,6 +96,11 @@ class Session:
         self._version = self._trunk_version()
         self._weights = WeightsRecord(self._trunks)
 
+    def release(self) -> None:
+        """Give back the memory of everything that was cached, decoders' copies of weights included; see `reset`."""
+        self._decoders = []
+        self._features = [None] * len(self._trunks)
+
     @property
     def agent(self) -> Reader:
         """Whose weights are used."""
@@ -114,7 +119,7 @@ class Session:
     def _refresh(self) -> None:
         """Forget everything if what it was computed from has changed."""
         trunks = self._agent.trunks_of(self.heads)
-        if self._version != self._trunk_version() or not self._weights.still_holds(trunks):
+        if not self._decoders or self._version != self._trunk_version() or not self._weights.still_holds(trunks):
             self.reset()
 
     def _trunk_version(self) -> int:

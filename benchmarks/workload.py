@@ -19,14 +19,15 @@ class Completion(TokenTask):
     Args:
         prompt: tokens of the first observation, bos included.
         new: tokens of the completion.
+        size: tokens of the vocabulary.
     """
 
     name = "Completion"
     deterministic = True
     reward_range = (0.0, 1.0)
 
-    def __init__(self, prompt: int = PROMPT, new: int = NEW) -> None:
-        sayable = VOCABULARY - 2
+    def __init__(self, prompt: int = PROMPT, new: int = NEW, size: int = VOCABULARY) -> None:
+        sayable = size - 2
         names = (*(f"t{i}" for i in range(sayable)), "<bos>", "<pad>")
         self.vocabulary = Vocabulary(names, num_actions=sayable, bos=sayable, pad=sayable + 1)
         self.prompt = prompt

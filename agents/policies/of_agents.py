@@ -60,9 +60,14 @@ class AgentPolicy(Policy):
 
     @contextmanager
     def playing(self, engine: Engine) -> Iterator[None]:
-        """Enter a block within which no weight changes; what the rows have read is kept in a session."""
-        with self.session(engine.num_rows).fixed_weights():
-            yield
+        """Enter a block within which no weight changes; what the rows have read is kept in a session until it ends."""
+        session = self.session(engine.num_rows)
+        try:
+            with session.fixed_weights():
+                yield
+        finally:
+            # An update follows, and needs the memory; and whatever is played next begins anew.
+            session.release()
 
     @checked
     def session(self, num_rows: Rows) -> Session:

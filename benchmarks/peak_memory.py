@@ -1,0 +1,100 @@
+"""Peak memory of learning with a vocabulary of 50,257 tokens: `python -m benchmarks.peak_memory`.
+
+Each row runs in a fresh process, whose largest resident size is read when it ends: imports, weights, optimiser,
+collecting and learning, all together. A row that takes more than its limit makes the command fail.
+
+With ``--checkpoint FOLDER`` there is one row more: a PPO iteration of 8 × 24 tokens of the model in that folder, in
+float32 with a KL to the initial policy, in micro-batches of one episode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+VOCABULARY, NEW = 50_257, 64
+MODEL = {"kind": "gpt2", "hidden_size": 64, "num_layers": 2, "num_heads": 4}
+MICRO_BATCH = 1024
+"""Tokens of a micro-batch, 12 episodes of prompt and completion."""
+
+
+def learn(name: str, tokens: int, agent: Any = MODEL, new: int = NEW, size: int = VOCABULARY, **settings: Any) -> None:
+    """Make an algorithm and learn for one iteration of so many tokens."""
+    from tokengym import algorithms
+
+    from .workload import PROMPT, Completion
+
+    task = Completion(prompt=PROMPT, new=new, size=size)
+    kind: Any = getattr(algorithms, name)
+    algorithm = kind(task, agent=agent, rollout_tokens=tokens, micro_batch_tokens=MICRO_BATCH, **settings)
+    algorithm.learn(tokens)
+    assert algorithm.num_timesteps >= tokens
+
+
+OFF_POLICY = {"learning_starts": 0, "updates_per_collection": 1, "batch_episodes": 32, "num_rows": 32}
+
+ROWS: dict[str, tuple[float, Callable[[], None]]] = {
+    "imports and an agent": (1.2, lambda: learn("PPO", 1, num_rows=1, new=1)),
+    "PPO, 4,096 tokens": (1.2, lambda: learn("PPO", 4096)),
+    "PPO, 4,096 tokens, action masks": (1.2, lambda: learn("PPO", 4096, action_masks=True)),
+    "PPO, 20,000 tokens": (1.26, lambda: learn("PPO", 20_000)),
+    "A2C, 4,096 tokens": (1.2, lambda: learn("A2C", 4096)),
+    "SAC, 32 × 64 tokens": (1.5, lambda: learn("SAC", 2048, **OFF_POLICY)),
+    "SAC, 32 × 64 tokens, action masks": (1.5, lambda: learn("SAC", 2048, action_masks=True, **OFF_POLICY)),
+    "DQN, 32 × 64 tokens": (1.5, lambda: learn("DQN", 2048, **OFF_POLICY)),
+    "DQN, 32 × 64 tokens, action masks": (1.5, lambda: learn("DQN", 2048, action_masks=True, **OFF_POLICY)),
+}
+"""What is measured: by name, the most gigabytes that it may take, and what runs."""
+
+
+def measure(name: str, checkpoint: str | None = None) -> float:
+    """Run a row in a fresh process and return its peak in gigabytes.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    arguments = [sys.executable, "-m", "benchmarks.peak_memory", "--row", name]
+    arguments += [] if checkpoint is None else ["--checkpoint", checkpoint]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"{name} failed:\n{ended.stderr}")
+    return float(json.loads(ended.stdout.splitlines()[-1]))
+
+
+def learn_checkpoint(folder: str) -> None:
+    """One PPO iteration of 8 × 24 tokens of a language model, in float32 with a KL to what it was."""
+    with open(f"{folder}/config.json", encoding="utf-8") as file:
+        size = int(json.load(file)["vocab_size"])
+    learn("PPO", 192, agent=folder, new=24, size=size, num_rows=8, kl_coef=0.05, minibatches=1, epochs=2)
+
+
+def main() -> int:
+    """Measure all rows, or run one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", help="a folder of a causal language model, such as SmolLM2-135M")
+    parser.add_argument("--only", help="measure the rows whose names hold this")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    of_checkpoint = "PPO of the checkpoint, 8 × 24 tokens"
+    if given.row:
+        learn_checkpoint(given.checkpoint) if given.row == of_checkpoint else ROWS[given.row][1]()
+        unit = 1 if sys.platform == "darwin" else 1024
+        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9))
+        return 0
+    limits = {name: limit for name, (limit, _) in ROWS.items()} | ({of_checkpoint: 3.6} if given.checkpoint else {})
+    failed = False
+    for name, limit in limits.items():
+        if given.only is None or given.only in name:
+            peak = measure(name, given.checkpoint)
+            failed |= peak > limit
+            print(f"{name:<40} {peak:5.2f} GB, at most {limit:.2f}{'' if peak <= limit else '  TOO MUCH'}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
