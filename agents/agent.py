@@ -173,6 +173,7 @@ class Agent(nn.Module):
         states = self.apply_heads([f[: len(rows)] for f in features], heads)
         return Evaluation(**vars(states), final=self.apply_heads([f[len(rows) :] for f in features], heads))
 
+    @checked
     def score(
         self,
         tokens: torch.Tensor,
@@ -185,7 +186,7 @@ class Agent(nn.Module):
         final_rows: torch.Tensor | None = None,
         heads: tuple[str, ...] = ("policy",),
         reference: ReferenceLogits | None = None,
-        chunk_bytes: int | None = None,
+        chunk_bytes: Count | None = None,
     ) -> Scores:
         """One teacher-forced pass, and what the policy says of N tokens; no tensor of N times A numbers is held.
 

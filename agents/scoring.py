@@ -86,13 +86,13 @@ def score(
     if len(parts) == 1:
         seen = _plain(project(features), actions, opened(masks), None if reference is None else reference(parts[0]))
         return Scores(*seen)
-    pieces = [
+    pieces: list[tuple[Any, ...]] = [
         checkpointed(_of_chunk, project, features[part], actions[part], masks, reference, part)
         if torch.is_grad_enabled()
         else _of_chunk(project, features[part], actions[part], masks, reference, part)
         for part in parts
     ]
-    return Scores(*(None if column[0] is None else torch.cat(column) for column in zip(*pieces, strict=True)))
+    return Scores.joined([Scores(*piece) for piece in pieces])
 
 
 def _plain(logits: Tensor, actions: Tensor, masks: Tensor | None, reference: Tensor | None) -> tuple[Any, ...]:
