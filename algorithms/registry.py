@@ -112,6 +112,8 @@ class AlgorithmRegistry(Mapping[str, "type[Learner]"]):
 
     def __contains__(self, name: object) -> bool:
         """Whether ``name`` is known; imports nothing."""
+        if name in self._own:
+            return True
         return isinstance(name, str) and not self.is_to_be_imported(name) and name.rpartition(":")[2] in self._all()
 
     def __iter__(self) -> Iterator[str]:

@@ -188,8 +188,11 @@ class RunSpec:
     def completed(self) -> RunSpec:
         """Return the run with every hyperparameter of its algorithm, defaults too, which may change with a version.
 
-        What cannot be completed, as of an algorithm or a hyperparameter that is not known here, is returned as it is.
+        What cannot be completed, as of a hyperparameter that is not known here, is returned as it is, and so is the run
+        of an algorithm from elsewhere: a run's folder may be a stranger's, and nothing that it names is imported.
         """
+        if self.algorithm not in ALGORITHMS.built_in:
+            return self
         try:
             config = ALGORITHMS.config(self.algorithm).restored(self.config).to_dict()
         except TokenGymError:

@@ -51,6 +51,11 @@ def test_it_is_compared_beside_ppo_in_a_study(outside, capsys):
     arguments = ["reinforced.yaml", "--budget", "100", "--seeds", "0", "--workers", "1", "--out", "out", "--json"]
     assert cli.main(["compare", *arguments]) == 0
     assert (outside / "out" / "runs" / "Copy" / "mine" / "seed-0" / "done.json").exists()
+    sys.modules.pop("reinforce", None)
+    ALGORITHMS._registered.clear()
+    capsys.readouterr()
+    assert cli.main(["compare", *arguments]) == 0
+    assert "0 of 2 runs to do, 2 finished before" in capsys.readouterr().err, "what was made is known again"
     assert cli.main(["report", *[word for word in arguments if word not in ("--workers", "1")]]) == 0
 
 
