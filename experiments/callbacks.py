@@ -15,7 +15,7 @@ from .statistics import normalised_score
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..algorithms import Algorithm
+    from ..algorithms import Learner
     from .evaluation import References
 
 
@@ -58,20 +58,20 @@ class EvaluateEvery(Callback):
         self._references: References | None = None
         self._lines: JsonLines | None = None
 
-    def on_start(self, algorithm: Algorithm) -> None:
+    def on_start(self, algorithm: Learner) -> None:
         """Open the file at where the run stands."""
         self._references = known_references(algorithm.task)
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._lines = JsonLines(self.file, algorithm.num_timesteps)
 
-    def on_update(self, algorithm: Algorithm, metrics: dict[str, float]) -> None:
+    def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> None:
         """Evaluate where a multiple of ``timesteps`` was passed, and add what was found to the metrics."""
         if algorithm.num_timesteps // self.timesteps > self._evaluated_at // self.timesteps:
             self._evaluated_at = algorithm.num_timesteps
             metrics.update(self.evaluate(algorithm))
 
-    def evaluate(self, algorithm: Algorithm) -> dict[str, float]:
+    def evaluate(self, algorithm: Learner) -> dict[str, float]:
         """Evaluate now, write it down, and return the metrics."""
         found = evaluate_agent(
             algorithm,
@@ -92,7 +92,7 @@ class EvaluateEvery(Callback):
             self._lines.write({**place, "score": score, **found.to_dict()})
         return self.latest
 
-    def on_end(self, algorithm: Algorithm) -> None:
+    def on_end(self, algorithm: Learner) -> None:
         """Close the file."""
         if self._lines is not None:
             self._lines.close()
