@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         OptimalPlayer,
         Policy,
         RandomPlayer,
+        certain,
         policy_of,
     )
     from .sampling import Sampler
@@ -55,6 +56,7 @@ __all__ = [
     "Session",
     "StepOutput",
     "build_agent",
+    "certain",
     "check_agent_spec",
     "policy_of",
     "rebuild_agent",
@@ -84,6 +86,7 @@ __getattr__, __dir__ = lazy_names(
         "Session": "session",
         "StepOutput": "session",
         "build_agent": "build",
+        "certain": "policies",
         "policy_of": "policies",
         "rebuild_agent": "build",
     },

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..agents import Agent, policy_of, rebuild_agent
+from ..agents import Agent, certain, policy_of, rebuild_agent
 from ..envs import FiniteTask, Task, TokenGymError, TwoPlayerTask
 from ..envs.checking import Count, Seed, checked
 from .learner import Learner
@@ -45,7 +45,7 @@ class FrozenPolicy:
         probabilities = self.policy.probabilities(tokens, lengths, masks)
         if not self.greedy:
             return probabilities
-        return np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
+        return certain(probabilities.argmax(axis=1), probabilities.shape[1])
 
 
 @checked

@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 import numpy as np
 
-from ..agents import Act, Policy, policy_of
+from ..agents import Act, Policy, certain, policy_of
 from ..algorithms.collecting import Observer, Step, play, queue
 from ..envs import (
     Engine,
@@ -225,7 +225,7 @@ def _evaluate_exactly(
 
     def policy(tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
         given = player.probabilities(tokens, lengths, masks)
-        return np.eye(given.shape[1])[given.argmax(axis=1)] if deterministic else given
+        return certain(given.argmax(axis=1), given.shape[1]) if deterministic else given
 
     try:
         reference = None if to is None else to.probabilities

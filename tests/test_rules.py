@@ -138,6 +138,13 @@ def test_the_search_for_global_draws_finds_them(line: str, caught: bool):
     assert bool(list(global_draws(ast.parse(line)))) is caught
 
 
+@pytest.mark.parametrize("path", CODE, ids=relative)
+def test_no_matrix_is_as_large_as_the_vocabulary_squared(path: Path):
+    """An identity over 50,000 tokens takes 20 GB, whatever rows of it are wanted."""
+    calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    assert not [f"line {node.lineno}" for node in calls if ast.unparse(node.func).endswith((".eye", ".identity"))]
+
+
 # What imports modules by name: the gate, and tables of this package's own modules.
 IMPORTERS = {
     "envs/checking/entry_points.py",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .given import GivenPredictions, GivenProbabilities, policy_of
     from .of_agents import AgentPolicy, LaggedPolicy, MaskedPolicy
     from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, Player, RandomPlayer
-    from .policy import Act, Policy, ProbabilityPolicy, draw_actions
+    from .policy import Act, Policy, ProbabilityPolicy, certain, draw_actions
     from .turns import BestOfN, ExternalPolicy
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Policy",
     "ProbabilityPolicy",
     "RandomPlayer",
+    "certain",
     "draw_actions",
     "policy_of",
 ]
@@ -54,6 +55,7 @@ __getattr__, __dir__ = lazy_names(
         "Policy": "policy",
         "ProbabilityPolicy": "policy",
         "RandomPlayer": "players",
+        "certain": "policy",
         "draw_actions": "policy",
         "policy_of": "given",
     },

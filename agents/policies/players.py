@@ -12,7 +12,7 @@ import numpy as np
 from ...envs import Engine, FiniteTask, TokenGymError, Vocabulary, solve
 from ...envs.checking import Seed, checked, visible
 from ..observations import rows_of
-from .policy import Act, ProbabilityPolicy, draw_actions
+from .policy import Act, ProbabilityPolicy, certain, draw_actions
 
 
 class Player(ProbabilityPolicy, ABC):
@@ -151,7 +151,7 @@ class ExpertPlayer(Player):
                 "the expert was shown observations of another environment than the one that it was made for; make an "
                 "ExpertPlayer for the environment that is played, and let it see all rows"
             )
-        return np.eye(self.vocabulary.num_actions)[self._advised(None)]
+        return certain(self._advised(None), self.vocabulary.num_actions)
 
 
 class HumanPlayer(Player):
@@ -193,4 +193,4 @@ class HumanPlayer(Player):
             if action >= self.vocabulary.num_actions or (masks is not None and not masks[0, action]):
                 self._show(f"{name!r} cannot be said now")
                 continue
-            return np.eye(self.vocabulary.num_actions)[[action]]
+            return certain(np.array([action]), self.vocabulary.num_actions)

@@ -14,7 +14,7 @@ import numpy as np
 from typing_extensions import Self
 
 from ...envs import Engine
-from ...envs.checking import Seed, checked
+from ...envs.checking import Count, Seed, checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,6 +132,14 @@ def draw_actions(probabilities: np.ndarray, generator: np.random.Generator) -> n
     # Times the last sum, so that rounding never reaches beyond the last action that can be said.
     draws = generator.random((len(probabilities), 1)) * cumulative[:, -1:]
     return (cumulative <= draws).sum(axis=1)
+
+
+@checked
+def certain(actions: np.ndarray, num_actions: Count) -> np.ndarray:
+    """Return float64 (m, A) probabilities, all on one action a row."""
+    probabilities = np.zeros((len(actions), num_actions))
+    probabilities[np.arange(len(actions)), actions] = 1.0
+    return probabilities
 
 
 class ProbabilityPolicy(Policy):
