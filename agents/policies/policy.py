@@ -67,8 +67,8 @@ def _ones(count: int) -> np.ndarray:
 class Policy(Protocol):
     """Who acts.
 
-    A policy is asked within ``with policy.playing(engine):``, as `tokengym.algorithms.playing.play` does. Between such
-    blocks it holds nothing that belongs to a row: what it was shown is the truth, whatever it keeps is a cache.
+    A policy is asked within ``with policy.playing(engine):``, as `tokengym.algorithms.collecting.play` does. Between
+    such blocks it holds nothing that belongs to a row: what it was shown is the truth, whatever it keeps is a cache.
     Subclasses need to write `act` alone.
     """
 
