@@ -134,10 +134,13 @@ class Batch:
             spoken = torch.unique(self.rows)
         order = spoken[torch.randperm(len(spoken), generator=generator).to(spoken.device)]
         parts = torch.tensor_split(order, min(count, len(spoken)))
-        speaks = torch.zeros(len(self.tokens), dtype=torch.bool, device=self.tokens.device)
-        speaks[self.rows] = True
-        for part in parts:
-            chosen = torch.nonzero(torch.isin(numbers, part) & speaks).squeeze(1)
+        owner = numbers.new_full((int(numbers[-1]) + 1,), -1)
+        for place, part in enumerate(parts):
+            owner[part] = place
+        owners = numbers.new_full((len(numbers),), -1)
+        owners[self.rows] = owner[numbers[self.rows]]
+        for place in range(len(parts)):
+            chosen = torch.nonzero(owners == place).squeeze(1)
             yield replace(self.sequences(chosen), scale=self.scale * len(parts))
 
     def parts(self, limit: int | None, unit: Unit = "sequence", final: bool = False) -> list[Batch]:
