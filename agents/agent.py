@@ -14,7 +14,7 @@ from torch import nn
 from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import Count, checked
 from . import export, sampling
-from .decoding import OwnDistribution, Rule, own_logits
+from .decoding import OwnDistribution, Rule
 from .heads import CRITIC_HEADS
 from .masks import PackedMasks
 from .models import PrefixIndex, Trunk
@@ -329,6 +329,9 @@ class Agent(nn.Module):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
         action_masks: np.ndarray | None = None,
+        *,
+        rule: Rule | None = None,
+        heads: tuple[str, ...] | None = None,
     ) -> tuple[Any, Session]:
         """Choose actions, with the signature of Stable-Baselines3.
 
@@ -340,6 +343,8 @@ class Agent(nn.Module):
             episode_start: ignored.
             deterministic: take the most probable token (the largest Q) instead of drawing one.
             action_masks: bool (A,) or (n, A), True where allowed, or None.
+            rule: makes logits of what the heads say; None is the agent's own distribution.
+            heads: what the rule reads; None for the heads that the agent acts with.
 
         Returns:
             The action, np.int64 for a single observation and int64 (n,) for a batch, and the session.
@@ -349,9 +354,9 @@ class Agent(nn.Module):
             whose = "a session of another agent" if isinstance(state, Session) else f"a {type(state).__name__}"
             raise TokenGymError(f"state is {whose}: give what this agent's predict returned before, or None")
         if state is None or state.num_rows != len(seen.tokens):
-            state = self.session(len(seen.tokens))
-        logits = own_logits(state.step(seen.tokens, seen.lengths), self.temperature)
-        masks = None if seen.masks is None else torch.from_numpy(seen.masks).to(logits.device)
+            state = self.session(len(seen.tokens), heads)
+        masks = None if seen.masks is None else torch.from_numpy(seen.masks).to(self.device)
+        logits = (rule or OwnDistribution(self.temperature))(state.step(seen.tokens, seen.lengths), masks)
         actions = self.sampler.sample(logits, masks, deterministic)[0].cpu().numpy()
         return (actions[0] if seen.single else actions), state
 

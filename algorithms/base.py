@@ -341,7 +341,9 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         """Choose actions for one observation or a batch of them, as Stable-Baselines3 has it; see `Agent.predict`."""
-        return self.agent.predict(observation, state, episode_start, deterministic)
+        policy = self.policy
+        acting = policy if isinstance(policy, AgentPolicy) else self.agent
+        return acting.predict(observation, state, episode_start, deterministic)
 
     # Saving ----------------------------------------------------------------------------------------------------------
 

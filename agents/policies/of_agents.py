@@ -111,6 +111,20 @@ class AgentPolicy(Policy):
         return self.agent.probabilities(tokens, lengths, masks, rule=self.rule, heads=self.heads)
 
     @checked
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+    ) -> tuple[Any, Session]:
+        """Choose actions for observations; see `Agent.predict`, with whose generator it draws."""
+        return self.agent.predict(
+            observation, state, episode_start, deterministic, action_masks, rule=self.rule, heads=self.heads
+        )
+
+    @checked
     def seeded(self, seed: Seed, measured: bool = False) -> AgentPolicy:
         """Return the same policy with a generator and a session of its own."""
         sampler = Sampler(derive_start(seed, 0) >> 1)

@@ -151,6 +151,9 @@ def test_decoding_by_advantage_reweights_the_policy():
     expected = enumerated(task, reweighted)
     assert enumerated(task, policy.probabilities) == pytest.approx(expected, abs=1e-6)
     assert_drawn_from(played(task, policy).counted(), expected)
+    likeliest = reweighted(np.array([[4, 1]]), np.array([2])).argmax()
+    assert policy.predict({"tokens": np.array([4, 1]), "length": np.array([2])}, deterministic=True)[0] == likeliest
+    assert agent.predict({"tokens": np.array([4, 1]), "length": np.array([2])}, deterministic=True)[0] != likeliest
     plain = AgentPolicy(agent, Sampler(2), rule=AdvantageWeighted(0.0), heads=policy.heads)
     assert enumerated(task, plain.probabilities) == pytest.approx(enumerated(task, agent.probabilities), abs=1e-6)
     with pytest.raises(TokenGymError, match="no Qs"):
