@@ -15,7 +15,7 @@ from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import Count, checked
 from . import export, sampling
 from .decoding import OwnDistribution, Rule
-from .heads import CRITIC_HEADS
+from .heads import CRITIC_HEADS, read
 from .masks import PackedMasks
 from .models import PrefixIndex, Trunk
 from .observations import check_states, rows_of
@@ -94,6 +94,11 @@ class Agent(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the model under the heads computes with."""
+        return next(self.trunk.parameters(), next(self.parameters())).dtype
+
+    @property
     def acting_heads(self) -> tuple[str, ...]:
         """The heads that choosing an action needs: the policy, or the Q heads where there is none."""
         if "policy" in self.heads:
@@ -122,12 +127,13 @@ class Agent(nn.Module):
             given = features[0] if name == "policy" else features[-1]
             if name == "policy":
                 out.logits = self.policy_logits(given)
-            elif name == "value":
-                out.values = self.readouts["value"](given).squeeze(-1)
+                continue
+            if name == "value":
+                out.values = read(self.readouts["value"], given).squeeze(-1)
             elif name == "q":
-                out.q = self.readouts["q"](given)
+                out.q = read(self.readouts["q"], given)
             else:
-                out.q, out.q2 = self.readouts["q"](given), self.readouts["q2"](given)
+                out.q, out.q2 = read(self.readouts["q"], given), read(self.readouts["q2"], given)
         return out
 
     def _checked_heads(self, heads: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -225,8 +231,8 @@ class Agent(nn.Module):
 
     def policy_logits(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (n, A) of the policy head, divided by the temperature."""
-        logits = self.readouts["policy"](features)
-        return logits if self.temperature == 1.0 else logits / self.temperature
+        logits = read(self.readouts["policy"], features)
+        return logits if self.temperature == 1.0 else sampling.wide(logits) / self.temperature
 
     def features(
         self,

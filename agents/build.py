@@ -11,11 +11,11 @@ from torch import nn
 from ..envs import Vocabulary
 from ..envs.checking import Count, Positive, Seed, checked
 from .agent import Agent
-from .devices import usable_device
+from .devices import is_half, name_of, usable_device, usable_dtype
 from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
 from .models import TableTrunk, Trunk, build_trunk
 from .seeding import seeded_initialisation
-from .specs import Width
+from .specs import Dtype, Width, check_agent_dtype
 
 
 @checked
@@ -29,6 +29,7 @@ def build_agent(
     device: str | torch.device = "cpu",
     temperature: Positive = 1.0,
     head_dim: Width | None = None,
+    dtype: Dtype | None = None,
 ) -> Agent:
     """Build an agent.
 
@@ -46,19 +47,31 @@ def build_agent(
         temperature: divides the policy's logits, positive.
         head_dim: width of a hidden layer in the value and Q heads; None for linear heads (twin heads always have
             one, as wide as the trunk's features unless this says otherwise).
+        dtype: what the model computes with: ``"float32"``, ``"bfloat16"`` (transformers alone; heads that are added to
+            them stay in float32) or ``"float64"``; None is float32, and for an instance what it is in.
 
     Raises:
         TokenGymError: unknown spec or head (with the nearest names), sizes that are not positive, a context longer
-            than the model's positions, a vocabulary larger than the checkpoint's embeddings.
+            than the model's positions, a vocabulary larger than the checkpoint's embeddings, a device or dtype that is
+            not there.
     """
     heads = check_heads(heads)
     device = usable_device(device)
+    check_agent_dtype(spec, dtype)
+    chosen = None if dtype is None else usable_dtype(dtype, device)
     critic = separate_critic and any(head in CRITIC_HEADS for head in heads)
     with seeded_initialisation(seed):
-        trunk, own_head, spec_config = build_trunk(spec, vocabulary, max_length)
+        trunk, own_head, spec_config = build_trunk(spec, vocabulary, max_length, chosen)
+        chosen = trunk_dtype(trunk) if chosen is None else chosen
         critic_trunk = trunk.another() if critic else None
         bias = spec_config.get("policy_bias", True)
         modules = _make_heads(trunk, own_head, heads, vocabulary.num_actions, head_dim, bias)
+    for module in (trunk, critic_trunk, own_head):
+        if module is not None and dtype is not None:
+            convert(module, chosen)
+    for module in modules.values():
+        if module is not own_head:  # a head of its own is small, and what it says is what is learnt from
+            convert(module, torch.float32 if is_half(chosen) else chosen)
     settings = {
         "spec": spec_config,
         "vocabulary": asdict(vocabulary),
@@ -67,9 +80,22 @@ def build_agent(
         "seed": seed,
         "separate_critic": separate_critic,
         "head_dim": head_dim,
+        "dtype": name_of(chosen),
     }
     agent = Agent(trunk, critic_trunk, modules, heads, vocabulary, max_length, temperature, seed, settings)
     return agent.eval().to(device)
+
+
+def trunk_dtype(trunk: Trunk) -> torch.dtype:
+    """The dtype of a trunk's weights; float32 for a table, which has none."""
+    return next((parameter.dtype for parameter in trunk.parameters()), torch.float32)
+
+
+def convert(module: nn.Module, dtype: torch.dtype) -> None:
+    """Bring a module's weights into a dtype; buffers, such as the frequencies of rotations, keep their precision."""
+    for parameter in module.parameters():
+        if parameter.is_floating_point() and parameter.dtype != dtype:
+            parameter.data = parameter.data.to(dtype)
 
 
 def rebuild_agent(config: dict[str, Any], device: str | torch.device = "cpu") -> Agent:

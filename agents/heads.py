@@ -15,6 +15,7 @@ from torch import nn
 
 from ..envs import TokenGymError
 from ..envs.checking import shown, unknown_name
+from .devices import is_half
 
 HEADS = ("policy", "value", "q", "twin_q")
 CRITIC_HEADS = ("value", "q", "twin_q")
@@ -53,6 +54,13 @@ def make_head(features: int, width: int, hidden: int | None = None, std: float =
     if not hidden:
         return last
     return nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), last)
+
+
+def read(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Outputs of a head; features in half precision are given to it in its own, which may have more digits."""
+    if is_half(features.dtype):
+        features = features.to(next(head.parameters(), features).dtype)
+    return head(features)
 
 
 class OwnHead(nn.Module):

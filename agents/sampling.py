@@ -12,6 +12,7 @@ import torch
 
 from ..envs import TokenGymError
 from ..envs.checking import Seed, checked
+from .devices import is_half
 
 LEAST = -10_000.0
 """Stands for log-probabilities below it where they are weighed by their probability, 0: any type holds its multiples,
@@ -38,7 +39,7 @@ def mask_logits(logits: torch.Tensor, masks: torch.Tensor | None) -> torch.Tenso
 
 def wide(logits: torch.Tensor) -> torch.Tensor:
     """In float32 at least: sums of 50,000 probabilities have no meaning in half precision."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    return logits.float() if is_half(logits.dtype) else logits
 
 
 def log_softmax(logits: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from ..envs import TokenGymError
 from ..envs.checking import Range, check_fields, from_mapping, shown, unknown_name
@@ -14,6 +14,9 @@ from ..envs.checking import Range, check_fields, from_mapping, shown, unknown_na
 Width = Annotated[int, Range(least=1, most=65_536)]
 Layers = Annotated[int, Range(least=1, most=1_024)]
 Spread = Annotated[float, Range(above=0, most=100)]
+
+Dtype = Literal["float32", "bfloat16", "float64"]
+"""What numbers a model computes with: bfloat16 takes half the memory, float64 is for tests of exactness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,18 @@ def check_agent_spec(spec: Any, also: Iterable[str] = ()) -> None:
     else:
         names = ", ".join([*NAMES, *also])
         raise TokenGymError(f"agent is {shown(spec)}; expected {names}, a checkpoint folder or a dict with a 'kind'")
+
+
+def check_agent_dtype(spec: Any, dtype: str | None) -> None:
+    """Raise a `TokenGymError` where a kind of model from scratch is not made for a dtype; imports no torch."""
+    if dtype != "bfloat16":
+        return
+    kind = spec.get("kind") if isinstance(spec, Mapping) else NAMES.get(str(spec))
+    if kind in ("mlp", "gru", "table"):
+        raise TokenGymError(
+            f"dtype is 'bfloat16' and the agent a {kind}, which adds up small numbers along a sequence and would lose "
+            "them: take float32, or a transformer (gpt2, llama, a checkpoint folder)"
+        )
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:

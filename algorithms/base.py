@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from ..agents import Agent, AgentPolicy, Policy, Sampler
 from ..agents.devices import usable_device
+from ..agents.specs import Dtype
 from ..envs.checking import AllowImports, Seed, Total, checked
 from .collecting import Collector
 from .configs import AlgorithmConfig, Schedule, value_at
@@ -58,6 +59,8 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         config: the algorithm's `Config`; None takes the defaults.
         seed: seeds the agent's weights, the starts of the episodes and every draw of the algorithm.
         device: where the agent lives and learns.
+        dtype: what the agent computes with: ``"float32"``, ``"bfloat16"`` or ``"float64"``; None is float32, and for
+            an `Agent` what it has.
         reference: the agent to which the KL is measured; None leaves it to ``config.kl_reference``.
         **overrides: fields of the config to change.
 
@@ -85,6 +88,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         *,
         seed: Seed = 0,
         device: str | torch.device = "cpu",
+        dtype: Dtype | None = None,
         reference: Agent | None = None,
         **overrides: Any,
     ) -> None:
@@ -100,6 +104,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             self.config,
             self.device,
             self.required_heads(),
+            dtype=dtype,
             seed=derive_seed(seed, "agent"),
             **self.agent_options(),
         )
@@ -107,9 +112,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.reference = make_reference(reference, self.agent, self.config)
         self.kl_controller = KLController(value_at(self.config.kl_coef, 0.0), *self.config.kl_steering)
         self.return_scale = RunningStd()
-        # Walking the modules for them costs a tiny model several percent of every step.
-        self.parameters = list(self.agent.parameters())
-        self.optimizer = make_optimizer(self.parameters, self.config, self.peak_learning_rate)
+        self.optimizer, self.parameters = make_optimizer(self.agent, self.config, self.peak_learning_rate)
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "update"))
         self.collector = Collector(
             self.task,
@@ -118,6 +121,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             group_size=self.config.group_size,
             action_masks=self.config.action_masks,
             token_rewards=self.config.token_rewards,
+            numbers="float64" if self.agent.dtype == torch.float64 else "float32",
         )
         self.behaviour = self.make_behaviour(Sampler(derive_seed(seed, "rollout")))
         self.num_timesteps = 0
@@ -229,7 +233,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         return reward if clip is None else reward.clip(-clip, clip)
 
     def learning_rewards(self, episodes: Episodes, penalties: np.ndarray | None = None) -> np.ndarray:
-        """Return float32 (N,), what the update learns from.
+        """Return float (N,), what the update learns from.
 
         The task's rewards, clipped, less the missing-end penalty, less the penalties, all divided by `reward_scale`.
 
@@ -244,7 +248,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             rewards -= self.config.missing_eos_penalty * (last & (episodes.flat.action != self.task.vocabulary.eos))
         if penalties is not None:
             rewards -= penalties
-        return (rewards / self.reward_scale).astype(np.float32)
+        return (rewards / self.reward_scale).astype(episodes.rewards.dtype)
 
     def optimise(self, parts: Iterable[Loss]) -> Step:
         """Take one step of the optimiser on the sum of the losses of ``parts``.
@@ -258,11 +262,12 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
                 (`Loss.named`), the loss, or the parameter. The weights are those before the step.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        terms, tokens = accumulate(parts, self.num_updates)
+        terms, tokens = accumulate(parts, self.num_updates, getattr(self.optimizer, "gather", None))
         self.reduce([p.grad for p in self.parameters if p.grad is not None])
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         if not torch.isfinite(norm):
-            gradients = {f"gradient of {n}": p.grad for n, p in self.agent.named_parameters() if p.grad is not None}
+            named = zip(self.agent.named_parameters(), self.parameters, strict=True)
+            gradients = {f"gradient of {name}": p.grad for (name, _), p in named if p.grad is not None}
             raise DivergedError(first_nonfinite(gradients), self.num_updates)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate

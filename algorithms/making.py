@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from ..agents import Agent, build_agent
+from ..agents.devices import is_half, name_of
+from ..agents.specs import Dtype
 from ..envs import Task, TokenGymError
 from .configs import AlgorithmConfig
-from .parts import AgentReference, Reference, UniformReference
+from .parts import AgentReference, MasterWeights, Reference, UniformReference
 
 
 def make_agent(
-    agent: Any, task: Task, config: AlgorithmConfig, device: torch.device, heads: tuple[str, ...], **options: Any
+    agent: Any,
+    task: Task,
+    config: AlgorithmConfig,
+    device: torch.device,
+    heads: tuple[str, ...],
+    dtype: Dtype | None = None,
+    **options: Any,
 ) -> Agent:
     """Build an agent for ``task`` from its specification; an `Agent` is taken as it is.
 
@@ -24,10 +32,11 @@ def make_agent(
         config: gives the temperature.
         device: where the agent goes.
         heads: what a specification is built with.
+        dtype: what the agent computes with; None is float32, and for an `Agent` what it has.
         **options: further arguments of `build_agent`.
 
     Raises:
-        TokenGymError: the agent has a temperature of its own, and the config another.
+        TokenGymError: the agent has a temperature or dtype of its own, and another is asked for.
     """
     if isinstance(agent, Agent):
         if config.temperature not in (1.0, agent.temperature):
@@ -35,16 +44,39 @@ def make_agent(
                 f"temperature is {config.temperature} in the config and {agent.temperature} in the agent; "
                 "set it in one place, the agent."
             )
-        return agent.to(device)
-    return build_agent(
+        if dtype is not None and name_of(agent.dtype) != dtype:
+            raise TokenGymError(
+                f"dtype is {dtype!r} and the agent's is {name_of(agent.dtype)!r}; set it in one place: "
+                "build_agent(…, dtype=…)."
+            )
+        return checkpointing(agent.to(device), config.gradient_checkpointing)
+    built = build_agent(
         agent,
         task.vocabulary,
         task.max_length,
         heads=heads,
         device=device,
+        dtype=dtype,
         temperature=config.temperature,
         **options,
     )
+    return checkpointing(built, config.gradient_checkpointing)
+
+
+def checkpointing(agent: Agent, wanted: bool) -> Agent:
+    """Let the passes of an agent's models keep only what goes into each layer, or all, and return the agent.
+
+    Raises:
+        TokenGymError: a model has no layers to do that with.
+    """
+    for trunk in agent.trunks_of(agent.heads):
+        if wanted and not trunk.can_checkpoint:
+            raise TokenGymError(
+                f"gradient_checkpointing is True, and a {type(trunk).__name__} has no layers to compute again: leave "
+                "it out, or take a transformer (gpt2, llama, a checkpoint folder)."
+            )
+        trunk.checkpointing = wanted
+    return agent
 
 
 def make_reference(reference: Agent | None, agent: Agent, config: AlgorithmConfig) -> Reference | None:
@@ -59,8 +91,23 @@ def make_reference(reference: Agent | None, agent: Agent, config: AlgorithmConfi
 
 
 def make_optimizer(
-    parameters: Iterable[torch.nn.Parameter], config: AlgorithmConfig, learning_rate: float
-) -> torch.optim.Optimizer:
-    """Build Adam (AdamW where there is weight decay), with the fused step that tiny models gain most from."""
+    agent: Agent, config: AlgorithmConfig, learning_rate: float
+) -> tuple[torch.optim.Optimizer | MasterWeights, list[torch.Tensor]]:
+    """Build Adam (AdamW where there is weight decay), with the fused step that tiny models gain most from.
+
+    Weights in half precision are learnt as float32 copies.
+
+    Returns:
+        The optimiser, and the tensors that it moves, whose gradients are clipped: a list, since walking the modules for
+        them costs a tiny model several percent of every step.
+    """
+    parameters = list(agent.parameters())
     kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
-    return kind(parameters, lr=learning_rate, eps=config.adam_eps, weight_decay=config.weight_decay, fused=True)
+
+    def make(tensors: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
+        return kind(tensors, lr=learning_rate, eps=config.adam_eps, weight_decay=config.weight_decay, fused=True)
+
+    if any(is_half(parameter.dtype) for parameter in parameters):
+        masters = MasterWeights(parameters, make)
+        return masters, masters.masters
+    return make(parameters), [*parameters]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import check_value, shown, unknown_name
+from ..chunks import checkpointed
 from ..heads import OwnHead
 from ..specs import (
     NAMES,
@@ -39,7 +40,7 @@ from ..specs import (
     sizes_of,
     to_dict,
 )
-from . import generic_decoder, gpt2_decoder, llama_decoder
+from . import generic_decoder, gpt2_decoder, lean_decoder, llama_decoder
 from .gru import GRUTrunk
 from .mlp import MLPTrunk
 from .table import TableTrunk
@@ -67,6 +68,7 @@ class TransformerTrunk(generic_decoder.CachingTrunk):
         self._pretrained = pretrained
         remove_dropout(body)
         self._cacheable: tuple[list[type], bool] | None = None
+        self.can_checkpoint = body.supports_gradient_checkpointing
 
     @property
     def family(self) -> str | None:
@@ -80,11 +82,14 @@ class TransformerTrunk(generic_decoder.CachingTrunk):
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, L, D)."""
         family = self.family
+        again = self.checkpointing and torch.is_grad_enabled()
+        through = checkpointed if again else lean_decoder.directly
         if family == "gpt2":
-            return gpt2_decoder.forward(self.body, tokens)
+            return gpt2_decoder.forward(self.body, tokens, through)
         if family == "llama":
-            return llama_decoder.forward(self.body, tokens)
-        return self.body(input_ids=tokens, use_cache=False).last_hidden_state
+            return llama_decoder.forward(self.body, tokens, through)
+        with generic_decoder.layers_checkpointed(self.body) if again else nullcontext():
+            return self.body(input_ids=tokens, use_cache=False).last_hidden_state
 
     def make_decoder(self, num_rows: int) -> Decoder:
         """The fastest decoder that this model has."""
@@ -115,8 +120,10 @@ def remove_dropout(model: nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def build_trunk(spec: Any, vocabulary: Vocabulary, max_length: int) -> tuple[Trunk, OwnHead | None, dict[str, Any]]:
-    """Build the trunk that a spec describes (see `build_agent`).
+def build_trunk(
+    spec: Any, vocabulary: Vocabulary, max_length: int, dtype: torch.dtype | None = None
+) -> tuple[Trunk, OwnHead | None, dict[str, Any]]:
+    """Build the trunk that a spec describes (see `build_agent`); only a checkpoint is read in the ``dtype`` given.
 
     Returns:
         The trunk; the model's own policy head, or None where a fresh one is wanted; and a JSON-able spec that
@@ -130,7 +137,7 @@ def build_trunk(spec: Any, vocabulary: Vocabulary, max_length: int) -> tuple[Tru
         if str(spec) in NAMES:
             return _from_dict({"kind": NAMES[str(spec)]}, vocabulary, max_length)
         if is_folder(spec):
-            return _from_language_model(load_checkpoint(Path(spec)), vocabulary, max_length)
+            return _from_language_model(load_checkpoint(Path(spec), dtype), vocabulary, max_length)
         raise unknown_name("agent", str(spec), [*NAMES, "a checkpoint folder"])
     raise TokenGymError(
         f"cannot build an agent from {type(spec).__name__}; expected one of {', '.join(NAMES)}, a dict with a 'kind', "
@@ -150,7 +157,7 @@ def quiet_bars() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def load_checkpoint(folder: Path) -> PreTrainedModel:
+def load_checkpoint(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """Read a causal language model from a folder; safetensors only, and no code from the folder is run."""
     try:
         settings = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -162,7 +169,11 @@ def load_checkpoint(folder: Path) -> PreTrainedModel:
             )
         with quiet_bars():
             return AutoModelForCausalLM.from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=torch.float32
+                folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                dtype=torch.float32 if dtype is None else dtype,
             )
     except TokenGymError:
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -110,6 +112,25 @@ class CacheDecoder(Decoder):
         row, position = np.nonzero(kept)
         self._visible[:] = False
         self._visible[row, self._column_of[row, position]] = True
+
+
+@contextmanager
+def layers_checkpointed(body: Any) -> Iterator[None]:
+    """Let a model's layers keep only their inputs for the backward pass, within the block.
+
+    transformers does so in training mode alone, in which nothing else of an agent is: it has no dropout.
+    """
+    body.activation_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False})
+    layers = [module for module in body.modules() if hasattr(module, "gradient_checkpointing")]
+    before = [layer.training for layer in layers]
+    try:
+        for layer in layers:
+            layer.training = True
+        yield
+    finally:
+        for layer, training in zip(layers, before, strict=True):
+            layer.training = training
+        body.activation_checkpointing_disable()
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from transformers import GPT2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-from .lean_decoder import LeanDecoder, are_plain
+from .lean_decoder import LeanDecoder, Through, are_plain, directly
 
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 """Activations of the configuration, and torch's name for their approximation."""
@@ -43,13 +44,14 @@ def _layers(block: Any) -> tuple[Any, ...]:
     return block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj
 
 
-def forward(body: Any, tokens: torch.Tensor) -> torch.Tensor:
+def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> torch.Tensor:
     """Hidden states (B, L, D) of a `GPT2Model` on tokens (B, L): the model's own pass without its overhead."""
     rows, length = tokens.shape
     heads, width = body.config.n_head, body.config.n_embd
     approximate = GELU[body.config.activation_function]
     x = (F.embedding(tokens, body.wte.weight) + body.wpe.weight[:length]).view(-1, width)
-    for block in body.h:
+
+    def layer(block: Any, x: torch.Tensor) -> torch.Tensor:
         attention, mlp = block.attn, block.mlp
         h = F.layer_norm(x, (width,), block.ln_1.weight, block.ln_1.bias, block.ln_1.eps)
         h = torch.addmm(attention.c_attn.bias, h, attention.c_attn.weight)
@@ -58,7 +60,10 @@ def forward(body: Any, tokens: torch.Tensor) -> torch.Tensor:
         x = x + torch.addmm(attention.c_proj.bias, h, attention.c_proj.weight)
         h = F.layer_norm(x, (width,), block.ln_2.weight, block.ln_2.bias, block.ln_2.eps)
         h = F.gelu(torch.addmm(mlp.c_fc.bias, h, mlp.c_fc.weight), approximate=approximate)
-        x = x + torch.addmm(mlp.c_proj.bias, h, mlp.c_proj.weight)
+        return x + torch.addmm(mlp.c_proj.bias, h, mlp.c_proj.weight)
+
+    for block in body.h:
+        x = through(layer, block, x)
     return F.layer_norm(x, (width,), body.ln_f.weight, body.ln_f.bias, body.ln_f.eps).view(rows, length, width)
 
 
@@ -78,9 +83,12 @@ class GPT2Decoder(LeanDecoder):
         heads, width = body.config.n_head, body.config.n_embd
         super().__init__(num_rows, len(body.h), heads, heads, width // heads, max_length, body.wte.weight)
         self._tokens, self._positions = body.wte.weight, body.wpe.weight
-        self._activation = gelu_tanh if GELU[body.config.activation_function] == "tanh" else F.gelu
+        approximate = GELU[body.config.activation_function]
+        self._activation = partial(F.gelu, approximate=approximate)
+        if approximate == "tanh" and not self.half:  # written out, it would round four times
+            self._activation = gelu_tanh
         scale = body.wte.weight.new_ones(3 * width)
-        scale[:width] = (width // heads) ** -0.5
+        scale[:width] = self.folded_scale
         # Plain tuples of tensors: looking a weight up through a module costs about as much as a small operation.
         self._norms = [_norm_arguments(norm) for norm in (*(block.ln_1 for block in body.h), body.ln_f)]
         # As a batch of three products their results are contiguous: attention then reads the queries without a copy.

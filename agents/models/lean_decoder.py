@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
+from ..devices import is_half
 from .trunk import Decoder
 
 CHUNK = 128
@@ -20,6 +22,16 @@ MAX_SCORES = 1 << 24
 
 FEW = 4
 """Fewer rows than this go through other matrix kernels, whose last bits differ; they are always read packed."""
+
+
+Through = Callable[[Callable[[Any, torch.Tensor], torch.Tensor], Any, torch.Tensor], torch.Tensor]
+"""How a teacher-forced pass sends its states through a layer: directly, or so that the layer is computed again on the
+way back."""
+
+
+def directly(layer: Callable[[Any, torch.Tensor], torch.Tensor], block: Any, x: torch.Tensor) -> torch.Tensor:
+    """Call the layer."""
+    return layer(block, x)
 
 
 def are_plain(modules: Iterable[torch.nn.Module], kind: type[torch.nn.Module]) -> bool:
@@ -38,6 +50,10 @@ class LeanDecoder(Decoder):
     prompt, a reply) are packed, so that no padding passes through the model's matrices.
 
     Subclasses supply the arithmetic of one architecture, over packed tokens (N, D).
+
+    Attributes:
+        half: whether it computes in half precision.
+        folded_scale: what subclasses scale queries by, beside their weights.
 
     Args:
         num_rows: n.
@@ -71,6 +87,9 @@ class LeanDecoder(Decoder):
         self._capacity = 0
         self._cache = [like.new_zeros(2, num_rows, num_cached_heads, 0, head_dim) for _ in range(num_layers)]
         self._forbidden = torch.finfo(like.dtype).min
+        self.half = is_half(like.dtype)
+        # Where queries are scaled by their weights, that takes no step; in half precision it would round them.
+        self.folded_scale = 1.0 if self.half else head_dim**-0.5
         self._columns = torch.arange(max_length + 1, device=self._device)
         self._flat: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._every_row = torch.arange(num_rows, device=self._device)
@@ -206,14 +225,16 @@ class LeanDecoder(Decoder):
             hidden, self._forbidden
         )
 
-    @staticmethod
     def _attend(
-        queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
         """Attention of queries (m·K, q, d) over seen keys and values (m·K, T, d), (m·K, q, d).
 
-        Plain batched products: with few queries a row they are faster than the fused CPU kernel.
+        Plain batched products: with few queries a row they are faster than the fused CPU kernel. In half precision they
+        would round the scores, which that kernel keeps in float32, as the teacher-forced pass does.
         """
+        if self.half:
+            return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         scores = torch.bmm(queries, keys.mT) if mask is None else torch.baddbmm(mask, queries, keys.mT)
         return torch.bmm(torch.softmax(scores, dim=-1), values)
 

@@ -15,7 +15,8 @@ from transformers.models.llama.modeling_llama import (
     LlamaRotaryEmbedding,
 )
 
-from .lean_decoder import LeanDecoder, are_plain
+from ..devices import is_half
+from .lean_decoder import LeanDecoder, Through, are_plain, directly
 
 
 def supports(body: Any) -> bool:
@@ -52,13 +53,21 @@ def _attention_layers(block: Any) -> tuple[Any, ...]:
 
 def rms_norm(x: torch.Tensor, norm: Any) -> torch.Tensor:
     """Root-mean-square normalisation over the last dimension, with the weight and epsilon of a Llama norm."""
+    if is_half(x.dtype):
+        wide = x.float()
+        scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        return scaled.to(x.dtype) * norm.weight
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon) * norm.weight
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864) in Llama's half-split layout."""
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864) in Llama's half-split layout.
+
+    Half precision is turned in float32, the dtype of ``cos`` and ``sin``, and rounded once.
+    """
     first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+    turned = x * cos + torch.cat((-second, first), dim=-1) * sin
+    return turned.to(x.dtype)
 
 
 def rotations(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,15 +76,18 @@ def rotations(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     angles = torch.arange(length, device=frequencies.device)[:, None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)
     dtype = body.embed_tokens.weight.dtype
+    if is_half(dtype):
+        dtype = torch.float32
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def forward(body: Any, tokens: torch.Tensor) -> torch.Tensor:
+def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> torch.Tensor:
     """Hidden states (B, L, D) of a `LlamaModel` on tokens (B, L): the model's own pass without its overhead."""
     rows, length = tokens.shape
     cos, sin = rotations(body, length)
     x = F.embedding(tokens, body.embed_tokens.weight)
-    for block in body.layers:
+
+    def layer(block: Any, x: torch.Tensor) -> torch.Tensor:
         attention, mlp = block.self_attn, block.mlp
         h = rms_norm(x, block.input_layernorm)
         queries, keys, values = (
@@ -93,7 +105,10 @@ def forward(body: Any, tokens: torch.Tensor) -> torch.Tensor:
         )
         x = x + attention.o_proj(h)
         h = rms_norm(x, block.post_attention_layernorm)
-        x = x + mlp.down_proj(F.silu(mlp.gate_proj(h)) * mlp.up_proj(h))
+        return x + mlp.down_proj(F.silu(mlp.gate_proj(h)) * mlp.up_proj(h))
+
+    for block in body.layers:
+        x = through(layer, block, x)
     return rms_norm(x, body.norm)
 
 
@@ -122,7 +137,7 @@ class LlamaDecoder(LeanDecoder):
         """Weights of query (scaled), key and value as one matrix, their bias, and gate and up as one matrix."""
         attention, mlp = block.self_attn, block.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        scale = self._head_dim**-0.5
+        scale = self.folded_scale
         weight = torch.cat([projections[0].weight * scale, *(p.weight for p in projections[1:])]).detach()
         bias = None
         if projections[0].bias is not None:

@@ -15,10 +15,15 @@ class Trunk(nn.Module, ABC):
     Attributes:
         feature_size: width D of the features; 0 for a table, whose features are prefix numbers.
         max_length: longest sequence that it can read.
+        can_checkpoint: whether it has layers of which `checkpointing` may keep the inputs alone.
+        checkpointing: whether passes with gradients keep only what goes into each layer, and compute the rest again on
+            the way back.
     """
 
     feature_size: int
     max_length: int
+    can_checkpoint: bool = False
+    checkpointing: bool = False
 
     def __repr__(self) -> str:
         """Return the kind, the sizes and the number of parameters; `trunk.body` shows its modules."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...agents.masks import PackedMasks
+from ...agents.sampling import wide
 from ...envs import Engine, Task
 from ...envs.columns import Columns
 from ..data import Episodes, Ring
@@ -23,8 +24,16 @@ class Recording(Observer):
         tokens_finished: the agent's tokens in those.
     """
 
-    def __init__(self, engine: Engine, task: Task, action_masks: bool, token_rewards: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        task: Task,
+        action_masks: bool,
+        token_rewards: bool,
+        numbers: np.dtype | type = np.float32,
+    ) -> None:
         num_rows = len(engine.lengths)
+        self.numbers = numbers
         self.engine = engine
         self.task = task
         self.by_turn = task.context == "turn"
@@ -94,7 +103,7 @@ class Recording(Observer):
             self._columns.append(step.lengths)
             self._actions.append(act.tokens[:, 0])
             self._log_probs.append(act.log_probs[:, 0])
-            self._rewards.append(np.asarray(step.result.rewards, np.float32).copy())
+            self._rewards.append(np.asarray(step.result.rewards, self.numbers).copy())
             if step.masks is not None:
                 self._masks.append(bits=np.packbits(step.masks, axis=1))
             return
@@ -109,7 +118,7 @@ class Recording(Observer):
         self._columns.append(step.lengths[row] + place)
         self._actions.append(act.tokens[row, place])
         self._log_probs.append(act.log_probs[row, place])
-        self._rewards.append(step.per_token[row, place].astype(np.float32))
+        self._rewards.append(step.per_token[row, place].astype(self.numbers))
 
     def _note_columns(self, columns: Columns | None, count: int) -> None:
         """Note the numbers that were reported with the next ``count`` tokens."""
@@ -175,9 +184,9 @@ class Recording(Observer):
         tokens[rows, columns] = actions
         agent_mask = np.zeros(tokens.shape, bool)
         agent_mask[rows, columns] = True
-        rewards = np.zeros(tokens.shape, np.float32)
+        rewards = np.zeros(tokens.shape, self.numbers)
         rewards[rows, columns] = np.concatenate(self._rewards)
-        log_probs = np.zeros(tokens.shape, np.float32)
+        log_probs = np.zeros(tokens.shape, self.numbers)
         log_probs[rows, columns] = _joined(self._log_probs)
         self._credit(rewards, rows[order], columns[order], token_slot)
 
@@ -225,5 +234,5 @@ def _joined(parts: list[np.ndarray | Tensor]) -> np.ndarray:
     """Join what policies gave: tensors, which stayed on their device until now, or arrays."""
     tensors = [part for part in parts if isinstance(part, Tensor)]
     if len(tensors) == len(parts):
-        return torch.cat(tensors).float().cpu().numpy()
+        return wide(torch.cat(tensors)).cpu().numpy()
     return np.concatenate([part.cpu().numpy() if isinstance(part, Tensor) else part for part in parts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Collector:
         group_size: episodes that share a start.
         action_masks: ask the task for legal tokens, and record them.
         token_rewards: credit rewards that a task gives a token at the end of a turn to those tokens.
+        numbers: the dtype of rewards and log-probabilities.
 
     Attributes:
         num_tokens: agent tokens drawn since it was made, those included that a policy drew and did not say.
@@ -47,6 +48,7 @@ class Collector:
         group_size: Count = 1,
         action_masks: bool = False,
         token_rewards: bool = True,
+        numbers: Literal["float32", "float64"] = "float32",
     ) -> None:
         self.task = task
         self.engine = Engine(task, num_rows)
@@ -55,6 +57,7 @@ class Collector:
         self.group_size = group_size
         self.action_masks = action_masks
         self.token_rewards = token_rewards
+        self.numbers = np.dtype(numbers)
         self.groups_started = 0
         self.expected_length: float | None = None
         self.num_tokens = 0
@@ -86,7 +89,7 @@ class Collector:
             raise TokenGymError(f"num_tokens is {num_tokens} and num_episodes is {num_episodes}; expected one of them.")
         if num_episodes is not None and num_episodes % self.group_size:
             raise TokenGymError(f"num_episodes is {num_episodes}; expected a multiple of group_size {self.group_size}.")
-        recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards)
+        recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards, self.numbers)
         waiting: list[int] = []
         self.num_tokens += play(
             self.engine,

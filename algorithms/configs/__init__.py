@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .base import Config
 from .off_policy import DQNConfig, OffPolicyConfig, Prioritisation, SACConfig
-from .on_policy import A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
+from .on_policy import RATIO_TOLERANCES, A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
     A2COverrides,
     DQNOverrides,
@@ -44,6 +44,7 @@ __all__ = [
     "PPOOverrides",
     "PolicyConfig",
     "Prioritisation",
+    "RATIO_TOLERANCES",
     "RewardConfig",
     "RolloutConfig",
     "SACConfig",

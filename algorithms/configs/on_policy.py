@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .base import NotNegative, Positive, Repeats, Rows, Share, Tokens
 from .parts import AlgorithmConfig, SampledKLConfig
 from .schedule import Schedule, ends, linear
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+RATIO_TOLERANCES = {"float32": 2e-4, "bfloat16": 0.25, "float64": 1e-9}
+"""How far off the ratio before the first step may be, by the agent's dtype."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +32,18 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
     """Scale what is learnt from to variance 1 over the tokens of a collection, keeping its mean (Ziegler et al.)."""
     loss_aggregation: Literal["token", "sequence", "constant"] = "token"
     """How tokens are weighed: all alike, all episodes alike (favours short ones), or by a constant divisor."""
-    ratio_tolerance: Positive = 2e-4
-    """The ratio π/π_old before the first step must be 1 to within this. In float32 decoding and the teacher-forced pass
-    are each right to 1e-4, and may be off to opposite sides; about 0.1 in bfloat16."""
+    ratio_tolerance: Positive | None = None
+    """The ratio π/π_old before the first step must be 1 to within this. None takes what the agent's dtype allows:
+    2e-4 in float32, where decoding and the teacher-forced pass are each right to 1e-4 and may be off to opposite sides,
+    0.25 in bfloat16, 1e-9 in float64."""
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """Return the configuration that a file holds; 2e-4 was the default when all agents were float32."""
+        asked = dict(values)
+        if asked.get("ratio_tolerance") == RATIO_TOLERANCES["float32"]:
+            asked["ratio_tolerance"] = None
+        return super().restored(asked)
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""

@@ -21,6 +21,7 @@ class OptimiserOverrides(TypedDict, total=False):
     weight_decay: float
     max_grad_norm: float
     micro_batch_tokens: int | None
+    gradient_checkpointing: bool
 
 
 class PolicyOverrides(TypedDict, total=False):
@@ -83,7 +84,7 @@ class OnPolicyOverrides(SampledKLOverrides, AlgorithmOverrides, total=False):
     whiten_advantages: bool | None
     whiten_rewards: bool
     loss_aggregation: Literal["token", "sequence", "constant"]
-    ratio_tolerance: float
+    ratio_tolerance: float | None
 
 
 class ActorCriticOverrides(OnPolicyOverrides, total=False):

@@ -43,6 +43,9 @@ class OptimiserConfig(Config):
     micro_batch_tokens: Tokens | None = None
     """Tokens, padding included, that the model reads at once in an update; a step adds up the gradients of as many
     passes as that takes. Bounds memory and changes nothing else; None reads a whole minibatch."""
+    gradient_checkpointing: bool = False
+    """Keep only what goes into each layer of a transformer and compute the rest again on the way back. Bounds memory
+    further, changes nothing else, and makes updates about a third slower."""
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""

@@ -30,7 +30,7 @@ class Batch:
         rows: int64 (N,), the sequence of each agent token.
         columns: int64 (N,), its place; the state before it is ``tokens[row, :column]``.
         actions: int64 (N,), the token.
-        log_probs: float32 (N,), under the behaviour that said it.
+        log_probs: float (N,), under the behaviour that said it.
         masks: (N, A) of what might be said, packed, or None.
         index: int64 (N,), where each token stands in ``episodes.flat`` of the episodes that the batch was cut from.
         final_rows: int64 (F,), the sequences whose ends are final states to look at.
@@ -77,7 +77,7 @@ class Batch:
             rows=tensor(flat.row, torch.int64),
             columns=tensor(flat.column, torch.int64),
             actions=tensor(flat.action, torch.int64),
-            log_probs=tensor(flat.log_prob, torch.float32),
+            log_probs=torch.as_tensor(flat.log_prob).to(device),
             masks=None if masks is None else masks.to(device),
             index=torch.arange(len(flat), device=device),
             final_rows=tensor(episodes.last_sequences, torch.int64),

@@ -26,7 +26,7 @@ class ReplaySample:
 
     Attributes:
         episodes: the drawn episodes, one for each draw (an episode drawn twice is there twice).
-        weights: ``(N,)`` float32 a token of ``episodes``; ``mean(weights · loss)`` is the loss to minimise. All one
+        weights: ``(N,)`` a token of ``episodes``; ``mean(weights · loss)`` is the loss to minimise. All one
             without prioritisation.
         positions: ``(E,)`` int64, the replay's own name of each drawn episode, for `EpisodeReplay.prioritise`.
     """
@@ -56,6 +56,7 @@ class EpisodeReplay:
         prioritised: ``"none"`` for uniform draws, ``"episode"`` or ``"token"``.
         alpha: exponent of the priorities; 0 is uniform, 1 is greedy in ``|δ|``.
         seed: of the generator that draws; the generator belongs to the replay and is saved with it.
+        numbers: the dtype of rewards, log-probabilities and weights.
 
     Raises:
         TokenGymError: at a capacity below 1, an unknown kind of prioritisation, or a negative ``alpha``.
@@ -70,7 +71,9 @@ class EpisodeReplay:
         prioritised: Prioritisation = "none",
         alpha: NotNegative = 0.6,
         seed: Seed = 0,
+        numbers: Literal["float32", "float64"] = "float32",
     ):
+        self.numbers = np.dtype(numbers)
         self.capacity = capacity
         self.pad = pad
         self.num_actions = num_actions
@@ -82,7 +85,7 @@ class EpisodeReplay:
         masked = {} if mask_bytes is None else {"masks": (np.uint8, mask_bytes)}
         self._ids = Ring(ids=(np.int32, None), spoken=(np.bool_, None))
         token_priority = {"priority": (np.float32, None)} if prioritised == "token" else {}
-        self._tokens = Ring(rewards=(np.float32, None), log_probs=(np.float32, None), **token_priority, **masked)
+        self._tokens = Ring(rewards=(self.numbers, None), log_probs=(self.numbers, None), **token_priority, **masked)
         self._sequences = Ring(length=(np.int32, None), turn=(np.int32, None))
         self._episodes = Ring(
             start=(np.uint64, None),
@@ -196,9 +199,9 @@ class EpisodeReplay:
         padded_ids[inside] = self._ids.get("ids", ids)
         agent_mask = np.zeros(inside.shape, np.bool_)
         agent_mask[inside] = self._ids.get("spoken", ids)
-        rewards = np.zeros(inside.shape, np.float32)
+        rewards = np.zeros(inside.shape, self.numbers)
         rewards[agent_mask] = self._tokens.get("rewards", tokens)
-        log_probs = np.zeros(inside.shape, np.float32)
+        log_probs = np.zeros(inside.shape, self.numbers)
         log_probs[agent_mask] = self._tokens.get("log_probs", tokens)
         terminated = np.zeros(len(sequences), np.bool_)
         truncated = np.zeros(len(sequences), np.bool_)
@@ -243,14 +246,14 @@ class EpisodeReplay:
         if self.prioritised == "none":
             positions = self._episodes.begin + self.generator.integers(len(self), size=count)
             episodes = self.get(positions)
-            return ReplaySample(episodes, np.ones(episodes.num_tokens, np.float32), positions)
+            return ReplaySample(episodes, np.ones(episodes.num_tokens, self.numbers), positions)
         if self.prioritised == "episode":
             priorities = self._episodes.get("priority").astype(np.float64)
             chosen = self._draw(priorities, count)
             positions = self._episodes.begin + chosen
             weights = _importance_weights(priorities[chosen], beta)
             _, lengths = self._extent("token", positions)
-            return ReplaySample(self.get(positions), np.repeat(weights, lengths).astype(np.float32), positions)
+            return ReplaySample(self.get(positions), np.repeat(weights, lengths).astype(self.numbers), positions)
         return self._sample_tokens(count, beta)
 
     def _draw(self, priorities: np.ndarray, count: int) -> np.ndarray:
@@ -279,7 +282,7 @@ class EpisodeReplay:
         weights = np.zeros(len(tokens))
         weights[said] = multiplicity[said] * _importance_weights(priorities[tokens[said]], beta)
         weights *= len(tokens) / drawn.size
-        return ReplaySample(self.get(positions), weights.astype(np.float32), positions)
+        return ReplaySample(self.get(positions), weights.astype(self.numbers), positions)
 
     def prioritise(self, sample: ReplaySample, errors: np.ndarray) -> None:
         """Set the priorities of a sample from its temporal-difference errors, ``(N,)`` in the sample's order.

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
+from ...agents.build import convert
+from ...agents.devices import is_half
 from ..base import Algorithm
 from ..configs import OffPolicyConfig
 from ..data import EpisodeReplay, Episodes
@@ -42,8 +44,11 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
             prioritised=config.prioritised,
             alpha=config.priority_alpha,
             seed=derive_seed(self.seed, "replay"),
+            numbers=self.collector.numbers.name,
         )
         self.target = self.agent.clone_frozen()
+        if is_half(self.agent.dtype):  # which a slow copy's small steps would be rounded away in
+            convert(self.target, torch.float32)
         self.num_gradient_steps = 0
         self.num_replayed_tokens = 0
         self.largest_scale = 0.0
@@ -258,8 +263,8 @@ class OffPolicy(Algorithm[OffPolicyConfigT]):
     @torch.no_grad()
     def move_target(self, share: float) -> None:
         """Move the target network's weights to the online ones by ``share`` of the way (Polyak averaging)."""
-        for slow, fast in zip(self.target.parameters(), self.agent.parameters(), strict=True):
-            slow.lerp_(fast, share)
+        for slow, fast in zip(self.target.parameters(), self.parameters, strict=True):
+            slow.lerp_(fast.to(slow.dtype), share)
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 

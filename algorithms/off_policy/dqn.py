@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ...agents import Agent
+    from ...agents.specs import Dtype
     from ..configs import DQNOverrides
 
 
@@ -51,6 +52,7 @@ class DQN(OffPolicy[DQNConfig]):
             *,
             seed: int = 0,
             device: str | torch.device = "cpu",
+            dtype: Dtype | None = None,
             reference: Agent | None = None,
             **overrides: Unpack[DQNOverrides],
         ) -> None: ...
@@ -103,7 +105,7 @@ class DQN(OffPolicy[DQNConfig]):
         if not self.soft:
             # With double Q-learning the online network picks the token that the target network judges.
             greedy = greedy_actions(q if self.config.double else target_q, masks)
-            traces = cut_traces(actions, greedy, self.config.trace_lambda)
+            traces = cut_traces(actions, greedy, self.config.trace_lambda).to(log_probs.dtype)
             return {"target_q": said, "values": at_actions(target_q, greedy), "traces": traces}
         assert reference is not None
         beta, log_reference = self.scaled_kl_coef, mask_illegal(log_softmax(reference, masks), masks)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ...agents import Agent
+    from ...agents.specs import Dtype
     from ..configs import SACOverrides
 
 LARGEST_LOG_ALPHA = 30.0
@@ -45,6 +46,7 @@ class SAC(OffPolicy[SACConfig]):
             *,
             seed: int = 0,
             device: str | torch.device = "cpu",
+            dtype: Dtype | None = None,
             reference: Agent | None = None,
             **overrides: Unpack[SACOverrides],
         ) -> None: ...

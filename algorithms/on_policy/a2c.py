@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ...agents import Agent
+    from ...agents.specs import Dtype
     from ..configs import A2COverrides
 
 
@@ -37,6 +38,7 @@ class A2C(ActorCritic[A2CConfig]):
             *,
             seed: int = 0,
             device: str | torch.device = "cpu",
+            dtype: Dtype | None = None,
             reference: Agent | None = None,
             **overrides: Unpack[A2COverrides],
         ) -> None: ...

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ...agents import Scores
+from ...agents.sampling import wide
 from ..configs import ActorCriticConfig
 from ..data import Episodes
 from ..parts import NEGLIGIBLE, gae
@@ -34,8 +35,8 @@ class ActorCritic(OnPolicy[ActorCriticConfigT]):
     ) -> tuple[np.ndarray, np.ndarray | None, dict[str, float]]:
         """Generalised advantage estimation from the critic's values; see the base for shapes."""
         assert scores.values is not None and scores.final is not None and scores.final.values is not None
-        values = scores.values.detach().float().cpu().numpy()
-        final = scores.final.values.detach().float().cpu().numpy()
+        values = wide(scores.values.detach()).cpu().numpy()
+        final = wide(scores.final.values.detach()).cpu().numpy()
         config = self.config
         advantages, returns = gae(episodes.flat, rewards, values, final, config.gamma, config.gae_lambda)
         return advantages, returns, {"value/explained_variance": explained_variance(values, returns)}

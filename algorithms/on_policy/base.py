@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from ...agents import Scores
+from ...agents.devices import name_of
+from ...agents.sampling import wide
 from ...envs import TokenGymError
 from ..base import Algorithm
-from ..configs import OnPolicyConfig
+from ..configs import RATIO_TOLERANCES, OnPolicyConfig
 from ..data import Batch, Episodes, Unit
 from ..parts import Loss, Step, kl_estimate, token_weights, whiten
 
@@ -187,8 +189,8 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
             batch=whole,
             advantages=torch.as_tensor(advantages, device=self.device),
             returns=None if returns is None else torch.as_tensor(returns, device=self.device),
-            values=None if scores.values is None else scores.values.detach().float(),
-            weights=token_weights(config.loss_aggregation, lengths, episode, max_tokens),
+            values=None if scores.values is None else wide(scores.values.detach()),
+            weights=token_weights(config.loss_aggregation, lengths, episode, max_tokens, whole.log_probs.dtype),
             log_probs=scores.log_probs.detach(),
             reference=scores.reference_log_probs,
             metrics={**metrics, **seen},
@@ -215,10 +217,13 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
             TokenGymError: it is above the tolerance.
         """
         error = float(torch.expm1(log_ratio).abs().max())
-        if not error <= self.config.ratio_tolerance:
+        tolerance = self.config.ratio_tolerance
+        if tolerance is None:
+            tolerance = RATIO_TOLERANCES[name_of(self.agent.dtype)]
+        if not error <= tolerance:
             raise TokenGymError(
                 f"Before the first step the ratio of new to old probability is off by {error:.3g}; expected 1 within "
-                f"{self.config.ratio_tolerance:g}. Decoding and the teacher-forced pass disagree: look for dropout, "
+                f"{tolerance:g}. Decoding and the teacher-forced pass disagree: look for dropout, "
                 "half precision or masks, or raise ratio_tolerance if the precision explains it."
             )
         return error

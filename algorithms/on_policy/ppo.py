@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ...agents import Agent
+    from ...agents.specs import Dtype
     from ..configs import PPOOverrides
 
 
@@ -39,6 +40,7 @@ class PPO(ActorCritic[PPOConfig]):
             *,
             seed: int = 0,
             device: str | torch.device = "cpu",
+            dtype: Dtype | None = None,
             reference: Agent | None = None,
             **overrides: Unpack[PPOOverrides],
         ) -> None: ...

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .exponentials import bounded_exp, exp_excess
     from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
     from .losses import clipped_surrogate, token_weights, value_errors
+    from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
     from .running_std import RunningStd
     from .seeds import derive_seed
@@ -36,6 +37,7 @@ __all__ = [
     "EpisodeGrid",
     "KLController",
     "Loss",
+    "MasterWeights",
     "NEGLIGIBLE",
     "Reference",
     "RunningStd",
@@ -74,6 +76,7 @@ __getattr__, __dir__ = lazy_names(
         "EpisodeGrid": "targets",
         "KLController": "kl",
         "Loss": "stepping",
+        "MasterWeights": "master_weights",
         "NEGLIGIBLE": "advantages",
         "Reference": "kl",
         "RunningStd": "running_std",

@@ -35,15 +35,16 @@ def gae(
         lam: λ; 0 trusts the critic after one token, 1 is the return less the value.
 
     Returns:
-        float32 (N,) advantages, and float32 (N,) value targets A + V.
+        float (N,) advantages, and float (N,) value targets A + V, in the precision of the tokens' rewards.
     """
+    precision = np.result_type(np.float32, flat.reward, flat.log_prob)
     rewards = np.asarray(rewards, np.float64)
     values = np.asarray(values, np.float64)
     following = np.empty(len(flat), np.float64)
     following[:-1] = values[1:]
     following[flat.is_last] = np.where(flat.terminated, 0.0, final_values)[flat.episode[flat.is_last]]
     advantages = discounted_sums(flat, rewards + gamma * following - values, gamma * lam)
-    return advantages.astype(np.float32), (advantages + values).astype(np.float32)
+    return advantages.astype(precision), (advantages + values).astype(precision)
 
 
 @checked
@@ -90,14 +91,15 @@ def whiten(values: np.ndarray, keep_mean: bool = False) -> np.ndarray:
         keep_mean: scale around the mean, as Ziegler et al. 2019 do with rewards.
 
     Returns:
-        float32 (N,); zeros (or the mean) where the values do not vary.
+        float (N,) of the type of the values; zeros (or the mean) where they do not vary.
     """
+    precision = np.asarray(values).dtype
     values = np.asarray(values, np.float64)
     if not len(values):
-        return values.astype(np.float32)
+        return values.astype(precision)
     mean, deviation = values.mean(), values.std()
     if deviation <= NEGLIGIBLE * np.abs(values).max():
         whitened = np.zeros_like(values)
     else:
         whitened = (values - mean) / (deviation + 1e-8)
-    return (whitened + mean if keep_mean else whitened).astype(np.float32)
+    return (whitened + mean if keep_mean else whitened).astype(precision)

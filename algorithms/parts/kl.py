@@ -89,11 +89,11 @@ class UniformReference:
 
     def logits(self, batch: Batch) -> ReferenceLogits:
         """Return a function that gives zeros (n, A)."""
-        return lambda part: torch.zeros(part.stop - part.start, self.num_actions, device=batch.tokens.device)
+        return lambda part: batch.log_probs.new_zeros(part.stop - part.start, self.num_actions)
 
     def log_probabilities(self, batch: Batch) -> Tensor:
         """Return float32 (N, A): −log of the number of legal tokens, hugely negative where a token is illegal."""
-        return log_softmax(torch.zeros(len(batch), self.num_actions, device=batch.tokens.device), opened(batch.masks))
+        return log_softmax(batch.log_probs.new_zeros(len(batch), self.num_actions), opened(batch.masks))
 
 
 class AgentReference:

@@ -43,7 +43,9 @@ def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: floa
     return errors**2 / 2
 
 
-def token_weights(kind: str, lengths: Tensor, episode: Tensor, max_tokens: int) -> Tensor:
+def token_weights(
+    kind: str, lengths: Tensor, episode: Tensor, max_tokens: int, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Weight of each token in a loss, so that the loss of a batch is Σ weight·loss over its tokens.
 
     Args:
@@ -53,11 +55,12 @@ def token_weights(kind: str, lengths: Tensor, episode: Tensor, max_tokens: int) 
         lengths: the number of agent tokens an episode, (E,).
         episode: the episode of each token, (N,).
         max_tokens: the most agent tokens that an episode can have.
+        dtype: of the weights.
 
     Returns:
-        float32 (N,).
+        float (N,).
     """
     if kind == "sequence":
-        return 1.0 / (lengths[episode].float() * len(lengths))
+        return 1.0 / (lengths[episode].to(dtype) * len(lengths))
     divisor = len(episode) if kind == "token" else max_tokens * len(lengths)
-    return torch.full((len(episode),), 1.0 / divisor, device=lengths.device)
+    return torch.full((len(episode),), 1.0 / divisor, dtype=dtype, device=lengths.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -44,10 +44,17 @@ class Step:
     tokens: dict[str, Tensor]
 
 
-def accumulate(parts: Iterable[Loss], num_updates: int) -> tuple[dict[str, float], dict[str, Tensor]]:
+def accumulate(
+    parts: Iterable[Loss], num_updates: int, gather: Callable[[], None] | None = None
+) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Add the gradients of all parts to the parameters' and return the sums of their terms and their joined tokens.
 
     Each part's graph is gone before the next part is asked for: with a generator there is only ever one.
+
+    Args:
+        parts: the losses.
+        num_updates: for the message where one diverged.
+        gather: called when a part's gradients have been added to the parameters'.
 
     Raises:
         DivergedError: a part's total is not finite.
@@ -58,6 +65,8 @@ def accumulate(parts: Iterable[Loss], num_updates: int) -> tuple[dict[str, float
         if not torch.isfinite(part.total):
             raise DivergedError(first_nonfinite({**part.named, "loss": part.total}), num_updates)
         part.total.backward()
+        if gather is not None:
+            gather()
         for name, value in part.terms.items():
             terms[name] = terms[name] + value.detach() if name in terms else value.detach()
         for name, values in part.tokens.items():

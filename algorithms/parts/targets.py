@@ -172,7 +172,7 @@ def cut_traces(actions: Tensor, greedy_actions: Tensor, trace_lambda: float) -> 
 
     With ``V`` the value of the greedy token the trace target is then the λ-return cut at off-policy actions.
     """
-    return trace_lambda * (actions == greedy_actions).float()
+    return trace_lambda * (actions == greedy_actions).double()
 
 
 def greedy_actions(q: Tensor, masks: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ...agents.specs import Dtype
 from ...envs.checking import Range
 
 
@@ -52,6 +53,8 @@ class EvaluateOptions:
     """Take beta times the KL off the return."""
     kl_to: Annotated[str, _named("POLICY")] = "uniform"
     """What the KL is measured to: `uniform`, `reference` (the run's own reference agent), or a checkpoint folder."""
+    device: str = "cpu"
+    """Where the agent is put."""
     samples: Annotated[int, Range(least=0, most=1_000_000)] = 2
     """Episodes to show."""
     json: bool = False
@@ -180,6 +183,10 @@ class TrainOptions:
     """Agent tokens to train for."""
     seed: Seed = 0
     """Seed of the run."""
+    device: str = "cpu"
+    """Where the agent lives and learns: cpu, cuda, cuda:1, mps. A run may go on on another."""
+    dtype: Dtype = "float32"
+    """What the agent computes with: float32, bfloat16 (half the memory, for transformers) or float64."""
     out: Annotated[Path | None, _named("FOLDER")] = None
     """Folder for metrics and checkpoints; by default results/train/<environment>/<algorithm>/seed-<seed>."""
     resume: bool = False

@@ -63,7 +63,15 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     task = make_task(options.env, **parse_arguments(options.kwargs))
     agent = None if options.agent is None else agent_specification(options.agent)
     spec = specification(
-        name, task, agent, config, options.seed, options.total_tokens, options.episodes, options.evaluations
+        name,
+        task,
+        agent,
+        config,
+        options.seed,
+        options.total_tokens,
+        options.episodes,
+        options.evaluations,
+        options.dtype,
     )
     out = options.out or Path("results") / "train" / task.name / name.rpartition(":")[2] / f"seed-{options.seed}"
     folder = RunFolder(out.absolute())
@@ -72,7 +80,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     if options.resume and not out.is_dir():
         raise TokenGymError(f"there is no run in {out} to resume; leave --resume out to begin one")
     if not out.is_dir():
-        make_algorithm(spec, task)  # what is wrong with it is found before there is a folder
+        make_algorithm(spec, task, options.device)  # what is wrong with it is found before there is a folder
         out.mkdir(parents=True, exist_ok=True)
     with sole_use(folder.path, "training"):
         algorithm, spec = take_up(
@@ -82,6 +90,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
             config,
             options.resume,
             lambda text: console.print(f"[yellow]{escape(text)}[/]", highlight=False, soft_wrap=True),
+            options.device,
         )
         if algorithm is None:
             summary = folder.verify()
@@ -130,7 +139,9 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     positive_int("episodes", options.episodes)
     if options.samples < 0:
         raise TokenGymError(f"samples={options.samples} is negative; give 0 to show no episodes")
-    algorithm: Any = load_algorithm(options.checkpoint, env=options.env, allow_imports=options.allow_imports)
+    algorithm: Any = load_algorithm(
+        options.checkpoint, options.env, options.device, allow_imports=options.allow_imports
+    )
     task = algorithm.task
     reference, kl_to = _reference(algorithm, options)
     summary = evaluated(
@@ -161,7 +172,7 @@ def _reference(algorithm: Any, options: EvaluateOptions) -> tuple[Any, str]:
                 "kl_reference is uniform); name a checkpoint folder, or leave kl_to out"
             )
         return own, "reference"
-    other: Any = load_algorithm(options.kl_to, env=options.env, allow_imports=options.allow_imports)
+    other: Any = load_algorithm(options.kl_to, options.env, options.device, allow_imports=options.allow_imports)
     return other, "reference"
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...agents import check_agent_spec
+from ...agents.specs import check_agent_dtype
 from ...algorithms import ALGORITHMS, check_config
 from ...envs import TokenGymError
 from ...envs.registration import check_task
@@ -50,9 +51,12 @@ def _check_cell(study: Study, algorithm: AlgorithmSpec, environment: Environment
         with _at(f"algorithm {algorithm.name!r}" + (f" on environment {environment.name!r}" if overrides else "")):
             if not ALGORITHMS.is_to_be_imported(algorithm.registered_name):
                 check_config(algorithm.registered_name, {**algorithm.config, **overrides})
-    if study.covers(algorithm, environment) and algorithm.agent is None:
+    if study.covers(algorithm, environment):
         with _at(f"algorithm {algorithm.name!r} on environment {environment.name!r}"):
-            _check_agent(algorithm, environment.agent)
+            agent = environment.agent if algorithm.agent is None else algorithm.agent
+            if algorithm.agent is None:
+                _check_agent(algorithm, agent)
+            check_agent_dtype(agent, algorithm.dtype or study.dtype)
 
 
 def _check_agent(algorithm: AlgorithmSpec, agent: Any) -> None:

@@ -42,7 +42,7 @@ def perform(job: dict[str, Any], tell: Tell) -> Any:
     Args:
         job: ``kind`` is "check" (build the algorithm, so that bad input stops a study before its first run), "solve"
             (random and optimal return of the environment) or "run" (the run itself, which also takes its ``folder``,
-            the ``references`` that were solved, and ``save_every``).
+            the ``references`` that were solved, and ``save_every``); what builds an algorithm takes a ``device``.
         tell: Takes signs of life.
 
     Raises:
@@ -59,7 +59,7 @@ def perform(job: dict[str, Any], tell: Tell) -> Any:
     # Ours draws from generators of its own; what a user's reward draws from the process's is the run's, too.
     seed_process(spec.seed)
     if job["kind"] == "check":
-        make_algorithm(spec)
+        make_algorithm(spec, device=job["device"])
         return None
     if job["kind"] == "solve":
         return run_references(spec, make_task(spec.env_id, **spec.env_kwargs)).to_dict()
@@ -80,5 +80,6 @@ def perform(job: dict[str, Any], tell: Tell) -> Any:
             sign_of_life,
             References(**job["references"]),
             saving=Saving(every=job["save_every"]),
+            device=job["device"],
             tell=lambda text: tell(("told", text)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import shutil
 import time
@@ -45,19 +46,26 @@ class Saving:
     """... and seconds within which none is: a run that is over before costs less to repeat than to save."""
 
 
-def make_algorithm(spec: RunSpec, task: Task | None = None) -> Any:
+def make_algorithm(spec: RunSpec, task: Task | None = None, device: str = "cpu") -> Any:
     """Build the algorithm of a run, ready to learn.
 
     Args:
         spec: The run.
         task: Its task, where it was made already.
+        device: Where its agent lives and learns.
 
     Raises:
-        TokenGymError: If the environment, the algorithm or a configuration key is unknown, or the algorithm requires
-            what the environment does not have.
+        TokenGymError: If the environment, the algorithm or a configuration key is unknown, the algorithm requires
+            what the environment does not have, or the device or dtype is not there.
     """
     task = make_task(spec.env_id, **spec.env_kwargs) if task is None else task
-    return ALGORITHMS[spec.algorithm](task, agent=spec.agent, seed=spec.seed, **spec.config)
+    kind = ALGORITHMS[spec.algorithm]
+    arguments: dict[str, Any] = {} if device == "cpu" else {"device": device}
+    if spec.dtype != "float32":
+        if "dtype" not in inspect.signature(kind).parameters:
+            raise TokenGymError(f"dtype is {spec.dtype!r}, and {spec.algorithm} learns in float32 alone: leave it out")
+        arguments["dtype"] = spec.dtype
+    return kind(task, agent=spec.agent, seed=spec.seed, **arguments, **spec.config)
 
 
 def run_references(spec: RunSpec, task: Task) -> References:
@@ -73,6 +81,7 @@ def train_run(
     *,
     saving: Saving = Saving(),
     tell: Callable[[str], None] = lambda text: None,
+    device: str = "cpu",
 ) -> float:
     """Train, evaluate and record one run of a study, seal its folder and return its normalised score.
 
@@ -85,6 +94,7 @@ def train_run(
         between: Random and optimal return of the task, if they are known already.
         saving: When it is saved.
         tell: Takes what a reader should know of an interrupted run.
+        device: Where its agent lives and learns.
 
     Raises:
         TokenGymError: As `make_algorithm`, or if the score cannot be normalised.
@@ -92,16 +102,16 @@ def train_run(
     task = make_task(spec.env_id, **spec.env_kwargs)
     algorithm = None
     if folder.prepare(spec):
-        algorithm = newest(spec, folder, task, tell)
+        algorithm = newest(spec, folder, task, tell, device)
         if algorithm is not None:
             tell(f"goes on from {algorithm.num_timesteps:,} of {spec.total_tokens:,} tokens")
     if algorithm is None:
-        algorithm = make_algorithm(spec, task)
+        algorithm = make_algorithm(spec, task, device)
     between = between or run_references(spec, task)
     return learn_and_seal(algorithm, spec, folder, between, saving=saving, sign_of_life=sign_of_life)["score"]
 
 
-def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], None]) -> Any:
+def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], None], device: str = "cpu") -> Any:
     """Return the algorithm of an interrupted run as its newest whole checkpoint has it, and cut the folder to that.
 
     None where the run has to start again. Broken checkpoints are named, and those beyond the whole one removed.
@@ -114,7 +124,7 @@ def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], N
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                found = load_algorithm(folder.checkpoints, env=task)
+                found = load_algorithm(folder.checkpoints, env=task, device=device)
             except TokenGymError as error:
                 tell(str(error))
         for text in dict.fromkeys(str(warning.message) for warning in caught):

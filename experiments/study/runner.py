@@ -104,10 +104,10 @@ def run_study(
         names = {spec.algorithm for spec in todo}
         progress = _Progress(out, on_event)
         with _terminate_as_interrupt(), Pool(_size(workers, todo), out / "logs", study.stall_timeout, names) as pool:
-            broken = progress.check(pool, todo)
+            broken = progress.check(pool, todo, study.device)
             on_plan(todo)
             todo, found = progress.solve(pool, progress.without(todo, broken))
-            progress.run(pool, todo, found, study.save_every)
+            progress.run(pool, todo, found, {"save_every": study.save_every, "device": study.device})
         return progress.failures
 
 
@@ -122,7 +122,7 @@ class _Progress:
         self.out, self.on_event = out, on_event
         self.failures = 0
 
-    def check(self, pool: Pool, todo: list[RunSpec]) -> _Broken:
+    def check(self, pool: Pool, todo: list[RunSpec], device: str) -> _Broken:
         """Let the workers build every algorithm once; return the cells whose algorithm could not be built, and why.
 
         An algorithm that hangs or takes its process down fails its own runs. One that raises by a fault, not by bad
@@ -133,7 +133,8 @@ class _Progress:
         """
         cells = {(spec.environment, spec.label): spec for spec in todo}
         broken: _Broken = {}
-        for outcome in _work(pool, ({"kind": "check", "spec": spec.to_dict()} for spec in cells.values())):
+        jobs = ({"kind": "check", "spec": spec.to_dict(), "device": device} for spec in cells.values())
+        for outcome in _work(pool, jobs):
             spec = RunSpec.from_dict(outcome.job["spec"])
             if outcome.kind == "started":
                 self.on_event(Event("checking", spec))
@@ -167,15 +168,15 @@ class _Progress:
         }
         return self.without(todo, failed), found
 
-    def run(self, pool: Pool, todo: list[RunSpec], found: dict[str, Any], save_every: int | None) -> None:
-        """Make the runs."""
+    def run(self, pool: Pool, todo: list[RunSpec], found: dict[str, Any], how: dict[str, Any]) -> None:
+        """Make the runs; ``how`` is what the study says of all of them."""
         jobs = (
             {
                 "kind": "run",
                 "spec": spec.to_dict(),
                 "folder": str(run_folder(self.out, spec).path),
                 "references": found[reference_key(spec)],
-                "save_every": save_every,
+                **how,
             }
             for spec in todo
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from ...agents.specs import Dtype
 from ...algorithms import ALGORITHMS, load_algorithm
 from ...algorithms.runs import has_checkpoint
 from ...envs import Task, TokenGymError
@@ -27,7 +28,15 @@ _OWN = (LOCK, "checkpoints", "tensorboard", "timings.jsonl", "failed.json", *RES
 
 
 def specification(
-    name: str, task: Task, agent: Any, config: Any, seed: int, tokens: int, episodes: int, points: int = 0
+    name: str,
+    task: Task,
+    agent: Any,
+    config: Any,
+    seed: int,
+    tokens: int,
+    episodes: int,
+    points: int = 0,
+    dtype: Dtype = "float32",
 ) -> RunSpec:
     """Return everything that decides the run of one ``train`` command, all hyperparameters with their values.
 
@@ -40,6 +49,7 @@ def specification(
         tokens: Agent tokens to train for.
         episodes: Episodes of the evaluation at the end.
         points: Evaluations while it learns.
+        dtype: What the agent computes with.
     """
     assert task.spec is not None  # it was made by its id
     return RunSpec(
@@ -57,11 +67,18 @@ def specification(
         random_return=None,
         optimal_return=None,
         evaluation=EvaluationSpec(episodes=episodes, points=points, samples=2),
+        dtype=dtype,
     )
 
 
 def take_up(
-    folder: RunFolder, spec: RunSpec, task: Task, config: Any, resume: bool, tell: Callable[[str], None]
+    folder: RunFolder,
+    spec: RunSpec,
+    task: Task,
+    config: Any,
+    resume: bool,
+    tell: Callable[[str], None],
+    device: str = "cpu",
 ) -> tuple[Any, RunSpec]:
     """Return the algorithm of a run, new or gone on with, after making its folder ready; None for a finished run.
 
@@ -75,6 +92,7 @@ def take_up(
         resume: Whether the command says that a run is to go on: a finished one to a larger total, or one of a version
             that recorded no configuration.
         tell: Takes what a reader should know of an interrupted run, such as that a checkpoint is broken.
+        device: Where the agent lives and learns.
 
     Raises:
         TokenGymError: If the folder holds another run, or something else.
@@ -85,7 +103,7 @@ def take_up(
     elif folder.format == 1:  # which evaluated at the end alone, whatever it said
         recorded = replace(recorded, evaluation=replace(recorded.evaluation, points=0))
     if recorded is None:
-        algorithm = make_algorithm(spec, task)
+        algorithm = make_algorithm(spec, task, device)
         folder.begin(spec)
         return algorithm, spec
     recorded, sealed = recorded.completed(), folder.sealed()
@@ -100,8 +118,8 @@ def take_up(
         hint = "pass --resume to go on to the new total" if kept else "leave that out, or choose another --out"
         state = "a finished run" if sealed else "an interrupted run"
         raise TokenGymError(f"{folder.path} holds {state} with other settings: {'; '.join(changed.values())}; {hint}")
-    algorithm = newest(spec, folder, task, tell)
-    return (make_algorithm(spec, task) if algorithm is None else algorithm), spec
+    algorithm = newest(spec, folder, task, tell, device)
+    return (make_algorithm(spec, task, device) if algorithm is None else algorithm), spec
 
 
 def _of_earlier_version(folder: RunFolder, spec: RunSpec, task: Task, resume: bool) -> RunSpec | None:
@@ -158,6 +176,7 @@ def _filled(spec: RunSpec, recorded: RunSpec, config: Any) -> RunSpec:
         seed=seed,
         total_tokens=spec.total_tokens,
         evaluation=evaluation,
+        dtype=recorded.dtype if spec.dtype == "float32" else spec.dtype,
     )
 
 

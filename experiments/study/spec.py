@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from ...agents.specs import Dtype
 from ...algorithms import ALGORITHMS
 from ...envs import TokenGymError
 from ...envs.checking import Count, Positive, Range, Seed, check_fields, checked, from_mapping, shown, unknown_name
@@ -106,6 +107,8 @@ class AlgorithmSpec:
     """Agent specification on all environments, instead of each environment's own."""
     environments: tuple[str, ...] | None = None
     """Environments that it runs on; all by default. A cell left out is shown as not run."""
+    dtype: Dtype | None = None
+    """What its agents compute with, instead of the study's dtype."""
     reference: bool = False
     """True for an outside implementation, drawn with dashed lines."""
 
@@ -155,6 +158,8 @@ class RunSpec:
     """Declared optimal return, if any."""
     evaluation: EvaluationSpec
     """Evaluation protocol."""
+    dtype: Dtype = "float32"
+    """What the agent computes with, which changes results; the device, which is the machine's, is no part of a run."""
 
     def __post_init__(self) -> None:
         _make_plain(self, f"run {self.name!r}", "env_kwargs", "config", "agent")
@@ -166,8 +171,14 @@ class RunSpec:
         return f"{self.environment}/{self.label}/seed-{self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dictionary from which `from_dict` rebuilds it."""
-        return dataclasses.asdict(self)
+        """Return a JSON-able dictionary from which `from_dict` rebuilds it.
+
+        float32 is left out, as in the files of versions that knew no other, whose hashes stay what they were.
+        """
+        values = dataclasses.asdict(self)
+        if self.dtype == "float32":
+            del values["dtype"]
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
@@ -234,6 +245,10 @@ class Study:
     """Environments, in the order of the tables."""
     algorithms: tuple[AlgorithmSpec, ...] = ()
     """Algorithms, in the order of the tables."""
+    device: str = "cpu"
+    """Where all agents live and learn; a study goes on on another."""
+    dtype: Dtype = "float32"
+    """What agents compute with: float32, bfloat16 or float64."""
     save_every: Count | None = None
     """Agent tokens between two checkpoints of a run, from the newest of which an interrupted run goes on; by default a
     tenth of its tokens and one every five minutes, but none within five seconds of the one before."""
@@ -298,6 +313,7 @@ class Study:
                 random_return=environment.random_return,
                 optimal_return=environment.optimal_return,
                 evaluation=self.evaluation,
+                dtype=algorithm.dtype or self.dtype,
             )
             for seed in self.seeds
             for environment in self.environments
