@@ -7,20 +7,27 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tokengym.agents import Agent, Sampler, build_agent
+from tokengym.agents.policies import AgentPolicy
 from tokengym.agents.seeding import seeded_initialisation
+from tokengym.algorithms.collecting import play, queue
+from tokengym.envs import Engine, derive_start
 from tokengym.envs.vocabulary import Vocabulary
 
 from .measure import Comparison, rate
-from .workload import NEW, PROMPT, ROWS, VOCABULARY
+from .workload import NEW, PROMPT, ROWS, VOCABULARY, Completion
 
 SIZES = {"d 64, 2 layers": (64, 2, 4), "d 128, 4 layers": (128, 4, 4)}
 """Width, layers and heads of the models compared."""
+REAL_VOCABULARY = 50_257
+"""What GPT-2 knows; a step over it is mostly the projection onto the vocabulary, and the draw from it."""
 
 
-def language_model(width: int, layers: int, heads: int, positions: int) -> GPT2LMHeadModel:
+def language_model(
+    width: int, layers: int, heads: int, positions: int, vocabulary: int = VOCABULARY
+) -> GPT2LMHeadModel:
     """A GPT-2 with random weights, no special tokens and no dropout."""
     config = GPT2Config(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         n_positions=positions,
         n_embd=width,
         n_layer=layers,
@@ -92,6 +99,33 @@ def contest(size: str, rows: int, new: int, target: float) -> Comparison:
     )
 
 
+def played(size: str, rows: int, new: int, vocabulary: int) -> Comparison:
+    """Return the comparison of `generate` with whole episodes, played by a policy as a collector plays them."""
+    task = Completion(new=new, size=vocabulary)
+    engine, starts = Engine(task, rows), derive_start(0, np.arange(rows))
+    engine.reset(None, starts)
+    prompts = engine.tokens[:, :PROMPT].copy()
+    model = language_model(*SIZES[size], positions=task.max_length, vocabulary=vocabulary)
+    policy = AgentPolicy(build_agent(model, task.vocabulary, task.max_length), Sampler(0))
+
+    def ours() -> int:
+        return play(engine, policy, queue(starts))
+
+    def theirs(count: int = new) -> int:
+        return generate(model, prompts, count)[:, PROMPT:].size
+
+    return Comparison(
+        name="whole episodes, cached decoding",
+        setting=f"GPT-2 {size}, V {vocabulary:,}; {rows} rows, {PROMPT}+{new} tokens",
+        peer="transformers generate",
+        unit="tokens/s",
+        target=1.2,
+        ours=rate(ours),
+        theirs=rate(theirs),
+        warm_up=[ours, lambda: theirs(4)],
+    )
+
+
 def growth(rows: int, short: int, long: int) -> Comparison:
     """Return how much a token costs in a long text, in tokens that it costs in a short one."""
     vocabulary, prompts = setting(rows)
@@ -124,8 +158,14 @@ def setting(rows: int) -> tuple[Vocabulary, np.ndarray]:
 
 
 def comparisons(quick: bool) -> list[Comparison]:
-    """Return the comparisons with `generate` for both sizes, and the growth from 32 to 512 new tokens."""
+    """Return the comparisons with `generate`, for both sizes and two vocabularies, and the growth to 512 new tokens."""
     rows, new = (8, 8) if quick else (ROWS, NEW)
     small, large = SIZES
     lengths = (8, 32) if quick else (32, 512)
-    return [contest(small, rows, new, target=2.0), contest(large, rows, new, target=1.5), growth(rows, *lengths)]
+    few, length = (4, 4) if quick else (32, 32)
+    return [
+        contest(small, rows, new, target=2.0),
+        contest(large, rows, new, target=1.5),
+        *(played(size, few, length, REAL_VOCABULARY) for size in SIZES),
+        growth(rows, *lengths),
+    ]
