@@ -361,9 +361,9 @@ class Agent(nn.Module):
             raise TokenGymError(f"state is {whose}: give what this agent's predict returned before, or None")
         if state is None or state.num_rows != len(seen.tokens):
             state = self.session(len(seen.tokens), heads)
-        masks = None if seen.masks is None else torch.from_numpy(seen.masks).to(self.device)
+        masks = sampling.masks_on(self.device, seen.masks)
         logits = (rule or OwnDistribution(self.temperature))(state.step(seen.tokens, seen.lengths), masks)
-        actions = self.sampler.sample(logits, masks, deterministic)[0].cpu().numpy()
+        actions = self.sampler.draw(logits, masks, deterministic)[0]
         return (actions[0] if seen.single else actions), state
 
     def clone_frozen(self) -> Agent:

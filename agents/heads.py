@@ -114,6 +114,6 @@ class TableHead(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Outputs (N, width) of prefix numbers (N,); zeros where the number is the capacity: an unknown prefix."""
         unknown = features == len(self.weight)
-        if not bool(unknown.any()):
+        if features.device.type == "cpu" and not bool(unknown.any()):  # elsewhere asking would wait for the device
             return self.weight.index_select(0, features)
         return self.weight.index_select(0, features.masked_fill(unknown, 0)).masked_fill(unknown[:, None], 0.0)

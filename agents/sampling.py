@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from ..envs import TokenGymError
 from ..envs.checking import Seed, checked
 from .devices import is_half
+from .masks import PackedMasks
 
 LEAST = -10_000.0
 """Stands for log-probabilities below it where they are weighed by their probability, 0: any type holds its multiples,
@@ -79,6 +81,28 @@ def divergence(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor
     return (probs * (log_probs - reference).masked_fill(probs == 0, 0.0)).sum(-1)
 
 
+def check_masks(masks: np.ndarray) -> None:
+    """Raise a `TokenGymError` where a row of masks (n, A) allows nothing at all."""
+    some = masks.any(axis=-1)
+    if not some.all():
+        raise TokenGymError(
+            f"the action mask of row {int(np.flatnonzero(~some)[0])} allows no action; a row in play needs at least one"
+        )
+
+
+def masks_on(device: torch.device, masks: np.ndarray | None) -> torch.Tensor | None:
+    """Checked masks (n, A) as a tensor on a device, to which they travel at one bit an action."""
+    if masks is None:
+        return None
+    check_masks(masks)
+    if device.type == "cpu":
+        return torch.as_tensor(masks)
+    return PackedMasks.pack(masks).to(device).unpack()
+
+
+_DIVERGED = "the policy's logits are not finite: training has diverged; lower the learning rate"
+
+
 class Sampler:
     """Draws tokens from logits with a generator of its own: same seed, same tokens.
 
@@ -116,9 +140,37 @@ class Sampler:
             TokenGymError: where a row allows no action at all, or logits are not finite.
         """
         if masks is not None and not bool(masks.any(dim=-1).all()):
-            row = int((~masks.any(dim=-1)).nonzero()[0, 0])
-            raise TokenGymError(f"the action mask of row {row} allows no action; a row in play needs at least one")
-        log_probs = log_softmax(logits, masks)
+            check_masks(masks.cpu().numpy())
+        actions, chosen = self._choose(logits, masks, deterministic)
+        # Log-probabilities are at most 0, so their sum is NaN only where one of them is.
+        if math.isnan(chosen.sum()):
+            raise TokenGymError(_DIVERGED)
+        return actions, chosen
+
+    @torch.no_grad()
+    def draw(
+        self, logits: torch.Tensor, masks: torch.Tensor | None = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, torch.Tensor]:
+        """Choose as `sample` does, waiting for the device once: the actions come as an array, and tell what was wrong.
+
+        Args:
+            logits: float (n, A).
+            masks: bool (n, A), of which `check_masks` was asked where they were made, or None.
+            deterministic: take the most probable action instead.
+
+        Returns:
+            actions int64 (n,), and their log-probabilities float (n,), still on the device.
+        """
+        actions, chosen = self._choose(logits, masks, deterministic)
+        said = actions.masked_fill(chosen.isnan(), -1).cpu().numpy()
+        if said.min(initial=0) < 0:
+            raise TokenGymError(_DIVERGED)
+        return said, chosen
+
+    def _choose(
+        self, logits: torch.Tensor, masks: torch.Tensor | None, deterministic: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        log_probs = log_softmax(wide(logits), masks)
         if deterministic:
             actions = log_probs.argmax(dim=-1, keepdim=True)
         else:
@@ -127,11 +179,7 @@ class Sampler:
             draws = torch.rand((len(logits), 1), generator=self.generator, dtype=torch.float64).to(logits.device)
             actions = torch.searchsorted(cumulative, draws.mul_(cumulative[:, -1:]), right=True)
             actions.clamp_(max=logits.shape[-1] - 1)
-        chosen = log_probs.gather(-1, actions).squeeze(-1)
-        # Log-probabilities are at most 0, so their sum is NaN only where one of them is.
-        if math.isnan(chosen.sum()):
-            raise TokenGymError("the policy's logits are not finite: training has diverged; lower the learning rate")
-        return actions.squeeze(-1), chosen
+        return actions.squeeze(-1), log_probs.gather(-1, actions).squeeze(-1)
 
     def __getstate__(self) -> torch.Tensor:
         return self.get_state()

@@ -94,12 +94,13 @@ class Session:
         self._tokens = np.full((self.num_rows, self._agent.max_length), -1, dtype=np.int32)
         self._lengths = np.zeros(self.num_rows, dtype=np.int64)
         self._version = self._trunk_version()
-        self._weights = WeightsRecord(self._trunks)
+        self._weights: WeightsRecord | None = WeightsRecord(self._trunks)
 
     def release(self) -> None:
         """Give back the memory of everything that was cached, decoders' copies of weights included; see `reset`."""
-        self._decoders = []
-        self._features = [None] * len(self._trunks)
+        if not self._fixed:  # an outer block goes on decoding
+            self._decoders, self._weights = [], None
+            self._features = [None] * len(self._trunks)
 
     @property
     def agent(self) -> Reader:
@@ -119,7 +120,7 @@ class Session:
     def _refresh(self) -> None:
         """Forget everything if what it was computed from has changed."""
         trunks = self._agent.trunks_of(self.heads)
-        if not self._decoders or self._version != self._trunk_version() or not self._weights.still_holds(trunks):
+        if self._weights is None or self._version != self._trunk_version() or not self._weights.still_holds(trunks):
             self.reset()
 
     def _trunk_version(self) -> int:

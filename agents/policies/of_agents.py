@@ -14,7 +14,7 @@ from ...envs import Engine, TokenGymError, derive_start
 from ...envs.checking import Seed, Share, checked
 from ..agent import Agent
 from ..decoding import OwnDistribution, Rule
-from ..sampling import Sampler, entropy, log_softmax
+from ..sampling import Sampler, entropy, log_softmax, masks_on
 from ..session import Rows, Session, StepOutput
 from .policy import Act, Policy
 
@@ -88,13 +88,13 @@ class AgentPolicy(Policy):
         if self._session is None:
             raise TokenGymError("this policy plays no rows yet: call act within `with policy.playing(engine):`")
         output = self._session.step(tokens, lengths, rows)
-        allowed = None if masks is None else torch.as_tensor(masks, device=self.agent.device)
+        allowed = masks_on(self.agent.device, masks)
         logits = self.logits(output, allowed)
-        said, log_probs = self.sampler.sample(logits, allowed, deterministic)
+        said, log_probs = self.sampler.draw(logits, allowed, deterministic)
         if not self.measured:
-            return Act.of_one(said.cpu().numpy(), log_probs)
+            return Act.of_one(said, log_probs)
         spread = np.zeros(len(said)) if deterministic else _entropies(logits, allowed)
-        return Act.of_one(said.cpu().numpy(), log_probs, columns={"entropy": spread})
+        return Act.of_one(said, log_probs, columns={"entropy": spread})
 
     def logits(self, output: StepOutput, masks: Tensor | None) -> Tensor:
         """Return the logits (m, A) that a token is drawn from, after the masks are applied once more."""

@@ -61,8 +61,11 @@ class BestOfN(Policy):
         self._longest, self._width = engine.task.max_turn_tokens, engine.task.max_length
         end = getattr(engine.task.unwrapped, "end_of_turn", None)
         self._end = engine.task.vocabulary.eos if end is None else end
-        with self._session.fixed_weights():
-            yield
+        try:
+            with self._session.fixed_weights():
+                yield
+        finally:
+            self._session.release()
 
     def act(
         self,
@@ -116,7 +119,7 @@ class BestOfN(Policy):
         while len(going):
             ends = before[going] + counts[going]
             output = session.step(drafts[going], ends, cached[going])
-            said = self.policy.choose(output, None, deterministic)[0].cpu().numpy()
+            said = self.policy.sampler.draw(self.policy.logits(output, None), None, deterministic)[0]
             drafts[going, ends] = said
             counts[going] += 1
             over = (counts[going] >= self._longest) | (ends + 1 >= drafts.shape[1])
