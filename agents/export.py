@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from ..envs import TokenGymError, Vocabulary
 from .heads import OwnHead
+from .heads import read as read_head
 from .models import TransformerTrunk, Trunk
 
 TOLERANCE = 1e-3
@@ -58,6 +59,7 @@ def language_model(agent: Speaker) -> PreTrainedModel:
     weight, tied = _projection(agent.readouts["policy"], body)
     if agent.temperature != 1.0:
         weight, tied = weight / agent.temperature, False
+    weight = weight.to(body.dtype)  # a head of its own has more digits than a model in half precision
     config = copy.deepcopy(body.config)
     config.tie_word_embeddings = tied
     with torch.device("meta"):  # only its classes are wanted, the weights are there
@@ -192,7 +194,7 @@ def _check(agent: Speaker, model: PreTrainedModel, folder: Path) -> None:
     draws[:, 0] = vocabulary.bos
     ids = torch.from_numpy(draws).to(next(agent.trunk.parameters()).device)
     lengths = torch.full((2,), draws.shape[1], device=ids.device)
-    ours = agent.readouts["policy"](agent.trunk(ids, lengths)).cpu().double() / agent.temperature
+    ours = read_head(agent.readouts["policy"], agent.trunk(ids, lengths)).cpu().double() / agent.temperature
     theirs = read(input_ids=ids.cpu(), use_cache=False).logits[..., : vocabulary.num_actions].double()
     apart = float((ours - theirs).abs().max())
     allowed = max(TOLERANCE, 20 * torch.finfo(dtype).eps) * max(1.0, float(ours.abs().max()))

@@ -8,7 +8,7 @@ the last row, how much more an iteration of 20,000 tokens needs than one of 4,09
 measured with ``MALLOC_MMAP_THRESHOLD_=1048576``, by which large blocks go back at once; the other rows without.
 
 With ``--checkpoint FOLDER`` there is one row more: a PPO iteration of 8 × 24 tokens of the model in that folder, in
-float32 with a KL to the initial policy, in micro-batches of one episode.
+float32 with a KL to the initial policy, in micro-batches of one episode and with `gradient_checkpointing`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def learn(name: str, tokens: int, agent: Any = MODEL, new: int = NEW, size: int 
 
     task = Completion(prompt=PROMPT, new=new, size=size)
     kind: Any = getattr(algorithms, name)
-    algorithm = kind(task, agent=agent, rollout_tokens=tokens, micro_batch_tokens=MICRO_BATCH, **settings)
+    algorithm = kind(task, agent=agent, rollout_tokens=tokens, **{"micro_batch_tokens": MICRO_BATCH, **settings})
     algorithm.learn(tokens)
     assert algorithm.num_timesteps >= tokens
 
@@ -82,7 +82,8 @@ def learn_checkpoint(folder: str) -> None:
     """One PPO iteration of 8 × 24 tokens of a language model, in float32 with a KL to what it was."""
     with open(f"{folder}/config.json", encoding="utf-8") as file:
         size = int(json.load(file)["vocab_size"])
-    learn("PPO", 192, agent=folder, new=24, size=size, num_rows=8, kl_coef=0.05, minibatches=1, epochs=2)
+    sparing = {"micro_batch_tokens": 40, "gradient_checkpointing": True}
+    learn("PPO", 192, agent=folder, new=24, size=size, num_rows=8, kl_coef=0.05, minibatches=1, epochs=2, **sparing)
 
 
 def main() -> int:

@@ -109,6 +109,7 @@ BATTERY = [(where, name) for where, one in DOORS.items() for name in plain_param
 ELSEWHERE = {
     "agents.agent:Agent.__init__": "build_agent is its door",
     "agents.sampling:Sampler.sample": "called for every token, by what was checked",
+    "agents.sampling:Sampler.draw": "called for every token, by what was checked",
     "agents.policies.players:ExpertPlayer.act": "called for every token",
     "agents.policies.of_agents:AgentPolicy.act": "called for every token",
     "agents.policies.of_agents:AgentPolicy.choose": "called for every token, by act",

@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import check_value, shown, unknown_name
 from ..chunks import checkpointed
+from ..devices import is_half
 from ..heads import OwnHead
 from ..specs import (
     NAMES,
@@ -304,7 +305,11 @@ def _check_own_head(model: PreTrainedModel, trunk: TransformerTrunk, projection:
     """Refuse a model that does more between its features and its logits than one projection."""
     model.eval()
     ids = torch.arange(min(4, trunk.max_length), device=model.device)[None] % projection.weight.shape[0]
-    ours, theirs = projection(trunk(ids, torch.full((1,), ids.shape[1]))), model(input_ids=ids, use_cache=False).logits
+    if is_half(model.dtype):  # in which the same features come out differently by the order of computing
+        features = trunk.body(input_ids=ids, use_cache=False).last_hidden_state
+    else:
+        features = trunk(ids, torch.full((1,), ids.shape[1]))
+    ours, theirs = projection(features), model(input_ids=ids, use_cache=False).logits
     if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
         raise TokenGymError(
             f"{type(model).__name__} changes its logits after the output projection (soft-capping, scaling), which "

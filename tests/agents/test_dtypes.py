@@ -156,3 +156,18 @@ def test_checkpointing_layers_changes_no_gradient(spec):
         torch.testing.assert_close(again[name], gradient, rtol=1e-12, atol=1e-12)
     assert saved[True] < saved[False], "nothing was computed again"
     assert not any(module.training for module in agent.modules())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_export_in_bfloat16_comes_back_with_its_own_head(tied, tmp_path):
+    if tied:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+        model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY.size, tie_word_embeddings=True, **sizes))
+        agent = build_agent(model, VOCABULARY, 24, dtype="bfloat16")
+    else:
+        agent = agent_of("gpt2-tiny", "bfloat16")
+    agent.save_pretrained(tmp_path / "model")
+    back = build_agent(tmp_path / "model", VOCABULARY, 24, dtype="bfloat16")
+    tokens, lengths = sequences(), np.full(5, 20)
+    np.testing.assert_allclose(back.probabilities(tokens, lengths), agent.probabilities(tokens, lengths), atol=5e-3)
+    assert build_agent(tmp_path / "model", VOCABULARY, 24).dtype == torch.float32

@@ -33,7 +33,7 @@ def test_a_tiny_llama_learns_copy_in_bfloat16_and_the_ratio_check_holds():
     learner.learn(6000)
     assert before < 0.5
     assert learner.collect().returns.mean() > 0.9
-    assert 0 < max(errors) < 0.25, "the stated tolerance of bfloat16"
+    assert 0 < max(errors) < 0.1, "far within the tolerance of bfloat16"
 
 
 @pytest.mark.parametrize("kind", [A2C, DQN, SAC])
@@ -98,7 +98,7 @@ def test_a_checkpoint_in_bfloat16_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 def test_the_tolerance_of_the_ratio_follows_the_dtype():
-    for dtype, tolerance in (("float32", 2e-4), ("bfloat16", 0.25), ("float64", 1e-9)):
+    for dtype, tolerance in (("float32", 2e-4), ("bfloat16", 0.5), ("float64", 1e-9)):
         learner = PPO("tokengym/Copy-v0", LLAMA, dtype=dtype)
         learner.check_ratio(torch.tensor([tolerance * 0.9], dtype=torch.float64).log1p())
         with pytest.raises(TokenGymError, match=f"expected 1 within {tolerance:g}"):
