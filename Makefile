@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install compare test bench campaign pages lint format clean
+.PHONY: help install compare test bench gpu-check campaign pages lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make compare   run experiments/studies/first.yaml and write its report (about 5 minutes)"
 	@echo "make test      lint, types and tests (under 10 minutes)"
 	@echo "make bench     speed ratios against the peers, into results/"
+	@echo "make gpu-check what a CUDA device must do, in at most 5 minutes; ends with 2 where there is none"
 	@echo "make campaign  kill runs at every moment and feed everything nonsense; the long form of two tests"
 	@echo "make pages     solve the suite anew; write its scores, pictures and pages"
 	@echo "make lint      ruff and pyright only"
@@ -52,6 +53,9 @@ format: $(STAMP)
 bench: export OMP_NUM_THREADS = 1
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.run
+
+gpu-check: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu_check
 
 campaign: export OMP_NUM_THREADS = 1
 campaign: $(STAMP)

@@ -361,7 +361,7 @@ class Agent(nn.Module):
             raise TokenGymError(f"state is {whose}: give what this agent's predict returned before, or None")
         if state is None or state.num_rows != len(seen.tokens):
             state = self.session(len(seen.tokens), heads)
-        masks = sampling.masks_on(self.device, seen.masks)
+        masks = None if seen.masks is None else sampling.masks_on(self.device, seen.masks)
         logits = (rule or OwnDistribution(self.temperature))(state.step(seen.tokens, seen.lengths), masks)
         actions = self.sampler.draw(logits, masks, deterministic)[0]
         return (actions[0] if seen.single else actions), state

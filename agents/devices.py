@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ..envs import TokenGymError
@@ -42,6 +43,16 @@ def _there() -> str:
     return f"take 'cpu', or a device of this machine (it has {', '.join(names)})"
 
 
+def uploaded(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return an array as a tensor on a device, without waiting for what the device still computes.
+
+    CUDA copies what lies in ordinary memory before the call returns, so the array may change then.
+    """
+    tensor = torch.from_numpy(array)
+    kind = device.type
+    return tensor if kind == "cpu" else tensor.to(device, non_blocking=kind == "cuda")
+
+
 def usable_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return a dtype by its name, if the device multiplies with it.
 
@@ -78,6 +89,9 @@ def name_of(dtype: torch.dtype) -> str:
     raise TokenGymError(f"the model is in {wrong}; expected {', '.join(DTYPES)}: convert it first, model.float()")
 
 
+_HALF = frozenset((torch.bfloat16, torch.float16))
+
+
 def is_half(dtype: torch.dtype) -> bool:
     """Whether a dtype has so few digits that sums, norms and losses need another."""
-    return dtype in (torch.bfloat16, torch.float16)
+    return dtype in _HALF

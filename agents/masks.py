@@ -75,7 +75,8 @@ class PackedMasks:
 
     def to(self, device: torch.device | str) -> PackedMasks:
         """These masks on another device."""
-        return PackedMasks(self.bits.to(device), self.num_actions)
+        moved = self.bits.to(device, non_blocking=torch.device(device).type == "cuda")
+        return PackedMasks(moved, self.num_actions)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Bool (N, A), for numpy."""

@@ -90,14 +90,17 @@ def check_masks(masks: np.ndarray) -> None:
         )
 
 
-def masks_on(device: torch.device, masks: np.ndarray | None) -> torch.Tensor | None:
+def masks_on(device: torch.device, masks: np.ndarray) -> torch.Tensor:
     """Checked masks (n, A) as a tensor on a device, to which they travel at one bit an action."""
-    if masks is None:
-        return None
     check_masks(masks)
     if device.type == "cpu":
         return torch.as_tensor(masks)
     return PackedMasks.pack(masks).to(device).unpack()
+
+
+def must_wait_for(tensor: torch.Tensor) -> bool:
+    """Whether asking a tensor for its numbers waits for a device, other than the processor that asks."""
+    return tensor.device.type != "cpu"
 
 
 _DIVERGED = "the policy's logits are not finite: training has diverged; lower the learning rate"
@@ -162,6 +165,10 @@ class Sampler:
             actions int64 (n,), and their log-probabilities float (n,), still on the device.
         """
         actions, chosen = self._choose(logits, masks, deterministic)
+        if not must_wait_for(chosen):
+            if math.isnan(chosen.sum()):
+                raise TokenGymError(_DIVERGED)
+            return actions.numpy(), chosen
         said = actions.masked_fill(chosen.isnan(), -1).cpu().numpy()
         if said.min(initial=0) < 0:
             raise TokenGymError(_DIVERGED)
@@ -176,7 +183,9 @@ class Sampler:
         else:
             # Double precision: the last cumulative probability then exceeds every draw, and small ones are not lost.
             cumulative = log_probs.exp().cumsum(dim=-1, dtype=torch.float64)
-            draws = torch.rand((len(logits), 1), generator=self.generator, dtype=torch.float64).to(logits.device)
+            draws = torch.rand((len(logits), 1), generator=self.generator, dtype=torch.float64)
+            if logits.device.type != "cpu":
+                draws = draws.to(logits.device, non_blocking=logits.is_cuda)
             actions = torch.searchsorted(cumulative, draws.mul_(cumulative[:, -1:]), right=True)
             actions.clamp_(max=logits.shape[-1] - 1)
         return actions.squeeze(-1), log_probs.gather(-1, actions).squeeze(-1)

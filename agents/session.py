@@ -14,6 +14,7 @@ import torch
 from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import Range, checked
 from ..envs.rows import read_fork
+from .devices import uploaded
 from .models import Decoder, Trunk
 from .weights import WeightsRecord
 
@@ -208,7 +209,7 @@ class Session:
             if features is not None:  # None before anything was read
                 decoder.fork(copied, to)
                 # The tensor may have been handed out by an earlier step, so it is replaced, not written to.
-                index, into = (torch.from_numpy(rows).to(features.device) for rows in (copied, to))
+                index, into = (uploaded(rows, features.device) for rows in (copied, to))
                 self._features[place] = features.index_copy(0, into, features[index])
         self._tokens[to], self._lengths[to] = self._tokens[copied], self._lengths[copied]
 
@@ -253,7 +254,7 @@ class Session:
             if kept is None:
                 kept = features.new_zeros((self.num_rows, *features.shape[1:]))
             # The kept tensor may have been handed out by an earlier step, so it is replaced, not written to.
-            self._features[i] = kept.index_copy(0, torch.from_numpy(rows).to(features.device), features)
+            self._features[i] = kept.index_copy(0, uploaded(rows, features.device), features)
 
     def _remember(
         self, index: np.ndarray, tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray, width: int, one_new: bool
@@ -269,7 +270,7 @@ class Session:
     @staticmethod
     def _gather(features: torch.Tensor | None, rows: np.ndarray | None) -> torch.Tensor:
         assert features is not None
-        return features if rows is None else features[torch.from_numpy(np.asarray(rows, dtype=np.int64))]
+        return features if rows is None else features[uploaded(np.asarray(rows, dtype=np.int64), features.device)]
 
     @staticmethod
     def _empty_features(trunk: Trunk) -> torch.Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from ..devices import uploaded
 from .trunk import Decoder, ReencodeDecoder, Trunk
 
 TOLERANCE = 1e-4
@@ -69,14 +70,14 @@ class CacheDecoder(Decoder):
             self._clear()
             begins[:] = 0
         features = self._append(begins, self._lengths)
-        return features if rows is None else features[torch.from_numpy(rows).to(self._device)]
+        return features if rows is None else features[uploaded(rows, self._device)]
 
     def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
         """See `Decoder.fork`."""
         rows = np.arange(self._num_rows)
         rows[targets] = sources
         if self._visible.shape[1]:
-            order: Any = torch.from_numpy(rows).to(self._device)
+            order: Any = uploaded(rows, self._device)
             self._cache.reorder_cache(order)
         self._tokens, self._lengths = self._tokens[rows], self._lengths[rows]
         self._visible, self._column_of = self._visible[rows], self._column_of[rows]
@@ -97,13 +98,13 @@ class CacheDecoder(Decoder):
         # A row that shows nothing would average over nothing: let it look at its own padding, this once.
         shown[~shown.any(axis=1), before:] = True
         output = self._body(
-            input_ids=torch.from_numpy(ids.astype(np.int64)).to(self._device),
-            attention_mask=torch.from_numpy(shown.astype(np.int64)).to(self._device),
-            position_ids=torch.from_numpy(positions).to(self._device),
+            input_ids=uploaded(ids.astype(np.int64), self._device),
+            attention_mask=uploaded(shown.astype(np.int64), self._device),
+            position_ids=uploaded(positions, self._device),
             past_key_values=self._cache,
             use_cache=True,
         )
-        last = torch.from_numpy(np.maximum(counts, 1) - 1).to(self._device)
+        last = uploaded(np.maximum(counts, 1) - 1, self._device)
         return output.last_hidden_state[torch.arange(len(counts), device=self._device), last]
 
     def _hide_rewritten(self, begins: np.ndarray) -> None:

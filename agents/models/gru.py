@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..devices import uploaded
 from .trunk import Decoder, Trunk
 
 
@@ -55,20 +56,20 @@ class GRUDecoder(Decoder):
 
     def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
         """See `Decoder.fork`."""
-        to = torch.from_numpy(targets).to(self._state.device)
-        self._state = self._state.index_copy(1, to, self._state[:, torch.from_numpy(sources).to(to.device)])
+        to = uploaded(targets, self._state.device)
+        self._state = self._state.index_copy(1, to, self._state[:, uploaded(sources, to.device)])
 
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """See `Decoder.extend`."""
         device = self._state.device
-        index = None if rows is None else torch.from_numpy(rows).to(device)
+        index = None if rows is None else uploaded(rows, device)
         state = self._state if index is None else self._state[:, index]
         if (starts == 0).any():
-            state = state * torch.from_numpy(starts != 0).to(device)[None, :, None]
+            state = state * uploaded(starts != 0, device)[None, :, None]
         counts = ends - starts
         longest = int(counts.max())
         columns = np.minimum(starts[:, None] + np.arange(longest), tokens.shape[1] - 1)
-        new = torch.from_numpy(np.take_along_axis(tokens, columns, axis=1).astype(np.int64)).to(device)
+        new = uploaded(np.take_along_axis(tokens, columns, axis=1).astype(np.int64), device)
         embedded = self._trunk.embedding(new)
         if longest == 1:
             _, state = self._trunk.gru(embedded, state.contiguous())

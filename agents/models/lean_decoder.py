@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..devices import is_half
+from ..devices import is_half, uploaded
 from .trunk import Decoder
 
 CHUNK = 128
@@ -130,8 +130,8 @@ class LeanDecoder(Decoder):
             ones, many = np.flatnonzero(single), np.flatnonzero(~single)
             first = self._step(index[ones], tokens[ones, starts[ones]], starts[ones])
             features = first.new_empty(len(index), first.shape[1])
-            features[torch.from_numpy(ones)] = first
-            features[torch.from_numpy(many)] = self._read(index[many], tokens[many], starts[many], counts[many])
+            features[uploaded(ones, self._device)] = first
+            features[uploaded(many, self._device)] = self._read(index[many], tokens[many], starts[many], counts[many])
         self._cached[index] = ends
         return features
 
@@ -140,7 +140,7 @@ class LeanDecoder(Decoder):
         """See `Decoder.fork`."""
         self._cached[targets] = self._cached[sources]
         length = int(self._cached[sources].max(initial=0))
-        copied, to = (torch.from_numpy(rows).to(self._device) for rows in (sources, targets))
+        copied, to = (uploaded(rows, self._device) for rows in (sources, targets))
         for cache in self._cache:
             cache[:, to, :, :length] = cache[:, copied, :, :length]
 
@@ -176,13 +176,13 @@ class LeanDecoder(Decoder):
             all_positions = self._cached.copy()
             self._grow(int(all_positions.max()) + 1)
             all_ids[rows], all_positions[rows] = ids, positions
-            return self._step(None, all_ids, all_positions)[torch.from_numpy(rows).to(self._device)]
+            return self._step(None, all_ids, all_positions)[uploaded(rows, self._device)]
         length = int(positions.max()) + 1
-        given = torch.from_numpy(ids.astype(np.int64)).to(self._device)
+        given = uploaded(ids.astype(np.int64), self._device)
         if rows is None and int(positions.min()) + 1 == length:
             return self._step_aligned(given, length)
-        where = torch.from_numpy(positions).to(self._device)
-        index = None if rows is None else torch.from_numpy(rows).to(self._device)
+        where = uploaded(positions, self._device)
+        index = None if rows is None else uploaded(rows, self._device)
         written = self._every_row if index is None else index
         x = self._embed(given, where.clamp(max=self._max_length - 1))
         mask = self._mask(where[:, None], length)[:, None].expand(-1, self._num_cached_heads, -1, -1).flatten(0, 1)
@@ -257,7 +257,7 @@ class LeanDecoder(Decoder):
         length = start + count
         columns = self._columns[start:length]
         mask, where = self._mask(columns, length).repeat(group, 1), columns.repeat(rows)
-        x = self._embed(torch.from_numpy(tokens[:, start:length].astype(np.int64)).to(self._device).view(-1), where)
+        x = self._embed(uploaded(tokens[:, start:length].astype(np.int64), self._device).view(-1), where)
         for layer, cache in enumerate(self._cache):
             queries, new = self._project(layer, x, where)
             cache[:, :, :, start:length] = new.view(2, rows, count, heads, size).transpose(2, 3)
@@ -278,15 +278,15 @@ class LeanDecoder(Decoder):
         # Packed coordinates of the new tokens: the row's place in this call, and the place among its new tokens.
         row, offset = np.nonzero(offsets < counts[:, None])
         column = starts[row] + offset
-        ids = torch.from_numpy(tokens[row, column].astype(np.int64)).to(device)
-        cache_row = torch.from_numpy(rows[row]).to(device)
-        where = torch.from_numpy(column).to(device)
-        index = torch.from_numpy(rows).to(device)
+        ids = uploaded(tokens[row, column].astype(np.int64), device)
+        cache_row = uploaded(rows[row], device)
+        where = uploaded(column, device)
+        index = uploaded(rows, device)
         everyone = len(rows) == self._num_rows and bool((rows[1:] > rows[:-1]).all())
-        at = (torch.from_numpy(row).to(device), torch.from_numpy(offset).to(device))
+        at = (uploaded(row, device), uploaded(offset, device))
         length = int((starts + counts).max())
         heads, group, size = self._num_cached_heads, self._group, self._head_dim
-        mask = self._mask(torch.from_numpy(starts[:, None] + offsets).to(device), length)
+        mask = self._mask(uploaded(starts[:, None] + offsets, device), length)
         mask = mask[:, None, None].expand(-1, heads, group, -1, -1).reshape(-1, group * longest, length)
         x = self._embed(ids, where)
         for layer, cache in enumerate(self._cache):
@@ -299,5 +299,5 @@ class LeanDecoder(Decoder):
             attended = self._attend(padded, seen[0].flatten(0, 1), seen[1].flatten(0, 1), mask)
             attended = attended.view(-1, heads, group, longest, size).permute(0, 3, 1, 2, 4)[at]
             x = self._finish(layer, x, attended.reshape(len(x), -1))
-        last = torch.from_numpy(np.cumsum(counts) - 1).to(device)
+        last = uploaded(np.cumsum(counts) - 1, device)
         return self._normalise(x[last])

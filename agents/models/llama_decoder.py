@@ -67,7 +67,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     """
     first, second = x.chunk(2, dim=-1)
     turned = x * cos + torch.cat((-second, first), dim=-1) * sin
-    return turned.to(x.dtype)
+    return turned if turned.dtype == x.dtype else turned.to(x.dtype)
 
 
 def rotations(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..devices import uploaded
 from .trunk import Decoder, Trunk
 
 
@@ -80,27 +81,27 @@ class MLPDecoder(Decoder):
 
     def fork(self, sources: np.ndarray, targets: np.ndarray) -> None:
         """See `Decoder.fork`."""
-        to = torch.from_numpy(targets).to(self._sums.device)
-        self._sums = self._sums.index_copy(0, to, self._sums[torch.from_numpy(sources).to(to.device)])
+        to = uploaded(targets, self._sums.device)
+        self._sums = self._sums.index_copy(0, to, self._sums[uploaded(sources, to.device)])
 
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """See `Decoder.extend`."""
         trunk, device = self._trunk, self._sums.device
-        index = None if rows is None else torch.from_numpy(rows).to(device)
+        index = None if rows is None else uploaded(rows, device)
         sums = self._sums if index is None else self._sums[index]
         if (starts == 0).any():
-            sums = sums * torch.from_numpy(starts != 0).to(device)[:, None]
+            sums = sums * uploaded(starts != 0, device)[:, None]
         # One place after another, the rows that are that long: a matrix is shared by all rows that stand there.
         for place in range(int(starts.min()), int(ends.max())):
             there = np.flatnonzero((starts <= place) & (place < ends))
             if not len(there):
                 continue
-            new = torch.from_numpy(tokens[there, place].astype(np.int64)).to(device)
+            new = uploaded(tokens[there, place].astype(np.int64), device)
             added = trunk.embedding(new) @ trunk.places[place]
             if len(there) == len(starts):
                 sums = sums + added
             else:
-                sums = sums.index_add(0, torch.from_numpy(there).to(device), added)
+                sums = sums.index_add(0, uploaded(there, device), added)
         if index is None:
             self._sums = sums
         else:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ...envs import TokenGymError
+from ..devices import uploaded
 from .trunk import Decoder, ReencodeDecoder, Trunk
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -140,7 +141,7 @@ class TableTrunk(Trunk):
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Prefix numbers, int64 (B, L); 0 in the padding, `capacity` for what the table does not hold."""
         numbers = self.index.number(tokens.cpu().numpy(), lengths.cpu().numpy(), add=torch.is_grad_enabled())
-        return torch.from_numpy(numbers).to(tokens.device)
+        return uploaded(numbers, tokens.device)
 
     def version(self) -> int:
         """The number of prefixes held: one that was unknown may have a number since."""

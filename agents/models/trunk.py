@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..devices import uploaded
+
 
 class Trunk(nn.Module, ABC):
     """Turns sequences into one feature a position, causally: position c depends on tokens 0…c alone.
@@ -117,6 +119,6 @@ class ReencodeDecoder(Decoder):
     def extend(self, rows: np.ndarray | None, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> torch.Tensor:
         """See `Decoder.extend`."""
         device = self._trunk.device
-        ids = torch.from_numpy(tokens[:, : int(ends.max())].astype(np.int64)).to(device)
-        lengths = torch.from_numpy(ends).to(device)
+        ids = uploaded(tokens[:, : int(ends.max())].astype(np.int64), device)
+        lengths = uploaded(ends, device)
         return self._trunk(ids, lengths)[torch.arange(len(ends), device=device), lengths - 1]

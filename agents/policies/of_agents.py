@@ -88,7 +88,7 @@ class AgentPolicy(Policy):
         if self._session is None:
             raise TokenGymError("this policy plays no rows yet: call act within `with policy.playing(engine):`")
         output = self._session.step(tokens, lengths, rows)
-        allowed = masks_on(self.agent.device, masks)
+        allowed = None if masks is None else masks_on(self.agent.device, masks)
         logits = self.logits(output, allowed)
         said, log_probs = self.sampler.draw(logits, allowed, deterministic)
         if not self.measured:

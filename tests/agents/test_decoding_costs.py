@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tokengym.agents import AgentPolicy, Sampler, build_agent
+from tokengym.agents import AgentPolicy, Sampler, build_agent, sampling
 from tokengym.agents.sampling import masks_on
 from tokengym.algorithms import PPO
 from tokengym.envs import Engine, TokenGymError, Vocabulary, make_task
@@ -34,6 +34,8 @@ class Waits(TorchDispatchMode):
             self.numbers_down += tensor.numel()
             return to_host(tensor)
 
+        # The processor asks its own memory for nothing that it would have to wait for: act as if it were another's.
+        monkeypatch.setattr(sampling, "must_wait_for", lambda tensor: True)
         monkeypatch.setattr(torch, "from_numpy", up)
         monkeypatch.setattr(torch.Tensor, "cpu", down)
 
@@ -100,7 +102,9 @@ def test_masks_travel_at_one_bit_an_action(monkeypatch):
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_draw_chooses_as_sample_does_and_tells_what_diverged(deterministic):
+@pytest.mark.parametrize("waits", [False, True])
+def test_draw_chooses_as_sample_does_and_tells_what_diverged(monkeypatch, deterministic, waits):
+    monkeypatch.setattr(sampling, "must_wait_for", lambda tensor: waits)
     logits = torch.randn(50, 9, generator=torch.Generator().manual_seed(0))
     masks = torch.rand(50, 9, generator=torch.Generator().manual_seed(1)) < 0.6
     masks[:, 0] = True

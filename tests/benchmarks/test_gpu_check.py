@@ -1,0 +1,31 @@
+"""The check of a GPU, tried on the CPU."""
+
+import pytest
+import torch
+
+from benchmarks import gpu_check
+
+
+def test_every_check_holds_on_the_cpu(capsys):
+    assert gpu_check.main(["--device", "cpu", "--quick"]) == 0
+    printed = capsys.readouterr().out
+    assert "all checks hold" in printed
+    for name in ("gpt2, bfloat16: agreement", "llama, float32: agreement", "sac, bfloat16: one iteration"):
+        assert name in printed
+    assert printed.count("a step waits once") == 2
+
+
+def test_a_check_that_fails_is_named_and_the_others_go_on(monkeypatch, capsys):
+    monkeypatch.setattr(gpu_check.Check, "iteration", lambda self, kind, dtype: "skipped")
+    monkeypatch.setattr(gpu_check.Check, "speed", lambda self, dtype: "skipped")
+    monkeypatch.setitem(gpu_check.AGREEMENT, "bfloat16", 0.0)
+    assert gpu_check.main(["--device", "cpu", "--quick"]) == 1
+    printed = capsys.readouterr()
+    assert "failed: gpt2, bfloat16: agreement, llama, bfloat16: agreement" in printed.out
+    assert "a step waits once" in printed.out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so_in_a_line(capsys):
+    assert gpu_check.main([]) == 2
+    assert capsys.readouterr().out.count("\n") == 1
