@@ -74,7 +74,7 @@ class Check:
         decoded = [session.step(tokens, np.minimum(end, lengths)).logits for end in range(1, length + 1)]
         row, column = np.nonzero(np.arange(length) < lengths[:, None])
         logs = torch.log_softmax(torch.stack([step.float() for step in decoded], 1)[row, column].cpu(), -1)
-        far = dict.fromkeys(("teacher-forced", "CPU"), 0.0)
+        far: dict[str, float] = {}
         for name, other in (("teacher-forced", agent), ("CPU", copy.deepcopy(agent).cpu())):
             with torch.no_grad():
                 seen = other.evaluate(*map(torch.as_tensor, (tokens, lengths, row, column + 1)), heads=("policy",))

@@ -53,7 +53,7 @@ class EvaluateOptions:
     """Take beta times the KL off the return."""
     kl_to: Annotated[str, _named("POLICY")] = "uniform"
     """What the KL is measured to: `uniform`, `reference` (the run's own reference agent), or a checkpoint folder."""
-    device: str = "cpu"
+    device: Annotated[str, _named("DEVICE")] = "cpu"
     """Where the agent is put."""
     samples: Annotated[int, Range(least=0, most=1_000_000)] = 2
     """Episodes to show."""
@@ -183,7 +183,7 @@ class TrainOptions:
     """Agent tokens to train for."""
     seed: Seed = 0
     """Seed of the run."""
-    device: str = "cpu"
+    device: Annotated[str, _named("DEVICE")] = "cpu"
     """Where the agent lives and learns: cpu, cuda, cuda:1, mps. A run may go on on another."""
     dtype: Dtype = "float32"
     """What the agent computes with: float32, bfloat16 (half the memory, for transformers) or float64."""
