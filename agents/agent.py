@@ -179,7 +179,6 @@ class Agent(nn.Module):
         states = self.apply_heads([f[: len(rows)] for f in features], heads)
         return Evaluation(**vars(states), final=self.apply_heads([f[len(rows) :] for f in features], heads))
 
-    @checked
     def score(
         self,
         tokens: torch.Tensor,

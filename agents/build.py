@@ -11,6 +11,7 @@ from torch import nn
 from ..envs import Vocabulary
 from ..envs.checking import Count, Positive, Seed, checked
 from .agent import Agent
+from .chunks import WIDE, return_large_blocks
 from .devices import is_half, name_of, usable_device, usable_dtype
 from .heads import CRITIC_HEADS, POLICY_STD, OwnHead, TableHead, check_heads, make_head
 from .models import TableTrunk, Trunk, build_trunk
@@ -56,6 +57,8 @@ def build_agent(
             not there.
     """
     heads = check_heads(heads)
+    if vocabulary.num_actions >= WIDE:
+        return_large_blocks()
     device = usable_device(device)
     check_agent_dtype(spec, dtype)
     chosen = None if dtype is None else usable_dtype(dtype, device)

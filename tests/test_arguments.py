@@ -108,6 +108,7 @@ DOORS = {f"{one.__module__.removeprefix('tokengym.')}:{one.__qualname__}": one f
 BATTERY = [(where, name) for where, one in DOORS.items() for name in plain_parameters(one)]
 ELSEWHERE = {
     "agents.agent:Agent.__init__": "build_agent is its door",
+    "agents.agent:Agent.score": "called for every minibatch",
     "agents.sampling:Sampler.sample": "called for every token, by what was checked",
     "agents.sampling:Sampler.draw": "called for every token, by what was checked",
     "agents.policies.players:ExpertPlayer.act": "called for every token",

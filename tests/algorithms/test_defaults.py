@@ -54,9 +54,9 @@ def test_advantages_are_whitened_where_there_is_no_kl(options, whitened):
     seen = []
 
     class Watched(PPO):
-        def step(self, batch, targets, scale):
-            seen.append(float(targets.advantages.std(unbiased=False)))
-            return super().step(batch, targets, scale)
+        def loss(self, part, prepared):
+            seen.append(float(prepared.advantages.std(unbiased=False)))
+            return super().loss(part, prepared)
 
     Watched("Copy", rollout_tokens=60, **options).learn(60)
     assert (seen[0] == pytest.approx(1, abs=1e-3)) == whitened

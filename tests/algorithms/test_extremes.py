@@ -10,7 +10,7 @@ from episode_cases import random_episodes
 from tokengym.agents.sampling import action_log_probs, divergence, entropy, log_softmax
 from tokengym.algorithms.data.replay import EpisodeReplay
 from tokengym.algorithms.off_policy.sac import SAC
-from tokengym.algorithms.on_policy.base import explained_variance
+from tokengym.algorithms.on_policy.actor_critic import explained_variance
 from tokengym.algorithms.parts.advantages import whiten
 from tokengym.algorithms.parts.exponentials import bounded_exp, exp_excess, largest_exponent
 from tokengym.algorithms.parts.kl import KLController, kl_estimate
