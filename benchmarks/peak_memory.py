@@ -21,8 +21,8 @@ from typing import Any
 
 VOCABULARY, NEW = 50_257, 64
 MODEL = {"kind": "gpt2", "hidden_size": 64, "num_layers": 2, "num_heads": 4}
-MICRO_BATCH = 1024
-"""Tokens of a micro-batch, 12 episodes of prompt and completion."""
+MICRO_BATCH = 512
+"""Tokens of a micro-batch: six episodes of prompt and completion, fewer than a minibatch of any row has."""
 
 
 def learn(name: str, tokens: int, agent: Any = MODEL, new: int = NEW, size: int = VOCABULARY, **settings: Any) -> None:
