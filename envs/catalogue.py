@@ -65,12 +65,12 @@ class Entry:
 
 
 DIAGNOSTICS = {
-    "TokenBandit": Entry("diagnostics.bandit:TokenBandit", reward_threshold=0.95),
+    "TokenBandit": Entry("diagnostics.basics:TokenBandit", reward_threshold=0.95),
     "TokenBandit-noise": Entry(
-        "diagnostics.bandit:TokenBandit", {"noise": 1.0}, reward_threshold=0.95, variant_of="TokenBandit"
+        "diagnostics.basics:TokenBandit", {"noise": 1.0}, reward_threshold=0.95, variant_of="TokenBandit"
     ),
     "TokenBandit-scale": Entry(
-        "diagnostics.bandit:TokenBandit", {"reward_scale": 100.0}, reward_threshold=95.0, variant_of="TokenBandit"
+        "diagnostics.basics:TokenBandit", {"reward_scale": 100.0}, reward_threshold=95.0, variant_of="TokenBandit"
     ),
     "Probe1": Entry("diagnostics.probes:Probe1", reward_threshold=1.0),
     "Probe2": Entry("diagnostics.probes:Probe2"),
@@ -95,10 +95,10 @@ DIAGNOSTICS = {
     "DelayChain-30": Entry(
         "diagnostics.delay_chain:DelayChain", {"delays": [1, 3, 10, 30]}, reward_threshold=1.09, variant_of="DelayChain"
     ),
-    "Copy": Entry("diagnostics.bandit:Copy", reward_threshold=0.95),
-    "Copy-gap20": Entry("diagnostics.bandit:Copy", {"gap": 20}, reward_threshold=0.95, variant_of="Copy"),
-    "Copy-gap100": Entry("diagnostics.bandit:Copy", {"gap": 100}, reward_threshold=0.95, variant_of="Copy"),
-    "Copy-long": Entry("diagnostics.bandit:Copy", {"k": 6, "num_tokens": 4}, reward_threshold=0.95, variant_of="Copy"),
+    "Copy": Entry("diagnostics.basics:Copy", reward_threshold=0.95),
+    "Copy-gap20": Entry("diagnostics.basics:Copy", {"gap": 20}, reward_threshold=0.95, variant_of="Copy"),
+    "Copy-gap100": Entry("diagnostics.basics:Copy", {"gap": 100}, reward_threshold=0.95, variant_of="Copy"),
+    "Copy-long": Entry("diagnostics.basics:Copy", {"k": 6, "num_tokens": 4}, reward_threshold=0.95, variant_of="Copy"),
     "VocabScale": Entry("diagnostics.vocab_scale:VocabScale", reward_threshold=0.95),
     "VocabScale-8": Entry(
         "diagnostics.vocab_scale:VocabScale",

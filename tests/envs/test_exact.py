@@ -12,7 +12,7 @@ from tokengym.envs.exact.levels import unfold
 from tokengym.envs.exact.solver import evaluate_policy, optimal_policy, solve
 from tokengym.envs.finite.task import FiniteTask, Initial, Transition
 from tokengym.envs.tasks.control.lattice import Lattice
-from tokengym.envs.tasks.diagnostics.bandit import Copy, TokenBandit
+from tokengym.envs.tasks.diagnostics.basics import Copy, TokenBandit
 from tokengym.envs.tasks.diagnostics.probes import Probe5
 from tokengym.envs.tasks.diagnostics.tree import KLTree
 from tokengym.envs.tasks.games.wordle import WordleMini

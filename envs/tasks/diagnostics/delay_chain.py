@@ -9,7 +9,7 @@ from ...checking import TokenGymError, positive_int
 from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 from ..instance import instance_random
-from .bandit import not_negative
+from .basics import not_negative
 
 _LONGEST = 10_000
 

@@ -7,7 +7,7 @@ from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
 from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.registration import make_task
-from tokengym.envs.tasks.diagnostics.bandit import Copy, TokenBandit
+from tokengym.envs.tasks.diagnostics.basics import Copy, TokenBandit
 from tokengym.envs.tasks.diagnostics.probes import Probe1, Probe2, Probe3, Probe4, Probe5
 
 EXACT = {"rel": 0, "abs": 1e-9}
