@@ -86,6 +86,9 @@ def as_column(who: str, name: str, values: Sequence[Any]) -> npt.NDArray[Any]:
         TokenGymError: If the name is taken or a number is infinite.
     """
     check_name(who, name)
+    if {float, type(None)}.issuperset(map(type, values)):  # the usual case, in a fraction of the time
+        numbers = np.array([math.nan if value is None else value for value in values], np.float64)
+        return _finite(who, name, numbers)
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
     if not all(value is None or isinstance(value, (bool, int, float)) for value in plain):
         column = np.empty(len(plain), object)
@@ -95,6 +98,10 @@ def as_column(who: str, name: str, values: Sequence[Any]) -> npt.NDArray[Any]:
         column = np.array([math.nan if value is None else float(value) for value in plain], np.float64)
     except OverflowError:  # an integer beyond the largest float
         column = np.array([math.inf])
+    return _finite(who, name, column)
+
+
+def _finite(who: str, name: str, column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     if np.isinf(column).any():
         raise TokenGymError(f"{who} reports infinity in the column {name!r}: give finite numbers, None for none")
     return column
@@ -104,6 +111,21 @@ def of_rows(who: str, rows: Sequence[Mapping[str, Any] | None]) -> dict[str, npt
     """Returns the columns of rows that each report a mapping of names to one value, or None where none reports."""
     names = dict.fromkeys(name for row in rows if row for name in row)
     return {name: as_column(who, name, [row.get(name) if row else None for row in rows]) for name in names} or None
+
+
+def as_rows(columns: Columns | None, num_rows: int) -> list[dict[str, Any] | None]:
+    """Returns what each row reports, as `row_columns` does, or None for nothing; one look at each column for all."""
+    if columns is None:
+        return [None] * num_rows
+    listed = {name: values.tolist() for name, values in columns.items()}
+    return [
+        {
+            name: value
+            for name, values in listed.items()
+            if not ((value := values[row]) is None or (isinstance(value, float) and value != value))
+        }
+        for row in range(num_rows)
+    ]
 
 
 def empty_like(column: npt.NDArray[Any], shape: int | tuple[int, ...]) -> npt.NDArray[Any]:
@@ -132,9 +154,11 @@ def put(into: dict[str, npt.NDArray[Any]], columns: Columns | None, place: Any, 
 
 def spread(who: str, columns: Columns | None, where: npt.NDArray[np.intp], num_rows: int) -> Columns | None:
     """Returns what a task reports of some rows as columns of all, of which the others report nothing."""
-    checked = None if columns is None else check_columns(who, columns, len(where))
-    if checked is None or len(where) == num_rows:
-        return checked
+    if columns is None or len(where) == num_rows:
+        return columns  # the engine checks them
+    checked = check_columns(who, columns, len(where))
+    if checked is None:
+        return None
     found: dict[str, npt.NDArray[Any]] = {}
     put(found, checked, where, num_rows)
     return found

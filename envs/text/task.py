@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checking import TokenGymError, positive_int
-from ..columns import Columns, of_rows, spread
+from ..columns import Columns, of_rows, put
 from ..random import CounterRandom
 from ..saved_state import Limits
 from ..task import Outcome, Reply, Rows, State, Task
@@ -386,6 +386,12 @@ class TextTask(Task):
 
 def _reported(name: str, answers: Sequence[TextReply], where: npt.NDArray[np.intp], num_rows: int) -> Columns | None:
     """Gives what the answers of some rows report as columns of all rows."""
-    if not any(answer.columns for answer in answers):
+    told = [answer.columns for answer in answers]
+    if not any(told):
         return None
-    return spread(f"task {name}", of_rows(f"task {name}", [answer.columns for answer in answers]), where, num_rows)
+    columns = of_rows(f"task {name}", told)
+    if columns is None or len(where) == num_rows:
+        return columns
+    found: dict[str, npt.NDArray[Any]] = {}
+    put(found, columns, where, num_rows)  # each is of one value a row and finite: the engine looks once more
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...checking import TokenGymError, positive_int
-from ...columns import row_columns
+from ...columns import as_rows
 from ...rewards import Scorer, build_reward, read_under, reward_of_functions
 from ...saved_state import is_index
 from ...text import ChatTemplate, Message, TextReply, TextTask, TextWriter, build_tokenizer, read_prompts
@@ -216,7 +216,7 @@ class TextGeneration(TextTask):
             {name: [values[index] for index in episodes] for name, values in self.prompts.columns.items()},
         )
         parts = scores.token_rewards or [None] * len(episodes)
-        told = [row_columns(scores.columns or {}, row) for row in range(len(episodes))]
+        told = as_rows(scores.columns, len(episodes))
         return [
             TextReply(None, reward, True, spread, columns=columns)
             for reward, spread, columns in zip(scores.rewards.tolist(), parts, told, strict=True)
