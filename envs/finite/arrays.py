@@ -83,6 +83,8 @@ class FiniteTables:
     initial_reply: npt.NDArray[np.int32]
     legal: npt.NDArray[np.bool_] | None  # (S + 1, A)
     columns: dict[str, npt.NDArray[np.float64]] | None  # (S·A·K,) each
+    columns_at_ends: bool
+    """Whether only transitions that end the episode report something, so that other steps need not look."""
 
     @classmethod
     def of(cls, arrays: FiniteArrays) -> FiniteTables:
@@ -113,6 +115,9 @@ class FiniteTables:
             initial_reply=arrays.initial_reply,
             legal=legal,
             columns={name: values.ravel() for name, values in arrays.columns.items()} or None,
+            columns_at_ends=all(
+                np.isnan(values[arrays.next < arrays.num_states]).all() for values in arrays.columns.values()
+            ),
         )
 
     def said(self, reply: int) -> npt.NDArray[np.int32]:

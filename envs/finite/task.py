@@ -197,7 +197,7 @@ class FiniteTask(Task):
             if len(ended):
                 credited = share_reward(paid[rows[ended]], weights[rows[ended]], sizes[ended])
         columns = None
-        if tables.columns is not None:
+        if tables.columns is not None and (not tables.columns_at_ends or np.count_nonzero(terminated)):
             columns = {name: values.take(index) for name, values in tables.columns.items()}
         return Outcome(rewards, terminated, turn_ended, reply, credited, None, columns)
 
