@@ -117,13 +117,17 @@ class WeightedSum(NamedRule):
                 log_extra(name, values)
         for (weight, _), scores in zip(self.terms, given, strict=True):
             abstained &= scores.abstained
-            for row in range(len(completions)):
-                spread = None if scores.token_rewards is None else scores.token_rewards[row]
+            if scores.token_rewards is None:
+                total += weight * scores.rewards
+                continue
+            for row, spread in enumerate(scores.token_rewards):
                 if spread is None:
                     total[row] += weight * scores.rewards[row]
                 else:
                     tokens[row] = tokens.get(row, 0.0) + weight * spread
-        rewards: list[Any] = [None if none else float(value) for none, value in zip(abstained, total, strict=True)]
+        rewards: list[Any] = [
+            None if none else value for none, value in zip(abstained.tolist(), total.tolist(), strict=True)
+        ]
         for row, spread in tokens.items():
             spread[-1] += total[row]
             rewards[row] = spread.tolist()

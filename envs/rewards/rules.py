@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 
 from typing_extensions import Self
@@ -216,8 +217,14 @@ class RepetitionPenalty(NamedRule):
 
 
 def _holds(texts: Iterable[str], word: str, flags: int) -> bool:
-    expression = rf"(?<!\w){re.escape(word)}(?!\w)"
-    return any(re.search(expression, text, flags) is not None for text in texts)
+    whole = _whole(word, flags)
+    return any(whole.search(text) is not None for text in texts)
+
+
+@lru_cache(maxsize=4096)
+def _whole(word: str, flags: int) -> re.Pattern[str]:
+    """Give the expression that finds a word where it stands whole; the same few are asked for in every batch."""
+    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", flags)
 
 
 def _normal_expression(pattern: str, normal: Callable[[str], str]) -> re.Pattern[str] | None:

@@ -230,6 +230,10 @@ class Scorer:
                 f"The reward function {self.name!r} gave {len(values)} rewards for {len(completions)} completions; "
                 f"it must give exactly one a completion, None to abstain."
             )
+        if set(map(type, values)) == {float}:  # the usual case, looked at in one go
+            given = np.array(values)
+            if np.isfinite(given).all():
+                return Scores(given, None, np.zeros(len(values), np.bool_))
         rewards = np.zeros(len(values))
         spread: list[np.ndarray | None] = [None] * len(values)
         for row, value in enumerate(values):
