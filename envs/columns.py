@@ -36,6 +36,10 @@ RESERVED = (
 """Keys of an info that mean something else."""
 
 
+class CheckedColumns(dict[str, npt.NDArray[Any]]):
+    """Columns that need no look any more: those of a compiled task, looked at when it was compiled."""
+
+
 @lru_cache(4096)
 def check_name(who: str, name: Any) -> None:
     """Raises `TokenGymError` where a column cannot be called so, since infos have it under its name."""
@@ -60,6 +64,8 @@ def check_columns(who: str, columns: Columns, num_rows: int) -> dict[str, npt.ND
     Raises:
         TokenGymError: If a name is taken, an array is not of shape (num_rows,), or a number is infinite.
     """
+    if type(columns) is CheckedColumns:
+        return columns
     found = {}
     for name, values in columns.items():
         check_name(who, name)
@@ -71,7 +77,7 @@ def check_columns(who: str, columns: Columns, num_rows: int) -> dict[str, npt.ND
             )
         if array.dtype.kind in "biuf":
             array = array.astype(np.float64, copy=False)
-            if np.isinf(array).any():
+            if np.count_nonzero(np.isinf(array)):
                 raise TokenGymError(f"{who} reports infinity in the column {name!r}: give finite numbers, NaN for none")
         elif array.dtype.kind != "O":
             array = array.astype(object)
@@ -173,7 +179,7 @@ def _objects(column: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
 def reported(column: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Returns which entries report something: bool of the column's shape."""
     if column.dtype.kind == "f":
-        return ~np.isnan(column)
+        return column == column  # only NaN differs from itself
     return np.array([value is not None for value in column.ravel()], np.bool_).reshape(column.shape)
 
 

@@ -223,12 +223,12 @@ class TokenVectorEnv(  # pyright: ignore[reportIncompatibleVariableOverride]
             if present.any():
                 infos |= {"token_rewards": values, "_token_rewards": present}
         if result is not None and result.columns is not None:
-            for name, column in result.columns.items():
-                there = reported(column) & (rows if credited is None else credited)
-                if there.any():
-                    told = np.zeros(self.num_envs) if column.dtype.kind == "f" else np.full(self.num_envs, None, object)
-                    told[there] = column[there]
-                    infos |= {name: told, f"_{name}": there}
+            allowed = rows if credited is None else credited
+            for name, column in result.columns.items() if np.count_nonzero(allowed) else ():
+                there = reported(column) & allowed
+                if np.count_nonzero(there):  # several times faster than any() on a small array
+                    infos[name] = np.where(there, column, 0.0 if column.dtype.kind == "f" else None)
+                    infos[f"_{name}"] = there
         return infos
 
 

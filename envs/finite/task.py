@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checking import positive_int
+from ..columns import CheckedColumns
 from ..drawing import Picture
 from ..random import CounterRandom
 from ..saved_state import Limits
@@ -198,7 +199,7 @@ class FiniteTask(Task):
                 credited = share_reward(paid[rows[ended]], weights[rows[ended]], sizes[ended])
         columns = None
         if tables.columns is not None and (not tables.columns_at_ends or np.count_nonzero(terminated)):
-            columns = {name: values.take(index) for name, values in tables.columns.items()}
+            columns = CheckedColumns((name, values.take(index)) for name, values in tables.columns.items())
         return Outcome(rewards, terminated, turn_ended, reply, credited, None, columns)
 
     def start_row(self, state: State, row: int, random: CounterRandom) -> npt.NDArray[np.int32]:
