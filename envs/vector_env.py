@@ -227,7 +227,8 @@ class TokenVectorEnv(  # pyright: ignore[reportIncompatibleVariableOverride]
             for name, column in result.columns.items() if np.count_nonzero(allowed) else ():
                 there = reported(column) & allowed
                 if np.count_nonzero(there):  # several times faster than any() on a small array
-                    infos[name] = np.where(there, column, 0.0 if column.dtype.kind == "f" else None)
+                    nothing: Any = 0.0 if column.dtype.kind == "f" else None
+                    infos[name] = np.where(there, column, nothing)
                     infos[f"_{name}"] = there
         return infos
 
