@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +17,7 @@ from ..envs import TokenGymError, Vocabulary
 from .heads import OwnHead
 from .heads import read as read_head
 from .models import TransformerTrunk, Trunk
+from .new_folder import new_folder
 
 TOLERANCE = 1e-3
 """How far the logits of what was written may be from the agent's, relative to the largest of them."""
@@ -159,27 +158,15 @@ def save_pretrained(agent: Speaker, folder: str | os.PathLike[str], tokenizer: A
         TokenGymError: a folder that holds something already, a tokenizer that cannot be saved, or what
             `language_model` refuses.
     """
-    target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise TokenGymError(f"{target} exists and is not an empty folder; name a new one to export to")
-    model = language_model(agent)
-    spoken = tokenizer_of(agent.vocabulary) if tokenizer is None else tokenizer
-    if not callable(getattr(spoken, "save_pretrained", None)):
-        raise TokenGymError(f"a {type(spoken).__name__} has no save_pretrained; give a tokenizer of transformers")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    begun = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with new_folder(folder) as begun:
+        model = language_model(agent)
+        spoken = tokenizer_of(agent.vocabulary) if tokenizer is None else tokenizer
+        if not callable(getattr(spoken, "save_pretrained", None)):
+            raise TokenGymError(f"a {type(spoken).__name__} has no save_pretrained; give a tokenizer of transformers")
         model.save_pretrained(begun)
         spoken.save_pretrained(begun)
         (begun / "README.md").write_text(card or "# A policy of tokengym\n", encoding="utf-8")
         _check(agent, model, begun)
-        begun.chmod(0o755)
-        if target.exists():
-            target.rmdir()
-        begun.rename(target)
-    except BaseException:
-        shutil.rmtree(begun, ignore_errors=True)
-        raise
 
 
 @torch.no_grad()

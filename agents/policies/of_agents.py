@@ -16,7 +16,7 @@ from ..agent import Agent
 from ..decoding import OwnDistribution, Rule
 from ..sampling import Sampler, entropy, log_softmax, masks_on
 from ..session import Rows, Session, StepOutput
-from .policy import Act, Policy
+from .policy import Act, Policy, under_way
 
 
 class AgentPolicy(Policy):
@@ -85,9 +85,7 @@ class AgentPolicy(Policy):
         deterministic: bool = False,
     ) -> Act:
         """Draw a token for each row; see `Policy.act`."""
-        if self._session is None:
-            raise TokenGymError("this policy plays no rows yet: call act within `with policy.playing(engine):`")
-        output = self._session.step(tokens, lengths, rows)
+        output = under_way(self._session).step(tokens, lengths, rows)
         allowed = None if masks is None else masks_on(self.agent.device, masks)
         logits = self.logits(output, allowed)
         said, log_probs = self.sampler.draw(logits, allowed, deterministic)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from typing_extensions import Self
 
-from ...envs import Engine
+from ...envs import Engine, TokenGymError
 from ...envs.checking import Count, Seed, checked
 
 if TYPE_CHECKING:
@@ -124,6 +124,32 @@ class Policy(Protocol):
     def load_state(self, tensors: dict[str, Any], data: dict[str, Any]) -> None:
         """Take back what `state` returned."""
         return None
+
+
+def no_masks(name: str, masks: np.ndarray | None) -> None:
+    """Refuse masks for a policy that says whole turns: they say nothing about the tokens after the next.
+
+    Raises:
+        TokenGymError: there are masks.
+    """
+    if masks is not None:
+        raise TokenGymError(
+            f"{name} says whole turns, but action masks hold for the next token only: leave action_masks out"
+        )
+
+
+SessionT = TypeVar("SessionT")
+
+
+def under_way(session: SessionT | None) -> SessionT:
+    """Return what a policy decodes with while it plays.
+
+    Raises:
+        TokenGymError: it plays nothing.
+    """
+    if session is None:
+        raise TokenGymError("this policy plays no rows yet: call act within `with policy.playing(engine):`")
+    return session
 
 
 def draw_actions(probabilities: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from ...envs import Engine, TokenGymError
 from ...envs.checking import Range, Seed, checked, shown
 from ..session import Session
 from .of_agents import AgentPolicy
-from .policy import Act, Policy
+from .policy import Act, Policy, no_masks, under_way
 
 Ids = list[Sequence[int]]
 """Token ids, one sequence a row, of any lengths."""
@@ -80,10 +80,7 @@ class BestOfN(Policy):
         Raises:
             TokenGymError: there are masks, which say nothing about the tokens after the next; a score is not finite.
         """
-        if masks is not None:
-            raise TokenGymError(
-                "BestOfN drafts whole turns, but action masks hold for the next token only: leave action_masks out"
-            )
+        no_masks("BestOfN", masks)
         n = 1 if deterministic else self.n
         m = len(lengths)
         before = np.repeat(lengths.astype(np.int64), n)
@@ -101,19 +98,14 @@ class BestOfN(Policy):
 
     def _read(self, cached: np.ndarray, tokens: np.ndarray, lengths: np.ndarray) -> None:
         """Read what each row was shown once, for the first of its drafts in `cached` (m, n), and copy it."""
-        session, n = self._drafting(), cached.shape[1]
+        session, n = under_way(self._session), cached.shape[1]
         if n > 1:
             session.step(tokens, lengths, cached[:, 0])
             session.fork(np.repeat(cached[:, 0], n - 1), cached[:, 1:].reshape(-1))
 
-    def _drafting(self) -> Session:
-        if self._session is None:
-            raise TokenGymError("this policy plays no rows yet: call act within `with policy.playing(engine):`")
-        return self._session
-
     def _draft(self, cached: np.ndarray, drafts: np.ndarray, before: np.ndarray, deterministic: bool) -> np.ndarray:
         """Write a draft behind each of `drafts` (k, L) from column `before` (k,) on; return their counts (k,)."""
-        session = self._drafting()
+        session = under_way(self._session)
         counts = np.zeros(len(drafts), np.int64)
         going = np.arange(len(drafts))
         while len(going):
@@ -189,10 +181,7 @@ class ExternalPolicy(Policy):
             TokenGymError: there are masks; the sampler gave another number of turns, an empty one, or log-probabilities
                 that do not fit.
         """
-        if masks is not None:
-            raise TokenGymError(
-                f"{self.name} says whole turns, but action masks hold for the next token only: leave action_masks out"
-            )
+        no_masks(self.name, masks)
         seen = [row[:length].tolist() for row, length in zip(tokens, lengths.tolist(), strict=True)]
         given = self.sample(seen, deterministic)
         turns, log_probs = given if isinstance(given, tuple) else (given, None)

@@ -30,7 +30,6 @@ class Targets:
         returns: float32 (N,), the targets of the critic, or None without one.
         values: float32 (N,), the critic before each token when the collection was assessed, or None without one.
         weights: float32 (N,), see `token_weights`.
-        log_probs: float32 (N,), of the tokens under the policy before the update.
         reference: float32 (N,), log-probability of each token under the reference, or None.
         metrics: what was seen on the way.
         scores: the pass that the assessment made, with its graph, where the update's only step can use it.
@@ -41,7 +40,6 @@ class Targets:
     returns: Tensor | None
     values: Tensor | None
     weights: Tensor
-    log_probs: Tensor
     reference: Tensor | None
     metrics: dict[str, float]
     scores: Scores | None = None
@@ -61,7 +59,6 @@ class Targets:
             returns=pick(self.returns),
             values=pick(self.values),
             weights=self.weights[part.index] * part.scale,
-            log_probs=self.log_probs[part.index],
             reference=pick(self.reference),
             scores=None,
         )
@@ -158,10 +155,15 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
         once = self.epochs == self.minibatches == len(parts) == 1
         with torch.set_grad_enabled(once):
             scores = self.assess(parts)
+        error = 0.0
+        if self.behaviour.on_policy:
+            error = self.check_ratio(scores.log_probs.detach() - whole.log_probs)
+        else:  # what drew the tokens is another distribution, or unknown: ratios are to the policy before the update
+            whole = replace(whole, log_probs=scores.log_probs.detach())
         metrics = {
             "objective/score": float(batch.returns.mean()),
             "objective/entropy": float(scores.entropy.detach().mean()),
-            "policy/initial_ratio_error": self.check_ratio(scores.log_probs.detach() - whole.log_probs),
+            "policy/initial_ratio_error": error,
         }
         penalties = None
         if scores.kl is not None and scores.reference_log_probs is not None:
@@ -191,7 +193,6 @@ class OnPolicy(Algorithm[OnPolicyConfigT]):
             returns=None if returns is None else torch.as_tensor(returns, device=self.device),
             values=None if scores.values is None else wide(scores.values.detach()),
             weights=token_weights(config.loss_aggregation, lengths, episode, max_tokens, whole.log_probs.dtype),
-            log_probs=scores.log_probs.detach(),
             reference=scores.reference_log_probs,
             metrics={**metrics, **seen},
             scores=scores if once else None,

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from ...agents import Agent, ReferenceLogits
-from ...agents.masks import opened
-from ...agents.sampling import log_softmax
 from ...envs.checking import Count, NotNegative, Positive, checked
 from ..data import Batch
 from .exponentials import exp_excess
@@ -75,10 +73,6 @@ class Reference(Protocol):
         """Return a function that gives the logits (n, A) in a run of the states of ``batch``, as `Agent.score` asks."""
         ...
 
-    def log_probabilities(self, batch: Batch) -> Tensor:
-        """Return float32 (N, A), the log-probabilities of all tokens in every state of ``batch``."""
-        ...
-
 
 class UniformReference:
     """The uniform policy over the tokens that may be said."""
@@ -91,10 +85,6 @@ class UniformReference:
         """Return a function that gives zeros (n, A)."""
         return lambda part: batch.log_probs.new_zeros(part.stop - part.start, self.num_actions)
 
-    def log_probabilities(self, batch: Batch) -> Tensor:
-        """Return float32 (N, A): −log of the number of legal tokens, hugely negative where a token is illegal."""
-        return log_softmax(batch.log_probs.new_zeros(len(batch), self.num_actions), opened(batch.masks))
-
 
 class AgentReference:
     """A frozen agent; one teacher-forced pass a batch, without gradients."""
@@ -106,10 +96,3 @@ class AgentReference:
     def logits(self, batch: Batch) -> ReferenceLogits:
         """Read ``batch`` once; return a function that gives the logits (n, A), at the agent's own temperature."""
         return self.agent.reference_logits(batch.tokens, batch.lengths, batch.rows, batch.columns)
-
-    @torch.no_grad()
-    def log_probabilities(self, batch: Batch) -> Tensor:
-        """Return float32 (N, A), at the agent's own temperature."""
-        logits = batch.evaluate(self.agent, heads=("policy",)).logits
-        assert logits is not None
-        return log_softmax(logits, opened(batch.masks))

@@ -11,7 +11,8 @@ import sys
 import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar, get_type_hints
+from importlib import import_module
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 import tyro
 from rich.console import Console
@@ -50,6 +51,8 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
 
 
 OptionsT = TypeVar("OptionsT")
+Command: TypeAlias = Callable[[list[str], Console], int]
+"""What a command does with the words behind its name; returns the exit code."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +116,16 @@ def _check(options: Any) -> None:
         check_value(f"--{name.replace('_', '-')}", annotation, getattr(options, name))
 
 
+def _of_module(kind: type[Any], command: str, module: str, function: str) -> Command:
+    """Return a command whose function, in a module of this folder, takes its options and the console."""
+
+    def run(arguments: list[str], console: Console) -> int:
+        options = _parse(kind, command, arguments)
+        return getattr(import_module(f".{module}", __package__), function)(options, console)
+
+    return run
+
+
 def _list(arguments: list[str], console: Console) -> int:
     options = _parse(ListOptions, "list", arguments)
     from .list import show_list
@@ -158,41 +171,6 @@ def _train(arguments: list[str], console: Console) -> int:
     return train(name, options, config, console)
 
 
-def _evaluate(arguments: list[str], console: Console) -> int:
-    options = _parse(EvaluateOptions, "evaluate", arguments)
-    from .train import evaluate
-
-    return evaluate(options, console)
-
-
-def _compare(arguments: list[str], console: Console) -> int:
-    options = _parse(CompareOptions, "compare", arguments)
-    from .compare import compare
-
-    return compare(options, console)
-
-
-def _report(arguments: list[str], console: Console) -> int:
-    options = _parse(ReportOptions, "report", arguments)
-    from .compare import report
-
-    return report(options, console)
-
-
-def _export(arguments: list[str], console: Console) -> int:
-    options = _parse(ExportOptions, "export", arguments)
-    from .export import export
-
-    return export(options, console)
-
-
-def _model(arguments: list[str], console: Console) -> int:
-    options = _parse(ModelOptions, "model", arguments)
-    from .export import fetch_model
-
-    return fetch_model(options, console)
-
-
 def _play(arguments: list[str], console: Console) -> int:
     options = _parse(PlayOptions, "play", arguments)
     from ...envs import make_task
@@ -202,13 +180,6 @@ def _play(arguments: list[str], console: Console) -> int:
     name = task.spec["id"] if task.spec is not None else task.name
     play_episodes(task, seed=options.seed, episodes=options.episodes, console=console, name=name)
     return 0
-
-
-def _watch(arguments: list[str], console: Console) -> int:
-    options = _parse(WatchOptions, "watch", arguments)
-    from .watch import watch
-
-    return watch(options, console)
 
 
 def _check_typed(arguments: Sequence[str]) -> None:
@@ -228,14 +199,14 @@ def _one_line(error: Exception) -> str:
     return escape(" ".join(str(error).split()))
 
 
-_COMMANDS: dict[str, Callable[[list[str], Console], int]] = {
+_COMMANDS: dict[str, Command] = {
     "list": _list,
     "train": _train,
-    "evaluate": _evaluate,
-    "compare": _compare,
-    "report": _report,
-    "export": _export,
-    "model": _model,
+    "evaluate": _of_module(EvaluateOptions, "evaluate", "train", "evaluate"),
+    "compare": _of_module(CompareOptions, "compare", "compare", "compare"),
+    "report": _of_module(ReportOptions, "report", "compare", "report"),
+    "export": _of_module(ExportOptions, "export", "export", "export"),
+    "model": _of_module(ModelOptions, "model", "export", "fetch_model"),
     "play": _play,
-    "watch": _watch,
+    "watch": _of_module(WatchOptions, "watch", "watch", "watch"),
 }

@@ -3,6 +3,7 @@ import pytest
 import torch
 from episode_cases import every_episode
 
+from tokengym.agents import ExternalPolicy
 from tokengym.agents.build import build_agent
 from tokengym.algorithms.data.batch import Batch
 from tokengym.algorithms.on_policy.a2c import A2C
@@ -235,3 +236,19 @@ def test_an_adaptive_coefficient_moves_and_is_logged():
     first = one_update(algorithm)
     assert first["objective/kl"] == pytest.approx(0.0, abs=1e-5)
     assert algorithm.kl_controller.coef < 0.2
+
+
+def test_where_another_policy_or_nobody_knows_who_draws_ratios_are_to_the_policy_before_the_update():
+    class Sampled(PPO):
+        def make_behaviour(self, sampler):
+            return ExternalPolicy(lambda seen, deterministic: [[row % 11] for row, _ in enumerate(seen)])
+
+    learner = Sampled("TokenBandit", "table", rollout_tokens=32, epochs=1, minibatches=1, seed=0)
+    seen = []
+    learner.loss = lambda part, prepared: seen.append(part.log_probs) or PPO.loss(learner, part, prepared)  # type: ignore[method-assign]
+    before = learner.agent.probabilities(np.array([[learner.task.vocabulary.bos]]), np.array([1]))[0]
+    learner.learn(32)
+    after = learner.agent.probabilities(np.array([[learner.task.vocabulary.bos]]), np.array([1]))[0]
+    # What was drawn has no log-probability that anybody knows; the agent began with the uniform policy.
+    np.testing.assert_allclose(seen[0].numpy(), -np.log(11), rtol=1e-6)
+    assert np.isfinite(after).all() and not np.array_equal(before, after)
