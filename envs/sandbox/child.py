@@ -6,7 +6,9 @@ First come the import path and the limits, then the function, then lists of the 
 reply. An exception with the attribute `guard_trouble` says itself what trouble it is.
 
 Where the platform can fork, a call is made in a child that is forked for it, sealed, and killed after it, so that
-nothing that a call does is seen by the next. Elsewhere this process makes the calls itself.
+nothing that a call does is seen by the next. The owner may let the calls of one list share a child; the first that
+comes to grief there is made again in a child of its own, and those after it share a new one. Elsewhere this process
+makes the calls itself.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 _MOST_BYTES = 1 << 20
@@ -65,20 +67,28 @@ def _serve(seal: Any) -> None:
     gc.freeze()  # what was loaded is shared with the calls' processes: let none of them go over it
     ends = (requests.fileno(), replies.fileno())
     while (request := _read(requests)) is not None:
-        for arguments in pickle.loads(request):
+        calls = pickle.loads(request)
+        while calls:
+            answered = 0
             if forks:
-                reply = _forked(function, arguments, seal, landlock, setting, ends)
+                share = calls if setting["together"] else calls[:1]
+                for reply in _forked(function, share, seal, landlock, setting, ends):
+                    _send(replies, reply)
+                    answered += 1
             else:
                 refused.clear()
-                reply = _framed(_called(function, arguments, refused))
-            replies.write(reply)
-            replies.flush()
+                _send(replies, _framed(_called(function, calls[0], refused)))
+                answered = 1
+            calls = calls[answered:]
 
 
 def _forked(
-    function: Callable[..., Any], arguments: tuple[Any, ...], seal: Any, landlock: Any, setting: Any, ends: Any
-) -> bytes:
-    """Makes one call in a sealed process of its own and gives the reply, its length before it."""
+    function: Callable[..., Any], calls: list[tuple[Any, ...]], seal: Any, landlock: Any, setting: Any, ends: Any
+) -> Iterator[bytes]:
+    """Makes calls in a sealed process of their own and gives the replies, the length before each.
+
+    They end with the call that came to grief, which is then made again by itself.
+    """
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -89,38 +99,59 @@ def _forked(
                 os.close(end)
             refused: list[str] = []
             out = os.fdopen(write_end, "wb")  # before the seal: it is a file to write
-            seal.limit(setting["seconds"], setting["memory"])
+            seal.limit(setting["seconds"], setting["memory"], len(calls))
             landlock.put_on()
             seal.refuse_changes(refused)
-            _write(out, _called(function, arguments, refused))
+            for arguments in calls:
+                seal.start_clock(setting["seconds"])
+                said = _called(function, arguments, refused)
+                if len(calls) > 1 and said.get("trouble", "error") != "error":
+                    break  # by itself, it may do better
+                _write(out, said)
         finally:
             os._exit(0)
     os.close(write_end)
     with contextlib.suppress(OSError):
         os.setpgid(child, child)
-    said, late = _collect(read_end, time.monotonic() + setting["wall"])
-    os.close(read_end)
-    with contextlib.suppress(OSError):
-        os.killpg(child, signal.SIGKILL)
-    ended_by = os.waitpid(child, 0)[1] & 0x7F
-    if len(said) >= 8 and len(said) == 8 + struct.unpack("<q", said[:8])[0]:
-        return said
-    late = late or ended_by in (signal.SIGPROF, signal.SIGXCPU)
-    return _framed({"trouble": "time" if late else "crash", "message": f"ended by signal {ended_by}"})
+    answered, late = 0, False
+    try:
+        for reply in _replies(read_end, setting["wall"]):
+            late = not reply
+            if late:
+                break
+            yield reply
+            answered += 1
+            if answered == len(calls):
+                break
+    finally:
+        os.close(read_end)
+        with contextlib.suppress(OSError):
+            os.killpg(child, signal.SIGKILL)
+        ended_by = os.waitpid(child, 0)[1] & 0x7F
+    if answered == len(calls):
+        return
+    if len(calls) > 1:
+        yield from _forked(function, calls[answered : answered + 1], seal, landlock, setting, ends)
+    else:
+        late = late or ended_by in (signal.SIGPROF, signal.SIGXCPU)
+        yield _framed({"trouble": "time" if late else "crash", "message": f"ended by signal {ended_by}"})
 
 
-def _collect(read_end: int, deadline: float) -> tuple[bytes, bool]:
-    """Reads what a call's process says until it ends, says too much, or is late."""
-    said = b""
+def _replies(read_end: int, wall: float) -> Iterator[bytes]:
+    """Gives a process's replies, the length before each, until it ends or says too much; b"" where one is late."""
+    said, deadline = b"", time.monotonic() + wall
     while len(said) <= _MOST_BYTES:
+        while len(said) >= 8 and len(said) >= (end := 8 + struct.unpack("<q", said[:8])[0]) >= 8:
+            yield said[:end]
+            said, deadline = said[end:], time.monotonic() + wall
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([read_end], [], [], left)[0]:
-            return b"", True
+            yield b""
+            return
         piece = os.read(read_end, 1 << 16)
         if not piece:
-            return said, False
+            return
         said += piece
-    return b"", False
 
 
 def _called(function: Callable[..., Any], arguments: tuple[Any, ...], refused: list[str]) -> dict[str, Any]:
@@ -148,7 +179,11 @@ def _framed(said: dict[str, Any]) -> bytes:
 
 
 def _write(pipe: BinaryIO, said: dict[str, Any]) -> None:
-    pipe.write(_framed(said))
+    _send(pipe, _framed(said))
+
+
+def _send(pipe: BinaryIO, reply: bytes) -> None:
+    pipe.write(reply)
     pipe.flush()
 
 

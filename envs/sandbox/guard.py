@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checking import TokenGymError, finite_number, positive_int
+from ..checking import TokenGymError, finite_number, flag, positive_int
 
 _START = (
     "import importlib.util as u, sys\n"
@@ -63,7 +63,7 @@ class Verdict(NamedTuple):
 
 
 class Guard:
-    """Calls one function in a process apart, every call in a state of its own.
+    """Calls one function in a process apart, every call in a state of its own unless they are `together`.
 
     The process starts with the first call and stays until `close`, until the guard is collected, or until this process
     ends; it is replaced if it fails. Copies have a process of their own.
@@ -72,16 +72,22 @@ class Guard:
         function: The function.
         seconds: Computing time of a call; by the clock it may take three times that and a second more.
         memory_mb: Megabytes that a call may take beside what the function had when it was loaded.
+        together: Whether the calls of one `calls` share a process.
         counts: How many calls came into which trouble.
     """
 
-    def __init__(self, function: Callable[..., Any], *, seconds: float = 2.0, memory_mb: int = 1024) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, seconds: float = 2.0, memory_mb: int = 1024, together: bool = False
+    ) -> None:
         """Sets the limits; the process starts later.
 
         Args:
             function: What `pickle` takes: a function or class of an importable module, or an object made of such.
             seconds: Computing time of a call.
             memory_mb: Megabytes of a call.
+            together: Whether the calls of one `calls` may share a process, which is many times faster where a call is
+                short: for a function that keeps nothing from one call to the next. A call that comes to grief there is
+                made again by itself, and what becomes of it then counts. Memory and time are a single call's.
 
         Raises:
             TokenGymError: For a limit that is none, or a function that another process could not import.
@@ -91,6 +97,7 @@ class Guard:
         if not 0.001 <= self.seconds <= 86_400:
             raise TokenGymError(f"seconds={seconds!r}: give 0.001 to 86,400 seconds")
         self.memory_mb = positive_int("memory_mb", memory_mb, 1 << 20)
+        self.together = flag("together", together)
         self.counts: Counter[str] = Counter()
         self._pickled = _pickled(function)
         self._process: _Process | None = None
@@ -139,7 +146,7 @@ class Guard:
 
     def __getstate__(self) -> dict[str, Any]:
         """Gives what a copy needs: neither the process nor what it has counted."""
-        return {"function": self.function, "seconds": self.seconds, "memory_mb": self.memory_mb}
+        return {name: getattr(self, name) for name in ("function", "seconds", "memory_mb", "together")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Takes what `__getstate__` gave."""
@@ -147,7 +154,7 @@ class Guard:
 
     def _running(self) -> _Process:
         if self._process is None:
-            self._process = _Process(self._pickled, self.seconds, self.memory_mb)
+            self._process = _Process(self._pickled, self.seconds, self.memory_mb, self.together)
         return self._process
 
     def _ask(self, calls: Sequence[tuple[Any, ...]]) -> list[Verdict]:
@@ -156,7 +163,8 @@ class Guard:
         process.send(pickle.dumps(list(calls)))
         verdicts: list[Verdict] = []
         while len(verdicts) < len(calls):
-            said, late = process.receive(_wall(self.seconds) + (_GRACE if process.forks else 0))
+            patience = _wall(self.seconds) * (2 if self.together else 1)  # for the second try of a call
+            said, late = process.receive(patience + (_GRACE if process.forks else 0))
             if said:
                 verdicts.append(_read(said))
                 continue
@@ -173,7 +181,7 @@ def _wall(seconds: float) -> float:
 class _Process:
     """The process of a guard, in this one's hands."""
 
-    def __init__(self, function: bytes, seconds: float, memory_mb: int) -> None:
+    def __init__(self, function: bytes, seconds: float, memory_mb: int, together: bool) -> None:
         if not sys.executable:
             raise TokenGymError("a guarded call needs a Python to start, but sys.executable is empty here: set it")
         here = Path(__file__).parent
@@ -201,6 +209,7 @@ class _Process:
             "seconds": seconds,
             "wall": _wall(seconds),
             "memory": memory_mb << 20,
+            "together": together,
         }
         self.send(pickle.dumps(setting))
         self.send(function)

@@ -114,20 +114,21 @@ class Landlock:
         return done
 
 
-def limit(seconds: float, memory: int) -> None:
+def limit(seconds: float, memory: int, calls: int) -> None:
     """Sets the limits of the system for this process, as far as the platform has them.
 
     Args:
-        seconds: Of computing time; the process is killed after them.
+        seconds: Of computing time for each call (see `start_clock`); the process is killed after them.
         memory: Bytes beside those that it has.
+        calls: How many calls it makes.
     """
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, seconds)
+        start_clock(seconds)
     if resource is None:
         return
     # Should the timer be taken away: whole seconds, and after them the signal that nothing can catch.
-    whole = math.ceil(seconds) + 1
+    whole = math.ceil(seconds * calls) + 1
     wanted = {
         "RLIMIT_CPU": (whole, whole),
         "RLIMIT_FSIZE": (0, 0),
@@ -140,6 +141,12 @@ def limit(seconds: float, memory: int) -> None:
             resource.setrlimit(getattr(resource, name), ends)
         except (AttributeError, ValueError, OSError):  # not here, or not below what is in use (macOS)
             continue
+
+
+def start_clock(seconds: float) -> None:
+    """Gives the process so many seconds of computing time from now on, where the platform can."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _address_space() -> int:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from ..checking import TokenGymError, unknown_name
 from .chat_guard import MessageGuard
+from .remembering import remember
 from .writer import TextWriter
 
 Message = Mapping[str, str]
@@ -49,7 +50,6 @@ TEMPLATE_TOKENS = {
 }
 """The special tokens that a tokenizer must have for a template of `TEMPLATES`."""
 
-_CACHE_LIMIT = 4096
 # What stands for the agent's words while a template is tried out: nothing that a template would cut or trim.
 _FIRST, _SECOND = "first-reply", "second-reply"
 _HELLO = {"role": "user", "content": "hello"}
@@ -153,7 +153,7 @@ class ChatTemplate:
             self._guard.check_rendered(text, ids, self.writer.raw(self.render(harmless)), said)
             if ids and ids[0] == self.tokenizer.bos_token_id:
                 ids = ids[1:]
-            _remember(self._openings, key, ids)
+            remember(self._openings, key, ids)
         return ids
 
     def piece(self, messages: Iterable[Message], closing: bool = False) -> Piece:
@@ -172,7 +172,7 @@ class ChatTemplate:
             piece = self._piece(said, closing)
             harmless = self._piece([{**message, "content": "hello"} for message in said], closing)
             self._guard.check_rendered(piece.text, piece.ids, harmless.ids, said)
-            _remember(self._pieces, (key, closing), piece)
+            remember(self._pieces, (key, closing), piece)
         return piece
 
     def _checked(self, messages: Iterable[Message]) -> tuple[list[dict[str, str]], tuple[tuple[str, str], ...]]:
@@ -292,12 +292,6 @@ def _template_text(tokenizer: Any, template: str | None) -> str:
             "template 'plain'"
         )
     return TEMPLATES[template]
-
-
-def _remember(cache: dict, key: Any, value: Any) -> None:
-    if len(cache) >= _CACHE_LIMIT:
-        cache.clear()
-    cache[key] = value
 
 
 def _not_append_only(reason: str, first: str, second: str) -> TokenGymError:

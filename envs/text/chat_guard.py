@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..checking import TokenGymError
+from .remembering import remember
 from .writer import TextWriter
 
 _HEADER = re.compile(r"\w+|[^\w\s]")
@@ -29,6 +30,7 @@ class MessageGuard:
         # A tokenizer that drops newlines makes of a line within a message what it makes of one between messages.
         newlines = "\n" in writer.decode([writer.raw("hello\nhello")])[0]
         start = r"(?:^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\s*" if newlines else r"(?<!\w)"
+        self._passed: dict[str, bool] = {}
         self._patterns = {role: re.compile(start + _pattern(mark), re.I) for role, mark in self._roles.items()}
 
     def check(self, content: str) -> None:
@@ -37,6 +39,8 @@ class MessageGuard:
         Raises:
             TokenGymError: If it holds a control token or a mark of a role, or what the tokenizer cannot write.
         """
+        if content in self._passed:
+            return
         control = self.writer.control_in(content)
         if control is not None:
             raise TokenGymError(
@@ -51,6 +55,7 @@ class MessageGuard:
                         f"the message {content!r} contains {self._roles[role]!r}, with which the template opens a "
                         f"message of the {role}'s: take it out, or take a template that marks roles with special tokens"
                     )
+        remember(self._passed, content, True)
 
     def check_rendered(self, text: str, ids: Iterable[int], expected: Iterable[int], messages: object) -> None:
         """Checks a rendered conversation against the same one with harmless contents.

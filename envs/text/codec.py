@@ -17,10 +17,8 @@ import numpy.typing as npt
 
 from ..checking import TokenGymError
 from ..vocabulary import Vocabulary
+from .remembering import remember
 from .writer import TextWriter
-
-_CACHE_LIMIT = 4096
-"""How many texts and sets of legal texts keep their encodings; past it the cache starts anew."""
 
 
 class LegalTexts(NamedTuple):
@@ -55,14 +53,13 @@ class TextCodec:
         self.vocabulary = vocabulary
         self.stop = tuple(stop)
         self.max_turn_tokens = max_turn_tokens
-        self._encodings: dict[str, list[int]] = {}
         self._legal: dict[tuple[str, ...], LegalTexts] = {}
         # An end token that the tokenizer has as a merely added one would be shown as text.
         special = getattr(writer.tokenizer, "all_special_ids", (vocabulary.eos,))
         self._hidden = None if vocabulary.eos in special else vocabulary.eos
 
     def encode(self, text: str, what: str = "the text") -> list[int]:
-        """Returns the ids of a text of the task's, without special tokens. The list is shared: do not change it.
+        """Returns the ids of a text of the task's, without special tokens.
 
         Names of control tokens in it are spelt in characters, as `TextWriter.ids` does it.
 
@@ -73,16 +70,10 @@ class TextCodec:
         Raises:
             TokenGymError: If it is no string, or the tokenizer cannot write it.
         """
-        ids = self._encodings.get(text) if isinstance(text, str) else None
-        if ids is None:
-            if len(self._encodings) >= _CACHE_LIMIT:
-                self._encodings.clear()
-            try:
-                ids = self.writer.ids(text, what)
-            except TokenGymError as error:
-                raise TokenGymError(f"task {self.name}: {error}") from None
-            self._encodings[text] = ids
-        return ids
+        try:
+            return self.writer.ids(text, what)
+        except TokenGymError as error:
+            raise TokenGymError(f"task {self.name}: {error}") from None
 
     def encode_turn(self, text: str) -> list[int]:
         """Returns the ids that say a text as a whole turn: with the end token where neither a stop nor length ends it.
@@ -156,11 +147,8 @@ class TextCodec:
                     f"task {self.name}: the legal texts {other!r} and {meant!r} both read {written!r} under this "
                     "tokenizer, so they cannot be told apart: take another tokenizer, or other texts"
                 )
-        if len(self._legal) >= _CACHE_LIMIT:
-            self._legal.clear()
         made = {beginning: np.array(sorted(tokens), np.intp) for beginning, tokens in following.items()}
-        self._legal[texts] = LegalTexts(made, heard)
-        return self._legal[texts]
+        return remember(self._legal, texts, LegalTexts(made, heard))
 
     def _legal_ids(self, text: str) -> tuple[int, ...]:
         ids = tuple(self.encode(text, "the legal text"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import math
 import re
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -87,6 +89,10 @@ class TextEnvMaker:
         """Makes an environment and resets it; equal seeds give equal episodes if it draws as it should."""
         episode = TextEpisode(self, seed)
         return episode, episode.reset(seed)
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Gives a context for what follows one another in many episodes: the global generators are put back once."""
+        return GlobalDraws.put_back_once()
 
     def make(self) -> Any:
         """Makes an environment.
@@ -236,15 +242,21 @@ class TextEpisode:
         return TokenGymError(f"environment {self.maker.name!r}: {call} {what}")
 
 
-def _parameters(function: Callable[..., Any]) -> set[str] | None:
+def _parameters(function: Callable[..., Any]) -> frozenset[str] | None:
     """Gives the names of what a function takes, or None where it takes any."""
+    plain = getattr(function, "__func__", function)  # the same one for all objects of a class
+    return _parameters_of(plain) if isinstance(plain, types.FunctionType) else _parameters_of.__wrapped__(function)
+
+
+@functools.lru_cache(64)
+def _parameters_of(function: Callable[..., Any]) -> frozenset[str] | None:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        return set()
+        return frozenset()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    return {parameter.name for parameter in parameters}
+    return frozenset(parameter.name for parameter in parameters)
 
 
 def _short(value: Any) -> str:

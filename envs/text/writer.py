@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..checking import TokenGymError
+from .remembering import remember
 
-_CACHE_LIMIT = 4096
 _NAMED = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id")
 _MARKER = re.compile(r"<\|.*\|>")
 """What markers of roles look like, be they special tokens or merely added ones."""
@@ -44,6 +44,7 @@ class TextWriter:
         self._unknown = getattr(tokenizer, "unk_token_id", None)
         self.marks = frozenset(self.controls) - {self._unknown}
         self._literal: Any = None
+        self._written: dict[str, list[int]] = {}
         self._read: dict[str, str] = {}
 
     def ids(self, text: str, what: str = "the text", whole: bool = True) -> list[int]:
@@ -57,6 +58,9 @@ class TextWriter:
         Raises:
             TokenGymError: If the tokenizer cannot write it; the message says which piece, and how to mend it.
         """
+        known = self._written.get(text) if isinstance(text, str) else None
+        if known is not None:
+            return known.copy()
         _check_text(text, what)
         ids, offsets = self._encode(text)
         lost = self._lost(text, ids, offsets)
@@ -64,7 +68,9 @@ class TextWriter:
         if marker is not None:
             ids, offsets = self._spell(text)
             lost = self._lost(text, ids, offsets)
-        if not lost or (not whole and self.marks.isdisjoint(ids)):
+        if not lost:
+            return remember(self._written, text, ids).copy()
+        if not whole and self.marks.isdisjoint(ids):
             return ids
         pieces = ", ".join(map(repr, lost[:8])) + (", …" if len(lost) > 8 else "")
         if marker is not None:
@@ -93,9 +99,7 @@ class TextWriter:
         """
         known = self._read.get(text)
         if known is None:
-            if len(self._read) >= _CACHE_LIMIT:
-                self._read.clear()
-            known = self._read[text] = self.decode([self.ids(text)])[0] if self.can_write(text) else text
+            known = remember(self._read, text, self.decode([self.ids(text)])[0] if self.can_write(text) else text)
         return known
 
     def normal(self, text: str) -> str:

@@ -126,6 +126,35 @@ def test_no_call_sees_another_so_that_their_order_and_number_do_not_matter(guard
     counting.close()
 
 
+def test_calls_that_share_a_process_come_to_what_they_come_to_by_themselves():
+    texts = ["1", "9**9**9", "1 / 0", "exit()", "exit()", "'x' * 10**10", "'x' * (1 << 21)", "2", "9**9**9"]
+    texts += ["open('there', 'w')", "3", "__import__('os')._exit(0)"]
+    apart, together = Guard(evaluate, seconds=0.2), Guard(evaluate, seconds=0.2, together=True)
+    expected = [outcome(apart.call(text)) for text in texts]
+    assert expected == [1, "time", "error", "crash", "crash", "memory", "crash", 2, "time", "refused", 3, "crash"]
+    assert [outcome(verdict) for verdict in together.calls([(text,) for text in texts])] == expected
+    assert together.counts == apart.counts
+    assert [outcome(together.call(text)) for text in texts] == expected
+    assert together.calls([]) == []
+    apart.close(), together.close()
+
+
+def test_calls_share_a_process_where_that_is_allowed_and_only_within_one_list():
+    counting = Guard(count_calls, together=True)
+    for twin in (counting, copy.deepcopy(counting)):
+        assert [[verdict.value for verdict in twin.calls([()] * 3)] for _ in range(2)] == [[1, 2, 3]] * 2
+        twin.close()
+
+
+def test_each_of_the_calls_that_share_a_process_has_the_time_of_one():
+    busy = "(lambda time, end: [None for _ in iter(lambda: time() < end, False)] and 7)(*{})".format(
+        "(lambda t: (t, t() + 0.15))(__import__('time').process_time)"
+    )
+    guard = Guard(evaluate, seconds=0.4, together=True)
+    assert [outcome(verdict) for verdict in guard.calls([(busy,)] * 5)] == [7] * 5
+    guard.close()
+
+
 def test_calls_run_in_an_empty_folder_without_this_process_s_environment(monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "s")
     guard = Guard(place)
@@ -182,6 +211,7 @@ def test_copies_and_forks_have_processes_of_their_own(guard):
         ({"function": evaluate, "seconds": 0}, "seconds=0"),
         ({"function": evaluate, "seconds": float("inf")}, "seconds=inf"),
         ({"function": evaluate, "memory_mb": 0}, "memory_mb=0"),
+        ({"function": evaluate, "together": 2}, "together=2"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

@@ -59,7 +59,8 @@ class AnswerScorer:
     """
 
     def __init__(self, settings: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], seconds: float) -> None:
-        self.guard = Guard(_InProcess(dict(settings), list(entries)), seconds=seconds)
+        scorer = _InProcess(dict(settings), list(entries))
+        self.guard = Guard(scorer, seconds=seconds, together=_runs_nothing(settings))
         self._known: dict[tuple[int, str], tuple[float, str | None]] = {}
 
     def __call__(self, indices: Sequence[int], answers: Sequence[str]) -> list[tuple[float, str | None]]:
@@ -144,6 +145,12 @@ class _InProcess:
             return parse(text, *arguments, **keywords)
 
         return checked
+
+
+def _runs_nothing(settings: Mapping[str, Any]) -> bool:
+    """Whether no scorer of the data sets evaluates or parses answers, so that none can change how others are scored."""
+    parts = settings.get("datasets", ()) if settings["name"] == "composite" else (settings,)
+    return not any(part["name"] in (*EVALUATING, *PARSING) for part in parts)
 
 
 def make_dataset(settings: Mapping[str, Any]) -> Any:

@@ -10,6 +10,8 @@ import gymnasium
 import numpy as np
 
 from ...checking import TokenGymError, flag, positive_int, unknown_name
+from ...random import CounterRandom
+from ...task import Reply, Rows, State
 from ...text import TextEnvMaker, TextEpisode, TextReply, TextTask, Told, build_tokenizer
 from .number_hunt import NumberHunt
 
@@ -136,10 +138,22 @@ class TextGym(TextTask):
         if own and not env_kwargs:
             self.optimal_return = 1.0
 
+    def start(self, state: State, rows: Rows, random: CounterRandom) -> Reply:
+        """Begins an episode in each of `rows`; see `Task.start`."""
+        with self.maker.together():
+            return super().start(state, rows, random)
+
     def begin(self, random: np.random.Generator) -> tuple[_Game, str]:
         """Begins an episode of the inner environment."""
         episode, told = self.maker.begin(int(random.integers(2**31)))
         return _Game(episode, told.text), self._line(told.text)
+
+    def respond_all(
+        self, episodes: list[Any], completions: list[str], completion_ids: list[list[int]]
+    ) -> Sequence[tuple[Any, float, bool] | TextReply]:
+        """Says the turns' texts to the inner environments."""
+        with self.maker.together():
+            return super().respond_all(episodes, completions, completion_ids)
 
     def respond(self, episode: _Game, completion: str) -> TextReply:
         """Says the turn's text to the inner environment."""

@@ -202,6 +202,29 @@ def test_answers_that_are_literals_or_formulas_score_as_they_do_without_a_guard(
 
 
 @needs_package
+@pytest.mark.parametrize("name", [*EVALUATING, *PARSING, "chain_sum"])
+def test_answers_share_a_process_only_where_no_scorer_evaluates_any(name):
+    composite = {"name": "composite", "datasets": [{"name": "gcd"}, {"name": name}]}
+    for dataset in (name, composite):
+        assert ReasoningGym(dataset, size=1).scorer.guard.together is (name == "chain_sum")
+
+
+@needs_package
+@pytest.mark.parametrize("name", ["chain_sum", "coin_flip", "prime_factorization", "family_relationships"])
+def test_answers_that_share_a_process_score_as_each_by_itself(name):
+    task = ReasoningGym(name, size=4, answer_seconds=0.3)
+    assert task.scorer.guard.together
+    answers = [entry["answer"] for entry in task.entries]
+    texts = ["", "1e999999999", "?", *answers, "9" * 5000, "1e999999999 ", *answers[::-1], "\ud800", "nan"]
+    pairs = [(index, text) for index in range(4) for text in texts]
+    found = scored(task, pairs)
+    task.close()
+    apart = ReasoningGym(name, size=4, answer_seconds=0.3)
+    assert found == [scored(apart, [pair])[0] for pair in pairs] and sum(reward == 1.0 for reward in found) >= 4
+    apart.close()
+
+
+@needs_package
 @pytest.mark.parametrize("dataset", ["chain_sum", "arc_1d"])
 def test_copies_score_with_processes_of_their_own(dataset):
     task = ReasoningGym(dataset, size=3)
