@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from ..branching import Reseedable
 
@@ -34,17 +35,21 @@ class GlobalDraws(Reseedable):
     def reseed(self, seed: int) -> None:
         """Begins the owner's states anew, with a seed below 2^32."""
         self._seed = seed
-        bits = _Bits(0)
-        np.random.RandomState(bits).seed(seed)
-        self._own = _States(random.Random(seed).getstate(), bits, None, None)
+        self._own: _States | None = None
 
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Within it, `random`, `numpy.random` and, where it is imported, torch's generator are the owner's."""
         outer = None if GlobalDraws._lending else _States.current()
-        if self._own.torch is None and (torch := sys.modules.get("torch")) is not None:
-            self._own.torch = torch.Generator().manual_seed(self._seed).get_state()
-        self._own.install()
+        torch: Any = sys.modules.get("torch")
+        if torch is not None and (self._own is None or self._own.torch is None):
+            torch.set_rng_state(torch.Generator().manual_seed(self._seed).get_state())
+        if self._own is None:
+            random.seed(self._seed)
+            np.random.set_bit_generator(_Bits(_SeededLater()))  # pyright: ignore[reportAttributeAccessIssue]
+            np.random.seed(self._seed)
+        else:
+            self._own.install()
         try:
             yield
         finally:
@@ -141,7 +146,15 @@ class _Bits(np.random.MT19937):
         return _bits_at, (self.state,)
 
 
+class _SeededLater(ISeedSequence):
+    """What a bit generator takes that is seeded, or put to a state, after it was made: working out words is slow."""
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        """Returns words, uint32 (n_words,)."""
+        return np.zeros(n_words, dtype)
+
+
 def _bits_at(state: Any) -> _Bits:
-    bits = _Bits(0)
+    bits = _Bits(_SeededLater())
     bits.state = state
     return bits
