@@ -117,8 +117,6 @@ def test_losses_and_gradients_are_finite_however_far_two_policies_are_apart(name
             options = PairLossOptions(beta=2.5, label_smoothing=0.1, target_margin=1.0)
             said_of = Completions(w, lengths, reference), Completions(lost, lengths, reference)
             total = PAIR_LOSSES[name](*said_of, options)
-                Completions(w, lengths, reference), Completions(lost, lengths, reference), options
-            )
             gradients = torch.autograd.grad(total.sum(), [w, lost])
             assert torch.isfinite(total).all() and all(torch.isfinite(g).all() for g in gradients)
 
