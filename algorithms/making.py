@@ -13,6 +13,7 @@ from ..agents.specs import Dtype
 from ..envs import Task, TokenGymError
 from .configs import AlgorithmConfig
 from .parts import AgentReference, MasterWeights, Reference, UniformReference
+from .starting import agent_of_run, holds_run
 
 
 def make_agent(
@@ -50,6 +51,10 @@ def make_agent(
                 "build_agent(…, dtype=…)."
             )
         return checkpointing(agent.to(device), config.gradient_checkpointing)
+    if holds_run(agent):
+        temperature = None if config.temperature == 1.0 else config.temperature
+        begun = agent_of_run(agent, task, heads, device=device, dtype=dtype, temperature=temperature, **options)
+        return checkpointing(begun, config.gradient_checkpointing)
     built = build_agent(
         agent,
         task.vocabulary,

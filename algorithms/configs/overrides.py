@@ -93,6 +93,7 @@ class ActorCriticOverrides(OnPolicyOverrides, total=False):
     gae_lambda: float
     value_coef: float | Schedule
     separate_critic: bool
+    critic_warmup: int
 
 
 class PPOOverrides(ActorCriticOverrides, total=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -29,6 +31,31 @@ class ActorCritic(OnPolicy[ActorCriticConfigT]):
     def value_coef(self) -> float:
         """The weight of the value loss at the present `progress`."""
         return self.scheduled(self.config.value_coef)
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether all tokens so far are of those during which the critic alone learns."""
+        return 0 < self.config.critic_warmup >= self.num_timesteps
+
+    def update(self, batch: Episodes) -> dict[str, float]:
+        """Learn from fresh episodes; while the critic warms up, without a step of the policy's."""
+        if not self.warming_up:
+            return super().update(batch)
+        with self._policy_held():
+            return super().update(batch)
+
+    @contextmanager
+    def _policy_held(self) -> Iterator[None]:
+        """Let no gradient reach what the policy is made of: its head, and the trunk that it may share."""
+        modules = [self.agent.trunk, self.agent.readouts["policy"]]
+        held = [one for module in modules for one in module.parameters() if one.requires_grad]
+        for parameter in held:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in held:
+                parameter.requires_grad_(True)
 
     def advantages(
         self, episodes: Episodes, rewards: np.ndarray, scores: Scores

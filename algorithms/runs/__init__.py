@@ -9,16 +9,18 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from . import checkpoint, state
     from .callbacks import Callback, Callbacks, CallbackStates, SaveEvery, StopAfter, as_callback, load_callback_states
-    from .checkpoint import has_checkpoint, prune, read, sweep
+    from .checkpoint import MANIFEST, has_checkpoint, prune, read, sweep
     from .loggers import JsonLines, RunLogger
     from .milestones import SaveBest, StopWhen
     from .record_episodes import RecordEpisodes
+    from .state import complete, load_agent
 
 __all__ = [
     "Callback",
     "CallbackStates",
     "Callbacks",
     "JsonLines",
+    "MANIFEST",
     "RecordEpisodes",
     "RunLogger",
     "SaveBest",
@@ -27,7 +29,9 @@ __all__ = [
     "StopWhen",
     "as_callback",
     "checkpoint",
+    "complete",
     "has_checkpoint",
+    "load_agent",
     "load_callback_states",
     "prune",
     "read",
@@ -42,6 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "CallbackStates": "callbacks",
         "Callbacks": "callbacks",
         "JsonLines": "loggers",
+        "MANIFEST": "checkpoint",
         "RecordEpisodes": "record_episodes",
         "RunLogger": "loggers",
         "SaveBest": "milestones",
@@ -50,7 +55,9 @@ __getattr__, __dir__ = lazy_names(
         "StopWhen": "milestones",
         "as_callback": "callbacks",
         "checkpoint": "",
+        "complete": "state",
         "has_checkpoint": "checkpoint",
+        "load_agent": "state",
         "load_callback_states": "callbacks",
         "prune": "checkpoint",
         "read": "checkpoint",

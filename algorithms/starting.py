@@ -1,0 +1,97 @@
+"""Beginning from what was learnt: an agent made of the policy in the folder of a run or a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..agents import Agent, build_agent
+from ..agents.specs import Dtype, is_folder
+from ..envs import Task, TokenGymError
+from .runs import MANIFEST, complete, has_checkpoint, load_agent, read
+
+
+def holds_run(spec: Any) -> bool:
+    """Return whether a specification of an agent is a folder that a run, or `Algorithm.save`, wrote."""
+    if not isinstance(spec, (str, os.PathLike)) or not is_folder(spec):
+        return False
+    folder = Path(spec)
+    return (folder / MANIFEST).is_file() or any(has_checkpoint(folder / part) for part in ("", "checkpoints", "final"))
+
+
+def agent_of_run(
+    folder: str | Path,
+    task: Task,
+    heads: tuple[str, ...],
+    *,
+    device: torch.device,
+    dtype: Dtype | None = None,
+    temperature: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Agent:
+    """Build an agent that begins as the one in a run's newest checkpoint ended.
+
+    What both have is the same, bit for bit; heads that the other lacks begin as new ones do. A critic's trunk of its
+    own begins as a copy of the policy's.
+
+    Args:
+        folder: of a run, of its checkpoints, or one checkpoint.
+        task: what it is to play; of the same vocabulary.
+        heads: the heads that it needs.
+        device: where it goes.
+        dtype: what it computes with; None is what it learnt with.
+        temperature: divides the policy's logits; None is what it learnt with.
+        seed: starts what is new, and the agent's generator.
+        **options: further arguments of `build_agent`.
+
+    Raises:
+        TokenGymError: the checkpoint is broken, or of another vocabulary or a shorter context.
+    """
+    tensors, data = read(folder)
+    with complete(data):
+        learnt = load_agent(tensors, data)
+    _check(learnt, task, folder)
+    settings = learnt.config()
+    agent = build_agent(
+        settings["spec"],
+        task.vocabulary,
+        settings["max_length"],  # what learns its places has them, and no others
+        heads=heads,
+        seed=seed,
+        device=device,
+        dtype=settings["dtype"] if dtype is None else dtype,
+        temperature=learnt.temperature if temperature is None else temperature,
+        head_dim=settings["head_dim"],
+        **options,
+    )
+    known = learnt.state_dict()
+    if agent.critic_trunk is not None and learnt.critic_trunk is None:
+        trunk = {name: value for name, value in known.items() if name.startswith("trunk.")}
+        known.update({f"critic_{name}": value for name, value in trunk.items()})
+    mine = agent.state_dict()
+    taken = {name: value for name, value in known.items() if name in mine and _fits(value, mine[name])}
+    agent.load_state_dict({**mine, **taken})
+    return agent
+
+
+def _fits(value: Any, place: Any) -> bool:
+    """Whether a state, a tensor or what a module keeps beside its tensors, can stand in the place of another."""
+    return not isinstance(value, torch.Tensor) or value.shape == place.shape
+
+
+def _check(learnt: Agent, task: Task, folder: str | Path) -> None:
+    theirs, wanted = learnt.vocabulary, task.vocabulary
+    if (theirs.tokens, theirs.num_actions) != (wanted.tokens, wanted.num_actions):
+        raise TokenGymError(
+            f"the agent in {folder} learnt another vocabulary ({theirs.num_actions} of {theirs.size} tokens are said) "
+            f"than that of {task.name} ({wanted.num_actions} of {wanted.size}): begin from one of the same"
+        )
+    if learnt.max_length < task.max_length:
+        raise TokenGymError(
+            f"the agent in {folder} reads {learnt.max_length} tokens, and {task.name} shows up to {task.max_length}: "
+            "begin from one with a longer context"
+        )
