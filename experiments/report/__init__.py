@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from . import tables
     from .differences import difference_table
     from .drawing import style
-    from .page import installed_version, write_report
+    from .page import write_report
     from .plots import learning_curves
     from .results import RunResult, StudyResults, cell_interval, collect, subset, summary
 
@@ -20,7 +20,6 @@ __all__ = [
     "cell_interval",
     "collect",
     "difference_table",
-    "installed_version",
     "learning_curves",
     "style",
     "subset",
@@ -37,7 +36,6 @@ __getattr__, __dir__ = lazy_names(
         "cell_interval": "results",
         "collect": "results",
         "difference_table": "differences",
-        "installed_version": "page",
         "learning_curves": "plots",
         "style": "drawing",
         "subset": "results",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -48,11 +48,16 @@ _STYLE: dict[str, Any] = {
 
 def colours(results: StudyResults) -> dict[str, str]:
     """Return the colour of each algorithm of a study, the same in every picture and in the report."""
+    return palette(results.algorithms)
+
+
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each name; an outside reference has that of what it refers to."""
     chosen: dict[str, str] = {}
     more = iter(_MORE_COLOURS * 4)
-    for algorithm in results.algorithms:
-        family = algorithm.removeprefix("sb3-")
-        chosen[algorithm] = _KNOWN_COLOURS.get(family) or chosen.get(family) or next(more)
+    for name in names:
+        family = name.removeprefix("sb3-")
+        chosen[name] = _KNOWN_COLOURS.get(family) or chosen.get(family) or next(more)
     return chosen
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from ...envs.checking import checked, visible
+from ...envs.checking import checked
 from ..statistics import described
 from ..study import study_to_mapping, write_yaml
 from .columns import column_table
 from .differences import difference_table
 from .drawing import colours
+from .html import embedded, made_by, page_of
 from .plots import save_plots
 from .results import RunResult, StudyResults, summary
 from .tables import (
@@ -130,9 +126,9 @@ def write_report(results: StudyResults, out: str | Path, *, command: str) -> Rep
     plots = save_plots(results, out / "plots")
     narrow = save_plots(results, out / "plots" / "narrow", narrow=True)
     files = ReportFiles(out / "report.html", out / "table.md", out / "summary.json", plots, StudyTables.of(results))
-    made_by = {"command": command, "commit": commit(), "version": installed_version()}
-    files.html.write_text(_html(results, files.tables, plots, narrow, made_by), encoding="utf-8")
-    footer = f"Regenerate with `{command}` at commit `{made_by['commit']}`, tokengym {made_by['version']}.\n"
+    made = made_by(command)
+    files.html.write_text(_html(results, files.tables, plots, narrow, made), encoding="utf-8")
+    footer = f"Regenerate with `{command}` at commit `{made['commit']}`, tokengym {made['version']}.\n"
     text = (
         f"# {results.study.name}\n\n" + "\n".join(to_markdown(table) for table in files.tables.shown()) + "\n" + footer
     )
@@ -141,49 +137,18 @@ def write_report(results: StudyResults, out: str | Path, *, command: str) -> Rep
     return files
 
 
-def commit() -> str:
-    """Return the commit that this code is at, with ``+changes`` if files differ from it, or ``unknown``."""
-    folder = Path(__file__).resolve().parent
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return told.stdout.strip() or "unknown"
-
-
-def installed_version() -> str:
-    """Return the installed version of tokengym, or ``unknown``."""
-    try:
-        return version("tokengym")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def _html(
     results: StudyResults,
     tables: StudyTables,
     plots: dict[str, Path],
     narrow: dict[str, Path],
-    made_by: dict[str, str],
+    made: dict[str, str],
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tokengym.experiments.report", "templates"),
-        autoescape=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     study, told = results.study, described(results.counts())
-    return environment.get_template("report.html.j2").render(
+    return page_of(
+        "report.html.j2",
         study=study,
-        made_by=made_by,
+        made_by=made,
         counts={
             "finished": sum(run.status == "done" for run in results.runs),
             "failed": len(results.failures()),
@@ -204,8 +169,8 @@ def _html(
                 "name": name,
                 "title": _CAPTIONS[name][0],
                 "caption": _CAPTIONS[name][1].format(described=told),
-                "data": _embedded(path),
-                "narrow": _embedded(narrow[name]) if name in narrow else "",
+                "data": embedded(path),
+                "narrow": embedded(narrow[name]) if name in narrow else "",
             }
             for name, path in plots.items()
         ],
@@ -216,10 +181,6 @@ def _html(
         references=[spec.name for spec in study.algorithms if spec.reference],
         study_yaml=write_yaml(study_to_mapping(study)),
     )
-
-
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _samples(results: StudyResults) -> list[dict[str, Any]]:
