@@ -9,7 +9,7 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .exponentials import bounded_exp, exp_excess
-    from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate
+    from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
     from .losses import clipped_surrogate, token_weights, value_errors
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
@@ -55,6 +55,7 @@ __all__ = [
     "gae",
     "greedy_actions",
     "kl_estimate",
+    "kl_of_tokens",
     "mask_illegal",
     "n_step_targets",
     "retrace_traces",
@@ -94,6 +95,7 @@ __getattr__, __dir__ = lazy_names(
         "gae": "advantages",
         "greedy_actions": "targets",
         "kl_estimate": "kl",
+        "kl_of_tokens": "kl",
         "mask_illegal": "targets",
         "n_step_targets": "targets",
         "retrace_traces": "targets",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from ...checking import TokenGymError, positive_int
+from ...checking import TokenGymError, positive_int, unknown_name
 from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
 from ..instance import instance_random
 
 _MOST_LEAVES = 100_000
+_REWARDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "uniform": lambda random, leaves: random.uniform(size=leaves),
+    "normal": lambda random, leaves: random.normal(size=leaves),
+    "one_leaf": lambda random, leaves: (np.arange(leaves) == random.integers(leaves)).astype(np.float64),
+}
 
 
 class KLTree(FiniteTask):
@@ -23,7 +28,8 @@ class KLTree(FiniteTask):
     the KL-regularised objective of learning from human feedback, E[R] − β·KL(π ‖ π_ref): with a uniform reference and
     β = .2 the optimum is soft, V* = β·log mean exp(R/β) over the leaves, and a learner that only hunts for the best
     leaf is measurably wrong. (With normal rewards the best leaf alone would be nearly optimal, and softness would go
-    untested.)
+    untested.) With `rewards="one_leaf"` the tree is sparse: one leaf pays 1 and all others nothing. There a method that
+    weighs each token's KL without what it leads to ends far from the optimum, which uniform rewards do not show.
 
     ## Action space
     `num_tokens` tokens `t0`, `t1`, ….
@@ -32,8 +38,8 @@ class KLTree(FiniteTask):
     `[<bos>]`, then what the agent said.
 
     ## Rewards
-    With the last token: the leaf's reward, in 0…1. Random: the mean of the leaves; optimal: the largest; KL-optimal
-    with a uniform reference: β·log mean exp(R/β).
+    With the last token: the leaf's reward, in 0…1 (any number with `rewards="normal"`). Random: the mean of the leaves;
+    optimal: the largest; KL-optimal with a uniform reference: β·log mean exp(R/β).
 
     ## Starting state
     Always the same.
@@ -48,6 +54,7 @@ class KLTree(FiniteTask):
     * `num_tokens=4`: tokens that can be said (V), at least 2.
     * `depth=4`: length of the text (T). V^T may be at most 100,000.
     * `instance_seed=0`: draws the leaves' rewards.
+    * `rewards="uniform"`: on 0…1; or "normal", of mean 0 and variance 1; or "one_leaf", 1 on one leaf and 0 elsewhere.
 
     The attribute `beta` (.2) is the weight that the suite's scores are stated for; the environment does not use it.
 
@@ -65,7 +72,7 @@ class KLTree(FiniteTask):
     mirrors = "RLHF objectives"
     beta = 0.2
 
-    def __init__(self, num_tokens: int = 4, depth: int = 4, instance_seed: int = 0) -> None:
+    def __init__(self, num_tokens: int = 4, depth: int = 4, instance_seed: int = 0, rewards: str = "uniform") -> None:
         self.num_tokens, self.depth = positive_int("num_tokens", num_tokens), positive_int("depth", depth)
         if num_tokens < 2:
             raise TokenGymError(f"num_tokens={num_tokens}: a tree needs at least 2 branches.")
@@ -77,7 +84,9 @@ class KLTree(FiniteTask):
             )
         self.turn_tokens = depth
         self.vocabulary = Vocabulary.of([f"t{token}" for token in range(num_tokens)])
-        self.leaf_rewards = instance_random(instance_seed).uniform(size=num_tokens**depth)
+        if not isinstance(rewards, str) or rewards not in _REWARDS:
+            raise unknown_name("kind of rewards", rewards, _REWARDS)
+        self.leaf_rewards = _REWARDS[rewards](instance_random(instance_seed), num_tokens**depth)
 
     def initial(self) -> Iterable[Initial]:
         """Return the root; a state is (tokens said, the text read as a number)."""

@@ -58,3 +58,12 @@ def test_leaves_hang_on_the_instance_seed():
 def test_impossible_sizes_are_refused(sizes):
     with pytest.raises(TokenGymError, match=next(iter(sizes))):
         KLTree(**sizes)
+
+
+def test_rewards_may_be_normal_or_on_one_leaf_alone():
+    assert (KLTree(rewards="normal").leaf_rewards == np.random.default_rng(0).normal(size=256)).all()
+    sparse = KLTree(rewards="one_leaf")
+    assert sorted(sparse.leaf_rewards.tolist()) == [0.0] * 255 + [1.0]
+    assert solve(sparse, beta=0.2).kl_optimal_return == pytest.approx(0.2 * np.log((255 + np.exp(5)) / 256), abs=1e-12)
+    with pytest.raises(TokenGymError, match="one_leaf"):
+        KLTree(rewards="one")
