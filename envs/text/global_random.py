@@ -46,7 +46,7 @@ class GlobalDraws(Reseedable):
             torch.set_rng_state(torch.Generator().manual_seed(self._seed).get_state())
         if self._own is None:
             random.seed(self._seed)
-            np.random.set_bit_generator(_Bits(_SeededLater()))  # pyright: ignore[reportAttributeAccessIssue]
+            np.random.set_bit_generator(_unseeded())  # pyright: ignore[reportAttributeAccessIssue]
             np.random.seed(self._seed)
         else:
             self._own.install()
@@ -91,14 +91,14 @@ class _States:
     def current(cls) -> _States:
         """Gives what the generators are at."""
         bits = np.random.get_bit_generator()  # pyright: ignore[reportAttributeAccessIssue]
-        words = not isinstance(bits, _Bits)
-        if not words:
-            bits.tells_words = False
+        own = bits if isinstance(bits, _Bits) else None
+        if own is not None:
+            own.tells_words = False
         try:
             told: Any = np.random.get_state(legacy=False)
         finally:
-            if not words:
-                bits.tells_words = True
+            if own is not None:
+                own.tells_words = True
         torch: Any = sys.modules.get("torch")
         return cls(
             random.getstate(),
@@ -154,7 +154,11 @@ class _SeededLater(ISeedSequence):
         return np.zeros(n_words, dtype)
 
 
+def _unseeded() -> _Bits:
+    return _Bits(_SeededLater())  # pyright: ignore[reportArgumentType]
+
+
 def _bits_at(state: Any) -> _Bits:
-    bits = _Bits(_SeededLater())
+    bits = _unseeded()
     bits.state = state
     return bits
