@@ -14,7 +14,7 @@ from .registry import ALGORITHMS, check_config, load_algorithm, register_algorit
 
 if TYPE_CHECKING:
     from .base import Algorithm
-    from .data import EpisodeDataset, Episodes, PreferencePairs, Ranks
+    from .data import EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
     from .learner import Learner
     from .off_policy import DQN, SAC, OffPolicy
     from .on_policy import A2C, PPO, OnPolicy
@@ -34,6 +34,7 @@ __all__ = [
     "OffPolicy",
     "OnPolicy",
     "PPO",
+    "PreferenceDataset",
     "PreferencePairs",
     "Ranks",
     "RecordEpisodes",
@@ -63,6 +64,7 @@ __getattr__, __dir__ = lazy_names(
         "OffPolicy": "off_policy.base",
         "OnPolicy": "on_policy.base",
         "PPO": "on_policy.ppo",
+        "PreferenceDataset": "data.comparisons",
         "PreferencePairs": "data.preferences",
         "Ranks": "data.preferences",
         "RecordEpisodes": "runs.record_episodes",

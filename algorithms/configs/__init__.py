@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Config
+from .labels import LabelConfig, LabellerConfig
 from .off_policy import DQNConfig, OffPolicyConfig, Prioritisation, SACConfig
 from .on_policy import RATIO_TOLERANCES, A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
@@ -37,6 +38,8 @@ __all__ = [
     "DQNConfig",
     "DQNOverrides",
     "KLConfig",
+    "LabelConfig",
+    "LabellerConfig",
     "OffPolicyConfig",
     "OnPolicyConfig",
     "OptimiserConfig",

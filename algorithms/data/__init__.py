@@ -1,4 +1,4 @@
-"""What is learnt from: episodes, batches of them, and the replay."""
+"""What is learnt from: episodes, batches of them, comparisons, and the replay."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .batch import Batch, Unit, cut_by_tokens
+    from .comparisons import PreferenceDataset, prompt_numbers
     from .dataset import EpisodeDataset, EpisodeOrder
+    from .encoding import Encoded, OverlongError, Said, TextEncoder, episodes_from
     from .episode_file import BrokenDatasetError, columns_of, episodes_of
     from .episodes import Episodes, FlatTokens, episode_metrics
+    from .json_lines import number_of, read_lines, renamed, said_of, write_lines
+    from .preference_lines import read_preferences, write_preferences
     from .preferences import PreferencePairs, Ranks
     from .replay import EpisodeReplay, ReplaySample
     from .ring import Ring
@@ -18,20 +22,34 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "BrokenDatasetError",
+    "Encoded",
     "EpisodeDataset",
     "EpisodeOrder",
     "EpisodeReplay",
     "Episodes",
     "FlatTokens",
+    "OverlongError",
+    "PreferenceDataset",
     "PreferencePairs",
     "Ranks",
     "ReplaySample",
     "Ring",
+    "Said",
+    "TextEncoder",
     "Unit",
     "columns_of",
     "cut_by_tokens",
     "episode_metrics",
+    "episodes_from",
     "episodes_of",
+    "number_of",
+    "prompt_numbers",
+    "read_lines",
+    "read_preferences",
+    "renamed",
+    "said_of",
+    "write_lines",
+    "write_preferences",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -39,19 +57,33 @@ __getattr__, __dir__ = lazy_names(
     {
         "Batch": "batch",
         "BrokenDatasetError": "episode_file",
+        "Encoded": "encoding",
         "EpisodeDataset": "dataset",
         "EpisodeOrder": "dataset",
         "EpisodeReplay": "replay",
         "Episodes": "episodes",
         "FlatTokens": "episodes",
+        "OverlongError": "encoding",
+        "PreferenceDataset": "comparisons",
         "PreferencePairs": "preferences",
         "Ranks": "preferences",
         "ReplaySample": "replay",
         "Ring": "ring",
+        "Said": "encoding",
+        "TextEncoder": "encoding",
         "Unit": "batch",
         "columns_of": "episode_file",
         "cut_by_tokens": "batch",
         "episode_metrics": "episodes",
+        "episodes_from": "encoding",
         "episodes_of": "episode_file",
+        "number_of": "json_lines",
+        "prompt_numbers": "comparisons",
+        "read_lines": "json_lines",
+        "read_preferences": "preference_lines",
+        "renamed": "json_lines",
+        "said_of": "json_lines",
+        "write_lines": "json_lines",
+        "write_preferences": "preference_lines",
     },
 )

@@ -144,14 +144,20 @@ def episodes_of(columns: Mapping[str, np.ndarray], num_actions: int, size: int, 
     )
 
 
-def write_file(path: Path, columns: Columns, header: Mapping[str, Any]) -> None:
+def write_file(path: Path, columns: Columns, header: Mapping[str, Any], form: str = FORMAT) -> None:
     """Write columns and a JSON-able header to one file, which is there whole or not at all.
+
+    Args:
+        path: where.
+        columns: what `columns_of` returned, and perhaps more.
+        header: what is told about it.
+        form: what it is a file of, and in which version.
 
     Raises:
         TokenGymError: the header is not JSON-able, or the file cannot be written.
     """
     try:
-        told = {**header, "format": FORMAT}
+        told = {**header, "format": form}
         text = json.dumps({**told, "sha256": _hash(columns, told)}, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TokenGymError(f"What is told about a dataset must be JSON data: {error}.") from error
@@ -171,15 +177,15 @@ def write_file(path: Path, columns: Columns, header: Mapping[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_file(path: Path) -> tuple[Columns, dict[str, Any]]:
-    """Read back what `write_file` wrote; no code in the file is run.
+def read_file(path: Path, form: str = FORMAT) -> tuple[Columns, dict[str, Any]]:
+    """Read back what `write_file` wrote in a form; no code in the file is run.
 
     Raises:
         BrokenDatasetError: the file is cut short, altered, or no dataset.
         TokenGymError: there is none.
     """
     if not path.is_file():
-        raise TokenGymError(f"There is no dataset at {path}; expected a file written by EpisodeDataset.save().")
+        raise TokenGymError(f"There is no dataset at {path}; expected a file that a dataset's save() wrote.")
 
     def read() -> tuple[Columns, dict[str, Any]]:
         with safe_open(path, framework="np") as file:
@@ -190,9 +196,9 @@ def read_file(path: Path) -> tuple[Columns, dict[str, Any]]:
         return columns, json.loads(text)
 
     columns, header = guarded(path, read)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") != form:
         told = header.get("format") if isinstance(header, dict) else header
-        raise BrokenDatasetError(f"The dataset {path} has the format {told!r}; this version reads {FORMAT!r}.")
+        raise BrokenDatasetError(f"The dataset {path} has the format {told!r}; expected {form!r}.")
     if header.pop("sha256", None) != _hash(columns, header):
         raise BrokenDatasetError(f"The dataset {path} is altered: its hash is not the one that it was written with.")
     return columns, header

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from ...envs import TokenGymError
 from .episodes import Episodes
+from .ring import ranges
 
 
 class PreferencePairs:
@@ -18,16 +20,25 @@ class PreferencePairs:
         better: int (P,), the index of the better episode.
         worse: int (P,), that of the worse.
         weight: (P,), how much a pair counts, above 0; None for 1 each.
+        margin: (P,), by how much the better one is better, at least 0, for losses that ask; None where nobody said.
 
     Attributes:
         better, worse: as given, int64.
         weight: float32 (P,).
+        margin: float32 (P,), or None.
 
     Raises:
-        TokenGymError: they do not fit together, an episode is paired with itself, or a weight is not above 0.
+        TokenGymError: they do not fit together, an episode is paired with itself, a weight is not above 0, or a margin
+            is below.
     """
 
-    def __init__(self, better: npt.ArrayLike, worse: npt.ArrayLike, weight: npt.ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        better: npt.ArrayLike,
+        worse: npt.ArrayLike,
+        weight: npt.ArrayLike | None = None,
+        margin: npt.ArrayLike | None = None,
+    ) -> None:
         self.better, self.worse = _indices("better", better), _indices("worse", worse)
         if self.better.shape != self.worse.shape:
             raise TokenGymError(
@@ -36,14 +47,14 @@ class PreferencePairs:
         if (self.better == self.worse).any():
             place = int(np.flatnonzero(self.better == self.worse)[0])
             raise TokenGymError(f"Pair {place} is episode {int(self.better[place])} twice; expected two episodes.")
-        weights = np.ones(len(self.better)) if weight is None else np.asarray(weight)
-        if weights.shape != self.better.shape or (weights.size and weights.dtype.kind not in "iuf"):
-            raise TokenGymError(f"weight is {weights.dtype} of shape {weights.shape}; expected a number a pair.")
-        self.weight = weights.astype(np.float32)
-        if not (np.isfinite(self.weight) & (self.weight > 0)).all():
+        self.weight = self._numbers("weight", np.ones(len(self.better)) if weight is None else weight)
+        if not (self.weight > 0).all():
             raise TokenGymError(
                 "Weights of pairs must be finite numbers above 0; leave a pair out that is not to count."
             )
+        self.margin = None if margin is None else self._numbers("margin", margin)
+        if self.margin is not None and not (self.margin >= 0).all():
+            raise TokenGymError("Margins of pairs must be finite numbers of at least 0: by how much the better is so.")
 
     def __len__(self) -> int:
         """The number of pairs."""
@@ -51,7 +62,33 @@ class PreferencePairs:
 
     def __getitem__(self, index: Any) -> PreferencePairs:
         """Some of the pairs, by a slice or an array."""
-        return PreferencePairs(self.better[index], self.worse[index], self.weight[index])
+        margin = None if self.margin is None else self.margin[index]
+        return PreferencePairs(self.better[index], self.worse[index], self.weight[index], margin)
+
+    def shifted(self, by: int) -> PreferencePairs:
+        """Return the pairs of the same episodes where as many others come before them."""
+        return PreferencePairs(self.better + by, self.worse + by, self.weight, self.margin)
+
+    @staticmethod
+    def concat(parts: Sequence[PreferencePairs]) -> PreferencePairs:
+        """Join pairs over the same episodes; margins stay where all parts have some."""
+        none = np.empty(0, np.int64)
+        margins = [part.margin for part in parts if part.margin is not None]
+        return PreferencePairs(
+            np.concatenate([none, *(part.better for part in parts)]),
+            np.concatenate([none, *(part.worse for part in parts)]),
+            np.concatenate([np.empty(0, np.float32), *(part.weight for part in parts)]),
+            np.concatenate(margins) if margins and len(margins) == len(parts) else None,
+        )
+
+    def _numbers(self, name: str, given: npt.ArrayLike) -> np.ndarray:
+        """Return float32 (P,), one a pair; what is not finite is NaN, which no comparison passes."""
+        values = np.asarray(given)
+        if values.shape != self.better.shape or (values.size and values.dtype.kind not in "iuf"):
+            raise TokenGymError(f"{name} is {values.dtype} of shape {values.shape}; expected a number a pair.")
+        with np.errstate(over="ignore"):
+            numbers = values.astype(np.float32)
+        return np.where(np.isfinite(numbers), numbers, np.float32("nan"))
 
     def check(self, episodes: Episodes) -> None:
         """Raise `TokenGymError` unless all indices are episodes', and the two of each pair begin alike.
@@ -106,6 +143,12 @@ class Ranks:
     def __len__(self) -> int:
         """The number of groups, G."""
         return len(self.sizes)
+
+    def __getitem__(self, index: Any) -> Ranks:
+        """Some of the groups, by a slice or an array."""
+        groups = np.arange(len(self))[index]
+        members = ranges(np.cumsum(self.sizes)[groups] - self.sizes[groups], self.sizes[groups])
+        return Ranks(self.order[members], self.sizes[groups], self.places[members])
 
     @classmethod
     def by_return(cls, episodes: Episodes) -> Ranks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .chat import TEMPLATE_TOKENS, ChatTemplate, Message
+from .chat_reading import ChatReader
 from .chat_task import ChatTask
 from .env import TextEnvMaker, TextEpisode, Told
 from .prompts import SPLITS, read_prompts
@@ -13,6 +14,7 @@ from .writer import TextWriter
 
 __all__ = [
     "AnyText",
+    "ChatReader",
     "ChatTask",
     "ChatTemplate",
     "Completion",

@@ -68,10 +68,12 @@ class ChatTask(TextTask):
         if self.chat.end_of_turn is not None:
             self.vocabulary = dataclasses.replace(self.vocabulary, eos=self.chat.end_of_turn)
 
-    def _prompt_ids(self, prompt: str | Iterable[Message]) -> list[int]:
+    def prompt_ids(self, prompt: str | Iterable[Message]) -> list[int]:
+        """Gives the ids of messages that begin a conversation; a string is the user's."""
         return self.chat.opening(_messages(prompt))
 
-    def _reply_ids(self, reply: str | Iterable[Message] | None, turn: list[int], over: bool) -> list[int]:
+    def reply_ids(self, reply: str | Iterable[Message] | None, turn: list[int], over: bool) -> list[int]:
+        """Gives the ids of what is shown after a turn (its ids): messages, and the header of the agent's next turn."""
         if reply is None:
             if not over:
                 raise TokenGymError(

@@ -226,7 +226,7 @@ class TextTask(Task):
         prompts: list[list[int]] = []
         for row, seed in zip(rows.tolist(), random.bits(rows)[:, 0].tolist(), strict=True):
             state["episode"][row], prompt = self.begin(np.random.default_rng(seed))
-            ids = self._prompt_ids(prompt)
+            ids = self.prompt_ids(prompt)
             if 1 + len(ids) >= self.max_length:
                 raise TokenGymError(
                     f"task {self.name}: the prompt {str(prompt)[:60]!r} has {len(ids)} tokens, which with bos and "
@@ -276,7 +276,7 @@ class TextTask(Task):
         truncated &= ~terminated
         replies: list[list[int]] = [[]] * m
         for index, answer, turn in zip(where.tolist(), answers, turns, strict=True):
-            replies[index] = self._reply_ids(answer.reply, turn, bool(terminated[index] or truncated[index]))
+            replies[index] = self.reply_ids(answer.reply, turn, bool(terminated[index] or truncated[index]))
         return Outcome(
             rewards,
             terminated,
@@ -343,11 +343,11 @@ class TextTask(Task):
     def _may_stop(self) -> npt.NDArray[np.bool_] | None:
         return self.codec.tokens_that_may_stop()
 
-    def _prompt_ids(self, prompt: Any) -> list[int]:
+    def prompt_ids(self, prompt: Any) -> list[int]:
         """Gives the ids of what `begin` says; a `ChatTask` puts its messages into a template."""
         return self.codec.encode(prompt, "the prompt")
 
-    def _reply_ids(self, reply: Any, turn: list[int], over: bool) -> list[int]:
+    def reply_ids(self, reply: Any, turn: list[int], over: bool) -> list[int]:
         """Gives the ids of what the task says after a turn (its ids), or after the end (`over`)."""
         return self.codec.encode(reply, "the reply") if reply else []
 

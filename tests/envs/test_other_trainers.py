@@ -252,14 +252,14 @@ def test_rows_of_messages_are_prompts_with_or_without_a_named_template():
         {"prompt": "d", "solution": "3"},
     ]
     task = chat(accuracy, rows)
-    shown = [task.tokenizer.decode(task._prompt_ids(prompt)) for prompt in task.prompts.texts]
+    shown = [task.tokenizer.decode(task.prompt_ids(prompt)) for prompt in task.prompts.texts]
     assert shown == [
         "<|system|>be kind<|user|>a<|assistant|>",
         "<|user|>a<|assistant|>b<eos><|user|>c<|assistant|>",
         "<|user|>d<|assistant|>",
     ]
     plain = TextGeneration([{"prompt": ASK}], TOKENIZER, think_format, max_new_tokens=30)
-    assert plain.decode([plain._prompt_ids(ASK)]) == ["user: a\nassistant:"]
+    assert plain.decode([plain.prompt_ids(ASK)]) == ["user: a\nassistant:"]
     assert says(plain, "<think></think>") == [1.0]
     assert TextGeneration([ASK, ASK], TOKENIZER, think_format).prompts.texts == [ASK, ASK]
 

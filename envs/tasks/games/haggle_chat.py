@@ -115,9 +115,9 @@ class HaggleChat(ChatTask):
             template=template,
         )
         said = [UNCLEAR, *(_refusal(price) for price in prices)]
-        longest = max(len(self._reply_ids(text, [-1], over)) for text in said for over in (False, True))
-        longest = max(longest, len(self._reply_ids(DEAL, [-1], True)))
-        opening = len(self._prompt_ids(self._opening()))
+        longest = max(len(self.reply_ids(text, [-1], over)) for text in said for over in (False, True))
+        longest = max(longest, len(self.reply_ids(DEAL, [-1], True)))
+        opening = len(self.prompt_ids(self._opening()))
         self.max_length = 1 + opening + self.game.num_rounds * (self.max_turn_tokens + longest)
         self.reward_range = (0.0, float(self.game.num_prices))
         self.has_action_mask = flag("asks_only", asks_only)

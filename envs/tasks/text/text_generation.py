@@ -196,8 +196,9 @@ class TextGeneration(TextTask):
             return writer.ids(prompt, "the prompt")
         return self.chat.opening(self._messages(prompt))
 
-    def _prompt_ids(self, prompt: Any) -> list[int]:
-        return super()._prompt_ids(prompt) if self.chat is None else self._said(self.writer, prompt)
+    def prompt_ids(self, prompt: Any) -> list[int]:
+        """Gives the ids of a prompt, in the chat template where there is one."""
+        return super().prompt_ids(prompt) if self.chat is None else self._said(self.writer, prompt)
 
     def respond_all(
         self, episodes: list[int], completions: list[str], completion_ids: list[list[int]]
