@@ -1,4 +1,4 @@
-"""The command line: ``tokengym list | train | evaluate | compare | report | export | model | play | watch``.
+"""The command line: ``tokengym list | train | evaluate | compare | report | export | model | label | play | watch``.
 
 Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
 line and exit code 2; a run that failed is exit code 1; an interruption is 130.
@@ -27,6 +27,7 @@ from .options import (
     CompareOptions,
     EvaluateOptions,
     ExportOptions,
+    LabelOptions,
     ListOptions,
     ModelOptions,
     PlayOptions,
@@ -44,6 +45,7 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
   [bold]tokengym report[/] STUDY               write the report again, without running anything
   [bold]tokengym export[/] RUN FOLDER          write a trained policy as a transformers folder
   [bold]tokengym model[/] smollm2 FOLDER       make a checkpoint folder of a pretrained model
+  [bold]tokengym label[/] FILE                 say which of two answers is better, again and again
   [bold]tokengym play[/] ENV                   play an environment yourself
   [bold]tokengym watch[/] ENV --agent WHO      watch random, expert, optimal or a trained agent play
 
@@ -207,6 +209,7 @@ _COMMANDS: dict[str, Command] = {
     "report": _of_module(ReportOptions, "report", "compare", "report"),
     "export": _of_module(ExportOptions, "export", "export", "export"),
     "model": _of_module(ModelOptions, "model", "export", "fetch_model"),
+    "label": _of_module(LabelOptions, "label", "label", "label"),
     "play": _play,
     "watch": _of_module(WatchOptions, "watch", "watch", "watch"),
 }

@@ -142,6 +142,27 @@ class WatchOptions:
 
 
 @dataclass(frozen=True)
+class LabelOptions:
+    """Compare answers in the terminal, two at a time, and keep which is better, for preference methods."""
+
+    file: Annotated[Path, tyro.conf.Positional, _named("FILE")]
+    """Lines with a `prompt` and several `responses`, a `completion`, or `chosen` and `rejected`; or recorded episodes,
+    `.safetensors`."""
+    out: Annotated[Path | None, _named("FILE")] = None
+    """Where the comparisons are kept; by default beside FILE, `.labels.jsonl`. What it holds is not asked again."""
+    count: Annotated[Count | None, _named("INT")] = None
+    """Comparisons in all; by default all there are, and a hundred of episodes."""
+    seed: Seed = 0
+    """Seed of their order, and of which answer comes first."""
+    judge: Annotated[Path | None, _named("FOLDER")] = None
+    """Checkpoint folder of a language model that is asked in place of a person."""
+    env: Annotated[str | None, _named("ENV")] = None
+    """Environment id of recorded episodes, which knows their text; by default their tokens' names are shown."""
+    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
+    """Arguments of the environment as name=value, the value in YAML."""
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """Write the policy of a run as an ordinary transformers folder, with a tokenizer and a model card."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .compare import Person
     from .filming import Film
     from .guide import MOST_NODES, Guide
     from .named_players import SCRIPTED, learned, saved_player, scripted
@@ -17,6 +18,7 @@ __all__ = [
     "Film",
     "Guide",
     "MOST_NODES",
+    "Person",
     "SCRIPTED",
     "learned",
     "play_episodes",
@@ -31,6 +33,7 @@ __getattr__, __dir__ = lazy_names(
         "Film": "filming",
         "Guide": "guide",
         "MOST_NODES": "guide",
+        "Person": "compare",
         "SCRIPTED": "named_players",
         "learned": "named_players",
         "play_episodes": "play",
