@@ -24,8 +24,8 @@ class PreferencePairs:
 
     Attributes:
         better, worse: as given, int64.
-        weight: float32 (P,).
-        margin: float32 (P,), or None.
+        weight: float64 (P,).
+        margin: float64 (P,), or None.
 
     Raises:
         TokenGymError: they do not fit together, an episode is paired with itself, a weight is not above 0, or a margin
@@ -77,18 +77,18 @@ class PreferencePairs:
         return PreferencePairs(
             np.concatenate([none, *(part.better for part in parts)]),
             np.concatenate([none, *(part.worse for part in parts)]),
-            np.concatenate([np.empty(0, np.float32), *(part.weight for part in parts)]),
+            np.concatenate([np.empty(0), *(part.weight for part in parts)]),
             np.concatenate(margins) if margins and len(margins) == len(parts) else None,
         )
 
     def _numbers(self, name: str, given: npt.ArrayLike) -> np.ndarray:
-        """Return float32 (P,), one a pair; what is not finite is NaN, which no comparison passes."""
+        """Return float64 (P,), one a pair; what is not finite, in float32 too, is NaN, which no comparison passes."""
         values = np.asarray(given)
         if values.shape != self.better.shape or (values.size and values.dtype.kind not in "iuf"):
             raise TokenGymError(f"{name} is {values.dtype} of shape {values.shape}; expected a number a pair.")
         with np.errstate(over="ignore"):
-            numbers = values.astype(np.float32)
-        return np.where(np.isfinite(numbers), numbers, np.float32("nan"))
+            finite = np.isfinite(values.astype(np.float32))
+        return np.where(finite, values, np.nan).astype(np.float64)
 
     def check(self, episodes: Episodes) -> None:
         """Raise `TokenGymError` unless all indices are episodes', and the two of each pair begin alike.
@@ -179,7 +179,7 @@ class Ranks:
             first, second = first[untied], second[untied]
             better.append(members[first])
             worse.append(members[second])
-            weight.append(np.full(len(first), 1 / max(len(first), 1), np.float32))
+            weight.append(np.full(len(first), 1 / max(len(first), 1)))
         none = np.empty(0, np.int64)
         return PreferencePairs(
             np.concatenate([none, *better]), np.concatenate([none, *worse]), np.concatenate([none, *weight])

@@ -180,7 +180,7 @@ def test_soft_answers_are_both_orders_weighted_by_their_probabilities():
         for b, w, weight in zip(labelled.pairs.better, labelled.pairs.worse, labelled.pairs.weight, strict=True)
     }
     for (better, worse), weight in told.items():
-        assert weight == pytest.approx(float(labeller.probabilities(better, worse)), rel=1e-6)
+        assert weight == pytest.approx(float(labeller.probabilities(better, worse)), rel=1e-12)
     assert set(told) == {(0, 1), (1, 0), (3, 0), (0, 3)} and labeller.spent == 2
 
 
