@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .data import EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
     from .learner import Learner
     from .off_policy import DQN, SAC, OffPolicy
-    from .on_policy import A2C, PPO, OnPolicy
+    from .offline import BC, SFT, FilteredBC, Offline
+    from .on_policy import A2C, PPO, RAFT, ExpertIteration, OnPolicy
+    from .online import Online
     from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
 
@@ -25,20 +27,27 @@ __all__ = [
     "A2C",
     "ALGORITHMS",
     "Algorithm",
+    "BC",
     "Callback",
     "DQN",
     "EpisodeDataset",
     "Episodes",
+    "ExpertIteration",
+    "FilteredBC",
     "FrozenPolicy",
     "Learner",
     "OffPolicy",
+    "Offline",
     "OnPolicy",
+    "Online",
     "PPO",
     "PreferenceDataset",
     "PreferencePairs",
+    "RAFT",
     "Ranks",
     "RecordEpisodes",
     "SAC",
+    "SFT",
     "SaveBest",
     "SaveEvery",
     "Schedule",
@@ -55,20 +64,27 @@ __getattr__, __dir__ = lazy_names(
     {
         "A2C": "on_policy.a2c",
         "Algorithm": "base",
+        "BC": "offline.bc",
         "Callback": "runs.callbacks",
         "DQN": "off_policy.dqn",
         "EpisodeDataset": "data.dataset",
         "Episodes": "data.episodes",
+        "ExpertIteration": "on_policy.expert_iteration",
+        "FilteredBC": "offline.filtered_bc",
         "FrozenPolicy": "self_play",
         "Learner": "learner",
         "OffPolicy": "off_policy.base",
+        "Offline": "offline.base",
         "OnPolicy": "on_policy.base",
+        "Online": "online",
         "PPO": "on_policy.ppo",
         "PreferenceDataset": "data.comparisons",
         "PreferencePairs": "data.preferences",
+        "RAFT": "on_policy.raft",
         "Ranks": "data.preferences",
         "RecordEpisodes": "runs.record_episodes",
         "SAC": "off_policy.sac",
+        "SFT": "offline.sft",
         "SaveBest": "runs.milestones",
         "SaveEvery": "runs.callbacks",
         "SelfPlay": "self_play",

@@ -1,4 +1,4 @@
-"""Algorithm: the learning loop, and what every algorithm shares."""
+"""Algorithm: the learning loop, and what every algorithm shares, whatever it learns from."""
 
 from __future__ import annotations
 
@@ -8,50 +8,40 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from ..agents import Agent, AgentPolicy, Policy, Sampler
+from ..agents import Agent, AgentPolicy, Policy
 from ..agents.devices import usable_device
 from ..agents.specs import Dtype
+from ..envs import TokenGymError
 from ..envs.checking import AllowImports, Seed, Total, checked
-from .collecting import Collector
-from .configs import AlgorithmConfig, Schedule, value_at
+from .configs import LearningConfig, Schedule, value_at
 from .constructors import Constructed
-from .data import Episodes, Unit, episode_metrics
-from .making import make_agent, make_optimizer, make_reference
-from .parts import (
-    DivergedError,
-    KLController,
-    Loss,
-    RunningStd,
-    Step,
-    accumulate,
-    derive_seed,
-    first_nonfinite,
-    returns_to_go,
-)
+from .data import Unit
+from .making import make_agent, make_optimizer
+from .parts import DivergedError, Loss, Reference, Step, accumulate, derive_seed, first_nonfinite
 from .registry import ALGORITHMS
 from .requirements import check_agent, check_micro_batches, check_task, chosen_config, resolve_task
 from .runs import Callback, Callbacks, CallbackStates, RunLogger, as_callback, checkpoint, load_callback_states
 from .runs import state as saving
 
-ConfigT = TypeVar("ConfigT", bound=AlgorithmConfig)
+ConfigT = TypeVar("ConfigT", bound=LearningConfig)
 
 
 class Algorithm(Constructed, ABC, Generic[ConfigT]):
     """Learns to say tokens: asks for a batch, updates the agent on it, repeats.
 
-    A subclass is data and one method: its `Config`, the `heads` that its agent needs, what it `requires` of a task,
-    and `update(batch) -> metrics`. An update has three parts by convention: ``prepare(batch)``, all that needs no
-    gradient (targets, advantages, weights, log-probabilities of old and reference policies);
+    What plays episodes derives from `Online`, and mostly from `OnPolicy` or `OffPolicy`; what reads a dataset from
+    `Offline`. A subclass is data and one method: its `Config`, the `heads` that its agent needs, what it `requires` of
+    a task, and `update(batch) -> metrics`. An update has three parts by convention: ``prepare(batch)``, all that needs
+    no gradient (targets, advantages, weights, log-probabilities of old and reference policies);
     ``loss(part, prepared) -> Loss`` of a part of the batch, a pure function; and `optimise`, which takes one step on
     the losses of all parts. Hooks for subclasses: `required_heads` and `requirements` where they follow from the
-    configuration, `setup` (build what the update needs), `next_batch` (collect, draw or read), `make_behaviour`
-    (who acts while collecting), `policy` (who acts with what was learnt), and `extra_state` / `load_extra_state` (what
-    a checkpoint must hold beyond agent, optimiser, generators, normalisers and counters).
+    configuration, `setup` (build what the update needs), `next_batch` (collect, draw or read), `policy` (who acts with
+    what was learnt), and `extra_state` / `load_extra_state` (what a checkpoint must hold beyond agent, optimiser,
+    generators, normalisers and counters).
 
     Args:
         env: an environment id, a `TokenEnv`, a `TokenVectorEnv` or a `Task`.
@@ -61,7 +51,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         device: where the agent lives and learns.
         dtype: what the agent computes with: ``"float32"``, ``"bfloat16"`` or ``"float64"``; None is float32, and for
             an `Agent` what it has.
-        reference: the agent to which the KL is measured; None leaves it to ``config.kl_reference``.
+        reference: the agent to which a KL is measured; None leaves it to the config.
         **overrides: fields of the config to change.
 
     Raises:
@@ -69,7 +59,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     """
 
     name: ClassVar[str]
-    Config: ClassVar[type[AlgorithmConfig]] = AlgorithmConfig
+    Config: ClassVar[type[Any]] = LearningConfig
     heads: ClassVar[tuple[str, ...]] = ("policy",)
     requires: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[Unit] = "sequence"
@@ -109,28 +99,16 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             **self.agent_options(),
         )
         check_agent(self.name, self.required_heads(), self.agent, self.task)
-        self.reference = make_reference(reference, self.agent, self.config)
-        self.kl_controller = KLController(value_at(self.config.kl_coef, 0.0), *self.config.kl_steering)
-        self.return_scale = RunningStd()
+        self.reference = self.build_reference(reference)
         self.optimizer, self.parameters = make_optimizer(self.agent, self.config, self.peak_learning_rate)
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "update"))
-        self.collector = Collector(
-            self.task,
-            num_rows=self.config.num_rows,
-            seed=derive_seed(seed, "starts"),
-            group_size=self.config.group_size,
-            action_masks=self.config.action_masks,
-            token_rewards=self.config.token_rewards,
-            numbers="float64" if self.agent.dtype == torch.float64 else "float32",
-        )
-        self.behaviour = self.make_behaviour(Sampler(derive_seed(seed, "rollout")))
         self.num_timesteps = 0
         self.num_episodes = 0
         self.num_updates = 0
         self.total_timesteps = 0
-        self._counted = (0, 0)
         self.callbacks = Callback()
         self.waiting_states: CallbackStates = {}
+        self.make_parts()
         self.setup()
 
     # Hooks -----------------------------------------------------------------------------------------------------------
@@ -143,6 +121,10 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         """Return what is required of a task under ``self.config``; `requires`, unless overridden."""
         return self.requires
 
+    def make_parts(self) -> None:
+        """Build what all algorithms of one kind, such as `Online`, have beyond the agent and its optimiser."""
+        return None
+
     def setup(self) -> None:
         """Build what the update needs beyond the shared parts; called once, at the end of construction."""
         return None
@@ -151,22 +133,20 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         """Return further arguments for `build_agent`, such as ``separate_critic``."""
         return {}
 
-    def make_behaviour(self, sampler: Sampler) -> Policy:
-        """Build who acts while collecting; by default tokens are drawn from the agent's own distribution."""
-        return AgentPolicy(self.agent, sampler)
+    def build_reference(self, given: Agent | None) -> Reference | None:
+        """Return what a KL is measured to, or None without one; here a given one is refused, as nothing measures it."""
+        if given is not None:
+            raise TokenGymError(f"reference is given, and {self.name} measures no KL to one; leave it out")
+        return None
 
     @property
     def policy(self) -> Policy:
         """Who acts with what was learnt: what is evaluated and watched; by default the agent's own distribution."""
         return AgentPolicy(self.agent)
 
-    def collect(self) -> Episodes:
-        """Play whole episodes, about ``config.rollout_tokens`` agent tokens in all."""
-        return self.collector.collect(self.behaviour, num_tokens=self.config.rollout_tokens)
-
+    @abstractmethod
     def next_batch(self) -> Any:
-        """Return what the next update learns from; by default freshly collected episodes."""
-        return self.collect()
+        """Return what the next update learns from: collected, drawn or read."""
 
     @abstractmethod
     def update(self, batch: Any) -> dict[str, float]:
@@ -188,7 +168,12 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
 
     @property
     def spent(self) -> int:
-        """What has been spent of the budget: agent tokens asked of environments, whoever asked for them."""
+        """What has been spent of the budget: agent tokens asked of environments, whoever asked; or updates."""
+        return self.num_updates if self.config.budget == "updates" else self.num_timesteps
+
+    @property
+    def num_tokens(self) -> int:
+        """Agent tokens that have been asked of environments or read, which is what a speed is of."""
         return self.num_timesteps
 
     @property
@@ -212,43 +197,6 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     def scheduled(self, coefficient: float | Schedule) -> float:
         """Return a coefficient of the config at the present `progress`; a number is itself."""
         return value_at(coefficient, self.progress)
-
-    @property
-    def reward_scale(self) -> float:
-        """What rewards, and with them every coefficient in units of reward, are divided by."""
-        return self.return_scale.scale if self.config.reward_scaling else 1.0
-
-    @property
-    def scaled_kl_coef(self) -> float:
-        """β in units of the scaled reward, in which values and losses are."""
-        return self.kl_controller.coef / self.reward_scale
-
-    def observe_returns(self, episodes: Episodes) -> None:
-        """Take freshly collected episodes into the running scale of the returns-to-go."""
-        self.return_scale.update(returns_to_go(episodes.flat, self.config.gamma, self.clipped_rewards(episodes)))
-
-    def clipped_rewards(self, episodes: Episodes) -> np.ndarray:
-        """Return the task's rewards (N,), clipped to ± ``config.reward_clip``."""
-        reward, clip = episodes.flat.reward, self.config.reward_clip
-        return reward if clip is None else reward.clip(-clip, clip)
-
-    def learning_rewards(self, episodes: Episodes, penalties: np.ndarray | None = None) -> np.ndarray:
-        """Return float (N,), what the update learns from.
-
-        The task's rewards, clipped, less the missing-end penalty, less the penalties, all divided by `reward_scale`.
-
-        Args:
-            episodes: whole episodes with N agent tokens.
-            penalties: float (N,), of each token, in the units of the task's rewards, such as β times the KL estimate.
-        """
-        rewards = self.clipped_rewards(episodes).astype(np.float64)
-        if self.config.missing_eos_penalty:
-            assert self.task.vocabulary.eos is not None
-            last = episodes.flat.is_last
-            rewards -= self.config.missing_eos_penalty * (last & (episodes.flat.action != self.task.vocabulary.eos))
-        if penalties is not None:
-            rewards -= penalties
-        return (rewards / self.reward_scale).astype(episodes.rewards.dtype)
 
     def optimise(self, parts: Iterable[Loss]) -> Step:
         """Take one step of the optimiser on the sum of the losses of ``parts``.
@@ -284,16 +232,17 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         progress_bar: bool = False,
         log_dir: str | Path | None = None,
         tensorboard: bool = True,
-    ) -> Algorithm:
-        """Collect and update until ``total_timesteps`` agent tokens have been said in this algorithm's life.
+    ) -> Self:
+        """Update until ``total_timesteps`` of the budget have been spent in this algorithm's life.
 
-        The count goes on where an earlier call or a loaded checkpoint left it, and schedules run over the total: to
-        train 2N tokens in two halves, call ``learn(2 * N)`` both times and stop the first by a callback.
+        The budget is in agent tokens said, or in updates where nothing is played (``config.budget`` says which). The
+        count goes on where an earlier call or a loaded checkpoint left it, and schedules run over the total: to train
+        2N tokens in two halves, call ``learn(2 * N)`` both times and stop the first by a callback.
 
         Args:
-            total_timesteps: agent tokens in all, above 0; the last collection may run a little over.
+            total_timesteps: the budget in all, above 0; the last collection may run a little over.
             callback: one `Callback` or a list of them; `on_update` returning False stops.
-            progress_bar: show tokens, return, KL, entropy and tokens per second.
+            progress_bar: show what is spent, return, KL, entropy and tokens per second.
             log_dir: where to write ``metrics.jsonl``, ``timings.jsonl`` and TensorBoard events, at most 10,000 rows of
                 each; None writes nothing.
             tensorboard: whether ``log_dir`` gets TensorBoard events, too.
@@ -307,39 +256,33 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.total_timesteps = total_timesteps
         with RunLogger(log_dir, self, progress_bar, tensorboard) as logger:
             callbacks.on_start(self)
-            while self.spent < self.total_timesteps:
+            while self.spent < self.total_timesteps and not self.finished():
                 started = time.perf_counter()
-                before = self.num_timesteps
+                before = self.num_tokens
                 batch = self.next_batch()
                 collected = time.perf_counter()
-                metrics: dict[str, float] = {}
-                if self.count_collected() and isinstance(batch, Episodes):
-                    callbacks.on_episodes(self, batch)
-                    metrics = episode_metrics(batch, self.task.columns)
-                if isinstance(self.config.kl_coef, Schedule):
-                    self.kl_controller.coef = self.scheduled(self.config.kl_coef)
-                metrics = {**metrics, **self.update(batch)}
+                metrics = {**self.received(batch), **self.update(batch)}
                 self.count_collected()
                 self.num_updates += 1
                 updated = time.perf_counter()
-                tokens = self.num_timesteps - before
+                tokens = self.num_tokens - before
                 logger.log(self, metrics, tokens, rollout=collected - started, update=updated - collected)
                 if callbacks.on_update(self, metrics) is False:
                     break
             callbacks.on_end(self)
         return self
 
-    def count_collected(self) -> int:
-        """Add what the collector has counted since the last look to the counters; return the number of tokens.
+    def finished(self) -> str | None:
+        """Return why learning ends before its budget is spent, or None: asked before each `next_batch`."""
+        return None
 
-        It counts whoever asks it for tokens: the collection before an update, branches and further samples within one.
-        """
-        tokens, episodes = self.collector.num_tokens, self.collector.num_episodes
-        new = tokens - self._counted[0]
-        self.num_timesteps += new
-        self.num_episodes += episodes - self._counted[1]
-        self._counted = (tokens, episodes)
-        return new
+    def received(self, batch: Any) -> dict[str, float]:
+        """Note what `next_batch` returned before it is learnt from, and return metrics of it."""
+        return {}
+
+    def count_collected(self) -> int:
+        """Add what has been asked of environments since the last look to the counters; here nothing ever is."""
+        return 0
 
     @checked
     def predict(
@@ -351,6 +294,19 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         return acting.predict(observation, state, episode_start, deterministic)
 
     # Saving ----------------------------------------------------------------------------------------------------------
+
+    def shared_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return (named tensors, JSON-able data) that a checkpoint must hold for all algorithms of this kind."""
+        return {}, {}
+
+    def load_shared_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Take back what `shared_state` returned, out of all that a checkpoint holds."""
+        return None
+
+    @classmethod
+    def saved_arguments(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+        """Return what is to be given to the constructor besides agent, config, seed and reference, of a checkpoint."""
+        return {}
 
     @checked
     def save(self, path: str | Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Learner(Protocol):
-    """Learns to say tokens within a budget of them: an `Algorithm`, or one of Stable-Baselines3's as a reference."""
+    """Learns to say tokens within a budget of them or of updates: an `Algorithm`, or one of Stable-Baselines3's."""
 
     name: ClassVar[str]
     """The name that it is registered under."""
@@ -58,12 +58,21 @@ class Learner(Protocol):
         ...
 
     @property
+    def spent(self) -> int:
+        """What has been spent of the budget: agent tokens, or updates where `Config.budget` says so."""
+        ...
+
+    @property
     def progress(self) -> float:
         """Share of the budget spent, 0 … 1."""
         ...
 
+    def finished(self) -> str | None:
+        """Return why learning has ended before its budget was spent, or None."""
+        ...
+
     def learn(self, total_timesteps: Any, callback: Any = None, *arguments: Any, **named: Any) -> Learner:
-        """Learn until so many agent tokens have been said in all."""
+        """Learn until so much of the budget is spent in all."""
         ...
 
     def predict(
@@ -89,17 +98,26 @@ class Resumable(Learner, Protocol):
     env_spec: Any
     generator: Any
     optimizer: Any
-    collector: Any
-    behaviour: Any
     reference: Any
-    return_scale: Any
-    kl_controller: Any
     callbacks: Any
     waiting_states: dict[str, tuple[dict[str, Any], dict[str, Any]]]
 
     @property
     def agent(self) -> Agent:
         """What speaks."""
+        ...
+
+    def shared_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what a checkpoint must hold for all algorithms of this kind."""
+        ...
+
+    def load_shared_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Take it back, out of all that a checkpoint holds."""
+        ...
+
+    @classmethod
+    def saved_arguments(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+        """Return what else is to be given to the constructor, of a checkpoint."""
         ...
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,7 +11,7 @@ from ..agents import Agent, build_agent
 from ..agents.devices import is_half, name_of
 from ..agents.specs import Dtype
 from ..envs import Task, TokenGymError
-from .configs import AlgorithmConfig
+from .configs import KLConfig, LearningConfig
 from .parts import AgentReference, MasterWeights, Reference, UniformReference
 from .starting import agent_of_run, holds_run
 
@@ -19,7 +19,7 @@ from .starting import agent_of_run, holds_run
 def make_agent(
     agent: Any,
     task: Task,
-    config: AlgorithmConfig,
+    config: LearningConfig,
     device: torch.device,
     heads: tuple[str, ...],
     dtype: Dtype | None = None,
@@ -84,7 +84,7 @@ def checkpointing(agent: Agent, wanted: bool) -> Agent:
     return agent
 
 
-def make_reference(reference: Agent | None, agent: Agent, config: AlgorithmConfig) -> Reference | None:
+def make_reference(reference: Agent | None, agent: Agent, config: KLConfig) -> Reference | None:
     """Build what the KL is measured to: None where β is 0 and no reference agent was given."""
     if reference is not None:
         return AgentReference(reference.to(agent.device))
@@ -96,7 +96,7 @@ def make_reference(reference: Agent | None, agent: Agent, config: AlgorithmConfi
 
 
 def make_optimizer(
-    agent: Agent, config: AlgorithmConfig, learning_rate: float
+    agent: Agent, config: LearningConfig, learning_rate: float
 ) -> tuple[torch.optim.Optimizer | MasterWeights, list[torch.Tensor]]:
     """Build Adam (AdamW where there is weight decay), with the fused step that tiny models gain most from.
 

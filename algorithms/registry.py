@@ -147,8 +147,13 @@ ALGORITHMS = AlgorithmRegistry(
     {
         "ppo": (".on_policy.ppo:PPO", configs.PPOConfig),
         "a2c": (".on_policy.a2c:A2C", configs.A2CConfig),
+        "raft": (".on_policy.raft:RAFT", configs.RAFTConfig),
+        "expert-iteration": (".on_policy.expert_iteration:ExpertIteration", configs.ExpertIterationConfig),
         "dqn": (".off_policy.dqn:DQN", configs.DQNConfig),
         "sac": (".off_policy.sac:SAC", configs.SACConfig),
+        "sft": (".offline.sft:SFT", configs.SFTConfig),
+        "bc": (".offline.bc:BC", configs.BCConfig),
+        "filtered-bc": (".offline.filtered_bc:FilteredBC", configs.FilteredBCConfig),
         "sb3-ppo": (".sb3.algorithm:SB3PPO", configs.SB3PPOConfig),
         "sb3-a2c": (".sb3.algorithm:SB3A2C", configs.SB3A2CConfig),
         "sb3-dqn": (".sb3.algorithm:SB3DQN", configs.SB3DQNConfig),

@@ -11,7 +11,7 @@ from ..agents import Agent
 from ..envs import Task, TokenGymError, make_task
 from ..envs.checking import shown
 from ..envs.transforms import apply_transforms
-from .configs import AlgorithmConfig, Config
+from .configs import Config, LearningConfig, RewardConfig, RolloutConfig
 
 Requirement = tuple[Callable[[Task], bool], str, str]
 
@@ -93,10 +93,10 @@ def _check_wrappers(env: Any) -> None:
         env = env.env
 
 
-def check_task(name: str, requires: tuple[str, ...], task: Task, config: AlgorithmConfig) -> None:
+def check_task(name: str, requires: tuple[str, ...], task: Task, config: LearningConfig) -> None:
     """Raise a `TokenGymError` unless ``task`` has everything that the algorithm ``name`` and its config require."""
     needed = list(requires)
-    if config.missing_eos_penalty and "eos" not in needed:
+    if isinstance(config, RewardConfig) and config.missing_eos_penalty and "eos" not in needed:
         needed.append("eos")
     for requirement in needed:
         met, what, remedy = REQUIREMENTS[requirement]
@@ -104,12 +104,13 @@ def check_task(name: str, requires: tuple[str, ...], task: Task, config: Algorit
             raise TokenGymError(f"{name} requires {what}, which {task.name!r} does not have; {remedy}.")
 
 
-def check_micro_batches(unit: str, task: Task, config: AlgorithmConfig) -> None:
+def check_micro_batches(unit: str, task: Task, config: LearningConfig) -> None:
     """Raise a `TokenGymError` where ``micro_batch_tokens`` is smaller than what an episode of ``task`` may fill."""
     limit, length = config.micro_batch_tokens, task.max_length
-    needed = length * config.group_size if unit == "group" else length
+    members = config.group_size if isinstance(config, RolloutConfig) else 2
+    needed = length * members if unit == "group" else length
     if limit is not None and limit < needed:
-        what = f"a {unit} of {config.group_size} sequences of" if unit == "group" else f"one {unit} of"
+        what = f"a {unit} of {members} sequences of" if unit == "group" else f"one {unit} of"
         raise TokenGymError(
             f"micro_batch_tokens is {limit}; {what} {task.name!r} may take {needed} tokens and cannot be cut: give at "
             f"least {needed}, or None for whole batches."

@@ -63,12 +63,12 @@ class EvaluateEvery(Callback):
         self._references = known_references(algorithm.task)
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            self._lines = JsonLines(self.file, algorithm.num_timesteps)
+            self._lines = JsonLines(self.file, algorithm.spent)
 
     def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> None:
         """Evaluate where a multiple of ``timesteps`` was passed, and add what was found to the metrics."""
-        if algorithm.num_timesteps // self.timesteps > self._evaluated_at // self.timesteps:
-            self._evaluated_at = algorithm.num_timesteps
+        if algorithm.spent // self.timesteps > self._evaluated_at // self.timesteps:
+            self._evaluated_at = algorithm.spent
             metrics.update(self.evaluate(algorithm))
 
     def evaluate(self, algorithm: Learner) -> dict[str, float]:
@@ -88,7 +88,7 @@ class EvaluateEvery(Callback):
             self.latest["evaluation/score"] = score
         if self._lines is not None:
             mode = "greedy" if self.deterministic else "sampled"
-            place = {"kind": "training", "mode": mode, "tokens": algorithm.num_timesteps}
+            place = {"kind": "training", "mode": mode, "tokens": algorithm.spent}
             self._lines.write({**place, "score": score, **found.to_dict()})
         return self.latest
 

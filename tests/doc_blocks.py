@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OWN_MODEL = ROOT / "docs" / "guides" / "your-model.md"
 OWN_TASKS = ROOT / "docs" / "concepts" / "your-own-task.md"
 TOKENS, EPISODES = 300, 10
-LIMITS = {"--total-tokens": TOKENS, "--episodes": EPISODES, "--save-every": TOKENS, "--budget": 60}
+LIMITS = {"--total-tokens": TOKENS, "--total-updates": TOKENS, "--save-every": TOKENS}
+LIMITS |= {"--episodes": EPISODES, "--budget": 60}
 PYTHON, CONSOLE, DATA, TEXT = {"python"}, {"bash", "console"}, {"yaml", "json"}, {"", "text", "ini", "bibtex"}
 
 
@@ -53,7 +54,7 @@ def shortened(words: list[str]) -> list[str]:
         for place in (i for i, word in enumerate(words) if word == flag):
             words[place + 1] = str(min(int(words[place + 1]), most))
     trains = words[0] == "train" and len(words) > 2 and "--help" not in words
-    if trains and "--total-tokens" not in words:
+    if trains and not {"--total-tokens", "--total-updates"} & set(words):
         words += ["--total-tokens", str(TOKENS)]
     if (trains or words[0] == "evaluate") and "--episodes" not in words:
         words += ["--episodes", str(EPISODES)]
@@ -158,7 +159,7 @@ def _cut_learning() -> None:
         learn = kind.learn
 
         def cut(self, total_timesteps, *rest, _learn=learn, **settings):
-            return _learn(self, min(total_timesteps, max(TOKENS, self.num_timesteps)), *rest, **settings)
+            return _learn(self, min(total_timesteps, max(TOKENS, self.spent)), *rest, **settings)
 
         kind.learn = cut
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 from .base import Config
 from .labels import LabelConfig, LabellerConfig
 from .off_policy import DQNConfig, OffPolicyConfig, Prioritisation, SACConfig
+from .offline import BCConfig, CloningConfig, FilteredBCConfig, OfflineConfig, SFTConfig
 from .on_policy import RATIO_TOLERANCES, A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
     A2COverrides,
+    BCOverrides,
     DQNOverrides,
+    ExpertIterationOverrides,
+    FilteredBCOverrides,
     PPOOverrides,
+    RAFTOverrides,
     SACOverrides,
     SB3A2COverrides,
     SB3DQNOverrides,
     SB3PPOOverrides,
+    SFTOverrides,
 )
 from .parts import (
     AdaptiveKLConfig,
     AlgorithmConfig,
     KLConfig,
+    LearningConfig,
+    OnlineConfig,
     OptimiserConfig,
     PolicyConfig,
     RewardConfig,
@@ -27,6 +35,7 @@ from .parts import (
 )
 from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
 from .schedule import Schedule, linear, value_at
+from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 
 __all__ = [
     "A2CConfig",
@@ -34,19 +43,31 @@ __all__ = [
     "ActorCriticConfig",
     "AdaptiveKLConfig",
     "AlgorithmConfig",
+    "BCConfig",
+    "BCOverrides",
+    "CloningConfig",
     "Config",
     "DQNConfig",
     "DQNOverrides",
+    "ExpertIterationConfig",
+    "ExpertIterationOverrides",
+    "FilteredBCConfig",
+    "FilteredBCOverrides",
     "KLConfig",
     "LabelConfig",
     "LabellerConfig",
+    "LearningConfig",
     "OffPolicyConfig",
+    "OfflineConfig",
     "OnPolicyConfig",
+    "OnlineConfig",
     "OptimiserConfig",
     "PPOConfig",
     "PPOOverrides",
     "PolicyConfig",
     "Prioritisation",
+    "RAFTConfig",
+    "RAFTOverrides",
     "RATIO_TOLERANCES",
     "RewardConfig",
     "RolloutConfig",
@@ -60,8 +81,11 @@ __all__ = [
     "SB3OnPolicyConfig",
     "SB3PPOConfig",
     "SB3PPOOverrides",
+    "SFTConfig",
+    "SFTOverrides",
     "SampledKLConfig",
     "Schedule",
+    "SelectionConfig",
     "linear",
     "value_at",
 ]

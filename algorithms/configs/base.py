@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from ...envs import TokenGymError
 from ...envs.checking import Range, check_fields, check_value, described, shown, unknown_name
@@ -50,6 +50,8 @@ class Config:
 
     retired: ClassVar[Mapping[str, tuple[Any, str]]] = {}
     """Fields of earlier versions that did nothing: what they had by default, which is still taken, and why."""
+    budget: ClassVar[Literal["tokens", "updates"]] = "tokens"
+    """What the algorithm's budget is in, and its schedules run over: agent tokens asked of environments, or updates."""
 
     def __init_subclass__(cls) -> None:
         # `dataclass` gives every subclass a ``__repr__`` of all its fields, unless there is one already.

@@ -31,6 +31,10 @@ class PolicyOverrides(TypedDict, total=False):
     action_masks: bool
 
 
+class LearningOverrides(PolicyOverrides, OptimiserOverrides, total=False):
+    """Fields of `LearningConfig`."""
+
+
 class RolloutOverrides(TypedDict, total=False):
     """Fields of `RolloutConfig`."""
 
@@ -38,6 +42,10 @@ class RolloutOverrides(TypedDict, total=False):
     num_rows: int
     group_size: int
     token_rewards: bool
+
+
+class OnlineOverrides(RolloutOverrides, LearningOverrides, total=False):
+    """Fields of `OnlineConfig`."""
 
 
 class RewardOverrides(TypedDict, total=False):
@@ -56,9 +64,7 @@ class KLOverrides(TypedDict, total=False):
     kl_reference: Literal["initial", "uniform"]
 
 
-class AlgorithmOverrides(
-    KLOverrides, RewardOverrides, RolloutOverrides, PolicyOverrides, OptimiserOverrides, total=False
-):
+class AlgorithmOverrides(KLOverrides, RewardOverrides, OnlineOverrides, total=False):
     """Fields of `AlgorithmConfig`."""
 
 
@@ -110,6 +116,30 @@ class A2COverrides(ActorCriticOverrides, total=False):
     """Fields of `A2CConfig`."""
 
 
+class SelectionOverrides(OnlineOverrides, total=False):
+    """Fields of `SelectionConfig`."""
+
+    best_share: float
+    best_within: Literal["group", "collection"]
+    loss_aggregation: Literal["token", "sequence"]
+
+
+class RAFTOverrides(SelectionOverrides, total=False):
+    """Fields of `RAFTConfig`."""
+
+    epochs: int
+    minibatches: int
+
+
+class ExpertIterationOverrides(SelectionOverrides, total=False):
+    """Fields of `ExpertIterationConfig`."""
+
+    memory_episodes: int
+    batch_episodes: int
+    updates_per_collection: int
+    least_return: float | None
+
+
 class OffPolicyOverrides(AlgorithmOverrides, total=False):
     """Fields of `OffPolicyConfig`."""
 
@@ -152,6 +182,39 @@ class SACOverrides(AdaptiveKLOverrides, OffPolicyOverrides, total=False):
     q_clip: float | None
     actor: Literal["reverse_kl", "forward_kl"]
     separate_critic: bool
+
+
+class OfflineOverrides(LearningOverrides, total=False):
+    """Fields of `OfflineConfig`."""
+
+    data: str | None
+
+
+class CloningOverrides(OfflineOverrides, total=False):
+    """Fields of `CloningConfig`."""
+
+    player: str
+    demonstrations: int
+    batch_episodes: int
+    loss_aggregation: Literal["token", "sequence"]
+    overlong: Literal["refuse", "drop"]
+    held_out: float
+    held_out_every: int
+
+
+class SFTOverrides(CloningOverrides, total=False):
+    """Fields of `SFTConfig`."""
+
+
+class BCOverrides(CloningOverrides, total=False):
+    """Fields of `BCConfig`."""
+
+
+class FilteredBCOverrides(CloningOverrides, total=False):
+    """Fields of `FilteredBCConfig`."""
+
+    best_share: float
+    least_return: float | None
 
 
 class SB3Overrides(TypedDict, total=False):

@@ -1,6 +1,6 @@
 """The parts that configurations are composed of, by inheritance, so that none has a field that does nothing.
 
-Whatever learns from gradients has an `OptimiserConfig` and a `PolicyConfig`; what plays episodes adds a
+Whatever learns from gradients has a `LearningConfig`; what plays episodes adds a
 `RolloutConfig`; what learns from rewards a `RewardConfig`; what stays close to a reference a `KLConfig`.
 """
 
@@ -179,5 +179,15 @@ class SampledKLConfig(AdaptiveKLConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlgorithmConfig(KLConfig, RewardConfig, RolloutConfig, PolicyConfig, OptimiserConfig):
+class LearningConfig(PolicyConfig, OptimiserConfig):
+    """What every algorithm has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineConfig(RolloutConfig, LearningConfig):
     """What every algorithm that plays episodes has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmConfig(KLConfig, RewardConfig, OnlineConfig):
+    """What every algorithm has that plays episodes and learns from their rewards."""

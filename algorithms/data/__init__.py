@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .episodes import Episodes, FlatTokens, episode_metrics
     from .json_lines import number_of, read_lines, renamed, said_of, write_lines
     from .preference_lines import read_preferences, write_preferences
-    from .preferences import PreferencePairs, Ranks
+    from .preferences import PreferencePairs, Ranks, prompts_of
     from .replay import EpisodeReplay, ReplaySample
     from .ring import Ring
 
@@ -44,6 +44,7 @@ __all__ = [
     "episodes_of",
     "number_of",
     "prompt_numbers",
+    "prompts_of",
     "read_lines",
     "read_preferences",
     "renamed",
@@ -79,6 +80,7 @@ __getattr__, __dir__ = lazy_names(
         "episodes_of": "episode_file",
         "number_of": "json_lines",
         "prompt_numbers": "comparisons",
+        "prompts_of": "preferences",
         "read_lines": "json_lines",
         "read_preferences": "preference_lines",
         "renamed": "json_lines",

@@ -14,17 +14,17 @@ from torch.nn.functional import huber_loss
 from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
 from ...agents.build import convert
 from ...agents.devices import is_half
-from ..base import Algorithm
 from ..configs import OffPolicyConfig
 from ..data import EpisodeReplay, Episodes
 from ..parts import AgentReference, Loss, derive_seed, n_step_targets, trace_targets
+from ..rewarded import Rewarded
 from .reading import Reading
 from .replayed import Part, Prepared, Replayed
 
 OffPolicyConfigT = TypeVar("OffPolicyConfigT", bound=OffPolicyConfig)
 
 
-class OffPolicy(Algorithm[OffPolicyConfigT]):
+class OffPolicy(Rewarded[OffPolicyConfigT]):
     """Learns from a replay of whole episodes, by regression on targets.
 
     Hooks: `policy_probabilities` (what the behaviour explores around), `judge` (what the networks make of some states,

@@ -14,10 +14,10 @@ from ...agents import Scores
 from ...agents.devices import name_of
 from ...agents.sampling import wide
 from ...envs import TokenGymError
-from ..base import Algorithm
 from ..configs import RATIO_TOLERANCES, OnPolicyConfig
 from ..data import Batch, Episodes, Unit
 from ..parts import Loss, Step, kl_estimate, token_weights, whiten
+from ..rewarded import Rewarded
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Targets:
 OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
 
 
-class OnPolicy(Algorithm[OnPolicyConfigT]):
+class OnPolicy(Rewarded[OnPolicyConfigT]):
     """A policy that learns from fresh episodes; a subclass gives `advantages` and `loss`.
 
     Hooks: `advantages` (how good each token was), `loss` (of a part of a minibatch), `epochs` and `minibatches` (how

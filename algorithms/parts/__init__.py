@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .exponentials import bounded_exp, exp_excess
     from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
+    from .likelihood import Weighed, best_episodes, negative_log_likelihood, weigh
     from .losses import clipped_surrogate, token_weights, value_errors
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
@@ -43,8 +44,10 @@ __all__ = [
     "RunningStd",
     "Step",
     "UniformReference",
+    "Weighed",
     "accumulate",
     "at_actions",
+    "best_episodes",
     "bounded_exp",
     "clipped_surrogate",
     "cut_traces",
@@ -58,6 +61,7 @@ __all__ = [
     "kl_of_tokens",
     "mask_illegal",
     "n_step_targets",
+    "negative_log_likelihood",
     "retrace_traces",
     "returns_to_go",
     "soft_optimal_log_probs",
@@ -66,6 +70,7 @@ __all__ = [
     "token_weights",
     "trace_targets",
     "value_errors",
+    "weigh",
     "whiten",
 ]
 
@@ -83,8 +88,10 @@ __getattr__, __dir__ = lazy_names(
         "RunningStd": "running_std",
         "Step": "stepping",
         "UniformReference": "kl",
+        "Weighed": "likelihood",
         "accumulate": "stepping",
         "at_actions": "targets",
+        "best_episodes": "likelihood",
         "bounded_exp": "exponentials",
         "clipped_surrogate": "losses",
         "cut_traces": "targets",
@@ -98,6 +105,7 @@ __getattr__, __dir__ = lazy_names(
         "kl_of_tokens": "kl",
         "mask_illegal": "targets",
         "n_step_targets": "targets",
+        "negative_log_likelihood": "likelihood",
         "retrace_traces": "targets",
         "returns_to_go": "advantages",
         "soft_optimal_log_probs": "targets",
@@ -106,6 +114,7 @@ __getattr__, __dir__ = lazy_names(
         "token_weights": "losses",
         "trace_targets": "targets",
         "value_errors": "losses",
+        "weigh": "likelihood",
         "whiten": "advantages",
     },
 )

@@ -87,7 +87,7 @@ class StopAfter(Callback):
 
     def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> bool:
         """Return False once the tokens are reached."""
-        return algorithm.num_timesteps < self.timesteps
+        return algorithm.spent < self.timesteps
 
 
 class SaveEvery(Callback):
@@ -127,30 +127,30 @@ class SaveEvery(Callback):
         """Count from where the run stands, and sweep what writers that were killed left."""
         from . import checkpoint
 
-        self.saved_at = algorithm.num_timesteps
+        self.saved_at = algorithm.spent
         self._since = time.monotonic()
         checkpoint.sweep(self.folder)
 
     def on_update(self, algorithm: Learner, metrics: dict[str, float]) -> None:
         """Save where a multiple of ``timesteps`` was passed, or so many seconds."""
-        passed = algorithm.num_timesteps // self.timesteps > self.saved_at // self.timesteps
+        passed = algorithm.spent // self.timesteps > self.saved_at // self.timesteps
         since = time.monotonic() - self._since
         if (passed and since >= self.apart) or since >= self.seconds:
             self.save(algorithm)
 
     def on_end(self, algorithm: Learner) -> None:
         """Save what was learnt since the last checkpoint."""
-        if algorithm.num_timesteps > self.saved_at:
+        if algorithm.spent > self.saved_at:
             self.save(algorithm)
 
     def save(self, algorithm: Learner) -> None:
         """Write one checkpoint and remove the oldest beyond ``keep``."""
         from . import checkpoint
 
-        place = self.folder / checkpoint.step_name(algorithm.num_timesteps)
+        place = self.folder / checkpoint.step_name(algorithm.spent)
         checkpoint.make_way(place)
         algorithm.save(place)
-        self.saved_at = algorithm.num_timesteps
+        self.saved_at = algorithm.spent
         self._since = time.monotonic()
         if self.keep is not None:
             checkpoint.prune(self.folder, self.keep)

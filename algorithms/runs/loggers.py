@@ -39,6 +39,12 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 _WIDE = 130  # columns that everything takes
+_SHOWN = (
+    ("return", "episode/return"),
+    ("loss", "policy/loss"),
+    ("KL", "objective/kl"),
+    ("entropy", "objective/entropy"),
+)
 
 MOST_ROWS = 10_000
 """The most rows that a run writes into ``metrics.jsonl``, however long it is; and into ``timings.jsonl``."""
@@ -216,7 +222,7 @@ class RunLogger:
         progress_bar: bool = False,
         tensorboard: bool = True,
     ) -> None:
-        self._row = row_of(algorithm.num_timesteps, algorithm.total_timesteps)
+        self._row = row_of(algorithm.spent, algorithm.total_timesteps)
         self._tokens, self._rollout, self._update = 0, 0.0, 0.0
         self._metrics: JsonLines | None = None
         self._timings: JsonLines | None = None
@@ -225,11 +231,11 @@ class RunLogger:
             folder = Path(log_dir)
             with _writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            place = algorithm.num_timesteps, algorithm.total_timesteps
+            place = algorithm.spent, algorithm.total_timesteps
             self._metrics = JsonLines(folder / "metrics.jsonl", *place)
             self._timings = JsonLines(folder / "timings.jsonl", *place)
             if tensorboard:
-                self._tensorboard = EventFile(folder / "tensorboard", algorithm.num_timesteps)
+                self._tensorboard = EventFile(folder / "tensorboard", algorithm.spent)
         self._bar = ProgressBar(algorithm) if progress_bar else None
 
     def __enter__(self) -> RunLogger:
@@ -261,21 +267,21 @@ class RunLogger:
         self._tokens += tokens
         self._rollout += rollout
         self._update += update
-        row = row_of(algorithm.num_timesteps, algorithm.total_timesteps)
+        row = row_of(algorithm.spent, algorithm.total_timesteps)
         if row == self._row:
             return
         speed = self._tokens / max(self._rollout + self._update, 1e-9)
         timings = {"time/tokens_per_second": speed, "time/rollout": self._rollout, "time/update": self._update}
         self._row, self._tokens, self._rollout, self._update = row, 0, 0.0, 0.0
-        place = {"tokens": algorithm.num_timesteps, "updates": algorithm.num_updates}
+        place = {"tokens": algorithm.spent, "updates": algorithm.num_updates}
         self._metrics.write({**place, "episodes": algorithm.num_episodes, **metrics})
         self._timings.write({**place, **timings})
         if self._tensorboard is not None:
-            self._tensorboard.write({**metrics, **timings}, algorithm.num_timesteps)
+            self._tensorboard.write({**metrics, **timings}, algorithm.spent)
 
 
 class ProgressBar:
-    """A bar over the tokens of a run, with its return, KL, entropy and speed; in 80 columns its return and speed."""
+    """A bar over the budget of a run, with return, loss, KL, entropy and speed; in 80 columns return and speed."""
 
     def __init__(self, algorithm: Learner) -> None:
         console = get_console()
@@ -283,7 +289,7 @@ class ProgressBar:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, style="bold"),
             BarColumn(bar_width=40 if self._wide else 8),
-            TextColumn("{task.completed:,}/{task.total:,}" + " tokens" * self._wide),
+            TextColumn("{task.completed:,}/{task.total:,}" + f" {algorithm.config.budget}" * self._wide),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(),
             console=console,
@@ -291,16 +297,15 @@ class ProgressBar:
         self._progress.start()
         description = visible(f"{algorithm.name} · {algorithm.task.name}", one_line=True)
         self._task: TaskID = self._progress.add_task(
-            description, total=algorithm.total_timesteps, completed=algorithm.num_timesteps, numbers=""
+            description, total=algorithm.total_timesteps, completed=algorithm.spent, numbers=""
         )
 
     def update(self, algorithm: Learner, metrics: dict[str, float], tokens_per_second: float) -> None:
         """Show where the run stands."""
-        shown = [("return", "episode/return"), ("KL", "objective/kl"), ("entropy", "objective/entropy")]
-        shown = shown if self._wide else shown[:1]
-        numbers = [f"{label} {metrics[name]:.3g}" for label, name in shown if name in metrics]
+        numbers_of = _SHOWN if self._wide else _SHOWN[:1]
+        numbers = [f"{label} {metrics[name]:.3g}" for label, name in numbers_of if name in metrics]
         numbers.append(f"{tokens_per_second:,.0f}{' tokens' * self._wide}/s")
-        self._progress.update(self._task, completed=algorithm.num_timesteps, numbers=" · ".join(numbers))
+        self._progress.update(self._task, completed=algorithm.spent, numbers=" · ".join(numbers))
 
     def close(self) -> None:
         """Leave the bar as it stands."""

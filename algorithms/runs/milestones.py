@@ -46,7 +46,7 @@ class SaveBest(Callback):
         """Save where the metric is better than ever."""
         value = metrics.get(self.metric)
         if value is not None and _is_better(value, self.best, self.largest):
-            self.best, self.timesteps = float(value), algorithm.num_timesteps
+            self.best, self.timesteps = float(value), algorithm.spent
             algorithm.save(self.folder)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:

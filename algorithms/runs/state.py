@@ -33,8 +33,8 @@ _MISFITS = (KeyError, RuntimeError, TypeError, ValueError, AttributeError, Index
 def state_of(algorithm: Resumable) -> tuple[dict[str, Tensor | np.ndarray], dict[str, Any]]:
     """Return everything that going on needs: tensors or arrays by name, and JSON-able data.
 
-    That is: agent, reference, optimiser, generators, the queue of starts, the scale of returns, the KL coefficient,
-    counters, config, and what `Algorithm.extra_state` adds.
+    That is: agent, reference, optimiser, generators, counters, config, and what `Algorithm.shared_state` and
+    `Algorithm.extra_state` add.
     """
     tensors: dict[str, Tensor | np.ndarray] = {
         "agent_sampler": algorithm.agent.sampler.get_state(),
@@ -47,8 +47,6 @@ def state_of(algorithm: Resumable) -> tuple[dict[str, Tensor | np.ndarray], dict
         "seed": algorithm.seed,
         "agent": algorithm.agent.config(),
         "counters": {name: getattr(algorithm, name) for name in COUNTERS},
-        "return_scale": algorithm.return_scale.state(),
-        "kl_coef": algorithm.kl_controller.coef,
     }
     _put(tensors, "agent", algorithm.agent.state_dict())
     for index, state in algorithm.optimizer.state_dict()["state"].items():
@@ -58,13 +56,11 @@ def state_of(algorithm: Resumable) -> tuple[dict[str, Tensor | np.ndarray], dict
         data["reference"] = algorithm.reference.agent.config()
         if shares_prefixes(algorithm.reference.agent, algorithm.agent):
             data["reference_shares_prefixes"] = True
-    for part, (part_tensors, part_data) in (
-        ("collector", algorithm.collector.state()),
-        ("behaviour", algorithm.behaviour.state()),
-        ("extra", algorithm.extra_state()),
-    ):
-        _put(tensors, part, part_tensors)
-        data[part] = part_data
+    shared_tensors, shared_data = algorithm.shared_state()
+    tensors.update(shared_tensors)
+    data.update(shared_data)
+    extra_tensors, data["extra"] = algorithm.extra_state()
+    _put(tensors, "extra", extra_tensors)
     # What no callback has taken back yet is kept for the next who goes on.
     states = {**algorithm.waiting_states, **callback_states(algorithm.callbacks)}
     for name, (state_tensors, _) in states.items():
@@ -108,19 +104,15 @@ def rebuild(
     if reference is not None and data.get("reference_shares_prefixes"):
         reference = sharing_prefixes(reference, agent)
     config = kind.Config.restored(data["config"])
-    algorithm = kind(env, agent, config, seed=data["seed"], device=device, reference=reference)
+    given = kind.saved_arguments(tensors, data)
+    algorithm = kind(env, agent, config, seed=data["seed"], device=device, reference=reference, **given)
     algorithm.env_spec = data["env"]
     algorithm.agent.sampler.set_state(tensors["agent_sampler"])
     algorithm.generator.set_state(tensors["generator"])
     _load_optimizer(algorithm.optimizer, take(tensors, "optimizer"))
     for name in COUNTERS:
         setattr(algorithm, name, data["counters"][name])
-    algorithm.return_scale.load_state(data["return_scale"])
-    algorithm.kl_controller.coef = data["kl_coef"]
-    algorithm.collector.load_state(take(tensors, "collector"), data["collector"])
-    # Before behaviours were policies, their generator was kept with the collector.
-    behaviour = take(tensors, "behaviour") or take(tensors, "collector")
-    algorithm.behaviour.load_state(behaviour, data.get("behaviour", {}))
+    algorithm.load_shared_state(tensors, data)
     algorithm.load_extra_state(take(tensors, "extra"), data["extra"])
     for name, state in data.get("callbacks", {}).items():
         algorithm.waiting_states[name] = (take(tensors, f"callbacks/{name}"), state)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import numpy as np
 import torch
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -28,22 +27,13 @@ from ..runs import state as saving
 from .agent import SB3Agent
 from .env import SB3VecEnv
 from .lent_generators import LentGenerators
+from .metrics import metrics_of
 from .policy import TokenExtractor, TrunkExtractor
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ..configs import SB3A2COverrides, SB3DQNOverrides, SB3PPOOverrides
-
-_METRICS = {
-    "train/policy_gradient_loss": "policy/loss",
-    "train/policy_loss": "policy/loss",
-    "train/approx_kl": "policy/approx_kl",
-    "train/clip_fraction": "policy/clip_fraction",
-    "train/value_loss": "value/loss",
-    "train/explained_variance": "value/explained_variance",
-    "rollout/exploration_rate": "explore/epsilon",
-}
 
 
 class SB3Algorithm(Constructed):
@@ -122,9 +112,18 @@ class SB3Algorithm(Constructed):
         return self.model.num_timesteps
 
     @property
+    def spent(self) -> int:
+        """What has been spent of the budget: agent tokens."""
+        return self.num_timesteps
+
+    @property
     def progress(self) -> float:
         """Share of the budget spent, 0 … 1."""
         return min(self.num_timesteps / self.total_timesteps, 1.0) if self.total_timesteps else 0.0
+
+    def finished(self) -> str | None:
+        """Return why learning ends before its budget is spent: it never does."""
+        return None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy by way of pickling: the library keeps tensors with their graph, which `copy.deepcopy` itself refuses."""
@@ -379,16 +378,8 @@ class _Bridge(BaseCallback):
         algorithm = self.algorithm
         algorithm.num_updates += 1
         algorithm.num_episodes += len(self.returns)
-        metrics: dict[str, float] = {}
-        if self.returns:
-            metrics["episode/return"] = float(np.mean(self.returns))
-            metrics["episode/length"] = float(np.mean(self.lengths))
-        recorded = self.logger.name_to_value
-        metrics |= {ours: float(recorded[theirs]) for theirs, ours in _METRICS.items() if theirs in recorded}
-        if "train/entropy_loss" in recorded:
-            metrics["policy/entropy"] = -float(recorded["train/entropy_loss"])
-        if isinstance(algorithm.model, DQN) and "train/loss" in recorded:
-            metrics["q/loss"] = float(recorded["train/loss"])
+        is_dqn = isinstance(algorithm.model, DQN)
+        metrics = metrics_of(self.logger.name_to_value, self.returns, self.lengths, is_dqn)
         tokens = algorithm.num_timesteps - self.reported_at
         self.run_logger.log(algorithm, metrics, tokens, self.rollout_seconds, self.update_seconds)
         self.stopped = self.callbacks.on_update(algorithm, metrics) is False

@@ -30,7 +30,7 @@ tags: [reinforcement-learning, tokengym]
 
 # {{ name }}
 
-A policy for the environment `{{ task }}` of tokengym, trained by {{ algorithm }} for {{ tokens }} tokens
+A policy for the environment `{{ task }}` of tokengym, trained by {{ algorithm }} for {{ spent }}
 (seed {{ seed }}) and exported by tokengym {{ version }}.
 
 | play | return | score | how |
@@ -126,7 +126,7 @@ def model_card(algorithm: Any, summary: dict[str, Any], name: str) -> str:
         name=name,
         task=(task.spec or {}).get("id", task.name),
         algorithm=algorithm.name,
-        tokens=f"{algorithm.num_timesteps:,}",
+        spent=f"{algorithm.spent:,} {algorithm.config.budget}",
         seed=algorithm.seed,
         version=installed_version(),
         rows=rows,

@@ -200,8 +200,10 @@ class TrainOptions:
     """Environment id or name."""
     agent: Annotated[str | None, _named("AGENT")] = None
     """mlp-tiny (the default of most), gpt2-tiny, llama-tiny, gru-tiny, table, a checkpoint folder, or YAML."""
-    total_tokens: Count = 20_000
-    """Agent tokens to train for."""
+    total_tokens: Annotated[Count | None, _named("INT")] = None
+    """Agent tokens to train for; by default 20,000."""
+    total_updates: Annotated[Count | None, _named("INT")] = None
+    """Updates to train for, of an algorithm that plays nothing, such as sft; by default 1,000."""
     seed: Seed = 0
     """Seed of the run."""
     device: Annotated[str, _named("DEVICE")] = "cpu"
@@ -213,8 +215,8 @@ class TrainOptions:
     resume: bool = False
     """Go on with a run whose folder is there, a finished one to a larger total; an interrupted one needs no flag."""
     save_every: Annotated[Count | None, _named("TOKENS")] = None
-    """Agent tokens between two checkpoints; by default a tenth of all and one every five minutes, but none within five
-    seconds of the one before."""
+    """Agent tokens, or updates, between two checkpoints; by default a tenth of all and one every five minutes, but none
+    within five seconds of the one before."""
     keep: Annotated[Count | None, _named("INT")] = None
     """Checkpoints to keep; by default two while it learns and the last one then."""
     episodes: Count = 1000

@@ -37,6 +37,9 @@ from ..transcribing import transcripts
 from .interruption import StopOnSignal
 from .options import EvaluateOptions, TrainOptions
 
+_USUAL_TOTALS = {"tokens": 20_000, "updates": 1_000}
+"""What a run is trained for where no flag says."""
+
 
 def train(name: str, options: TrainOptions, config: Any, console: Console) -> int:
     """Train one agent, save it, evaluate it, seal its folder, and return the exit code.
@@ -54,7 +57,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
         KeyboardInterrupt: After an interruption, when what was learnt has been saved.
     """
     guarded(console)
-    positive_int("total_tokens", options.total_tokens)
+    total = _total(config, name, options)
     positive_int("episodes", options.episodes)
     for flag in ("save_every", "keep"):
         if getattr(options, flag) is not None:
@@ -68,7 +71,7 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
         agent,
         config,
         options.seed,
-        options.total_tokens,
+        total,
         options.episodes,
         options.evaluations,
         options.dtype,
@@ -94,18 +97,34 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
         )
         if algorithm is None:
             summary = folder.verify()
-            console.print(f"finished before: {summary['tokens']:,} tokens, in {out}", highlight=False, markup=False)
+            console.print(
+                f"finished before: {summary['tokens']:,} {config.budget}, in {out}", highlight=False, markup=False
+            )
         else:
-            if algorithm.num_timesteps:
-                told = f"going on from {algorithm.num_timesteps:,} tokens in {out}"
+            if algorithm.spent:
+                told = f"going on from {algorithm.spent:,} {config.budget} in {out}"
                 console.print(told, highlight=False, markup=False)
             summary = _learn(algorithm, folder, spec, options, console)
-            told = f"trained {name} on {task.name} for {summary['tokens']:,} tokens; saved in {out}"
+            told = f"trained {name} on {task.name} for {summary['tokens']:,} {config.budget}; saved in {out}"
             console.print(told, highlight=False, markup=False)
     if options.json:
         print(json.dumps(plain({"folder": str(folder.path), **summary}), allow_nan=False))
     show_summary(task.name, summary, console)
     return 0
+
+
+def _total(config: Any, name: str, options: TrainOptions) -> int:
+    """Return the budget that the flags give, in what the algorithm counts."""
+    flags = {"tokens": options.total_tokens, "updates": options.total_updates}
+    asked = flags.pop(config.budget)
+    other = next((unit for unit, given in flags.items() if given is not None), None)
+    if other is not None:
+        raise TokenGymError(
+            f"--total-{other} is given, and the budget of {name} is in {config.budget}: give --total-{config.budget}"
+        )
+    if asked is None:
+        return _USUAL_TOTALS[config.budget]
+    return positive_int(f"total_{config.budget}", asked)
 
 
 def _learn(algorithm: Any, folder: RunFolder, spec: RunSpec, options: TrainOptions, console: Console) -> dict[str, Any]:
@@ -151,7 +170,7 @@ def evaluate(options: EvaluateOptions, console: Console) -> int:
     shown = list(transcripts(algorithm, task, options.samples, seed=options.seed, action_masks=masks))
     if options.json:
         episodes = [{"return": one.total_reward, "text": one.text()} for one in shown]
-        place = {"checkpoint": str(options.checkpoint), "environment": task.name, "tokens": algorithm.num_timesteps}
+        place = {"checkpoint": str(options.checkpoint), "environment": task.name, "tokens": algorithm.spent}
         print(json.dumps(plain({**place, **summary, "episodes": episodes}), allow_nan=False))
         return 0
     show_summary(task.name, summary, console, kl_to)

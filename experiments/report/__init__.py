@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import tables
     from .differences import difference_table
     from .drawing import style
+    from .html import installed_version
     from .page import write_report
     from .plots import learning_curves
     from .results import RunResult, StudyResults, cell_interval, collect, subset, summary
@@ -20,6 +21,7 @@ __all__ = [
     "cell_interval",
     "collect",
     "difference_table",
+    "installed_version",
     "learning_curves",
     "style",
     "subset",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy_names(
         "cell_interval": "results",
         "collect": "results",
         "difference_table": "differences",
+        "installed_version": "html",
         "learning_curves": "plots",
         "style": "drawing",
         "subset": "results",

@@ -88,6 +88,8 @@ def _draw(axis: Axes, results: StudyResults, environment: str, name: str, dots: 
     for algorithm in results.algorithms:
         series = []
         for run in results.cell(environment, algorithm):
+            if run.spec.budget != "tokens":
+                continue
             points = [(float(record["target_tokens"]), _value(record, name)) for record in run.curve]
             known = [(tokens, value) for tokens, value in points if value is not None]
             if known:

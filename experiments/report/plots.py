@@ -96,6 +96,8 @@ def learning_curves(
         axis.set_title(environment)
         for algorithm in results.algorithms:
             runs = [run for run in results.cell(environment, algorithm) if run.curve]
+            if by == "tokens":  # which are no measure of what plays nothing
+                runs = [run for run in runs if run.spec.budget == "tokens"]
             values = [[record[of] for record in run.curve] for run in runs]
             places = [
                 [record["target_tokens"] for record in run.curve] if by == "tokens" else list(run.seconds)
@@ -230,7 +232,9 @@ def training_metrics(results: StudyResults) -> Figure | None:
             axis = axes[row, column]
             for algorithm in results.algorithms:
                 series = [
-                    binned(run.metrics, key, run.spec.total_tokens) for run in results.cell(environment, algorithm)
+                    binned(run.metrics, key, run.spec.total_tokens)
+                    for run in results.cell(environment, algorithm)
+                    if run.spec.budget == "tokens"
                 ]
                 series = [item for item in series if item is not None]
                 if series:

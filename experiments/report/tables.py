@@ -13,7 +13,7 @@ from ...envs import TokenGymError
 from ...envs.checking import visible
 from ..statistics import described
 from ..study import AlgorithmSpec
-from .results import StudyResults, aggregates, cell_interval
+from .results import RunResult, StudyResults, aggregates, cell_interval
 
 CellKind = Literal["plain", "name", "best", "failed", "quiet"]
 
@@ -72,6 +72,9 @@ def score_table(results: StudyResults) -> Table:
         "Normalised score: 0 is uniform random play, 1 the optimum; after the same number of agent tokens. "
         f"{described(results.counts())} The best of each environment stands out."
     )
+    offline = [one.name for one in results.study.algorithms if one.total_updates]
+    if offline:
+        note += f" {', '.join(offline)}: after so many updates on given data, which are no tokens asked of anything."
     for algorithm, play in results.other_play().items():
         note += f" {algorithm} has no policy; where sampled play is scored, its is {play}."
     return Table("Normalised scores", ["environment", *results.algorithms], rows, note)
@@ -143,7 +146,7 @@ def run_table(results: StudyResults) -> Table:
             Cell(spec.label, "name"),
             Cell(str(spec.seed)),
             Cell(score, kind),
-            Cell(f"{run.summary['tokens']:,}" if "tokens" in run.summary else "–"),
+            Cell(_spent(run) if "tokens" in run.summary else "–"),
             Cell(f"{seconds[-1]:.1f}" if seconds else "–"),
             Cell(
                 "–" if run.status == "missing" else spec.name,
@@ -156,13 +159,19 @@ def run_table(results: StudyResults) -> Table:
     if any(len(run.starts) > 1 for run in results.runs):
         header.append("interrupted")
         for row, run in zip(rows, results.runs, strict=True):
-            went_on = [f"went on from {tokens:,} tokens" if tokens else "started again" for tokens in run.starts[1:]]
+            went_on = [
+                f"went on from {tokens:,} {run.spec.budget}" if tokens else "started again" for tokens in run.starts[1:]
+            ]
             row.append(Cell(", ".join(went_on) or "–"))
         note += (
             " An interrupted run goes on from its newest checkpoint to the same bits; those of Stable-Baselines3's "
             "algorithms hold their weights alone, so that theirs start again."
         )
     return Table("Single runs", header, rows, note)
+
+
+def _spent(run: RunResult) -> str:
+    return f"{run.summary['tokens']:,}" + ("" if run.spec.budget == "tokens" else " updates")
 
 
 def hyperparameter_table(results: StudyResults) -> Table:

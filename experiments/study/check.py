@@ -16,7 +16,7 @@ from ...agents.specs import check_agent_dtype
 from ...algorithms import ALGORITHMS, check_config
 from ...envs import TokenGymError
 from ...envs.registration import check_task
-from .spec import AlgorithmSpec, EnvironmentSpec, Study
+from .spec import AlgorithmSpec, EnvironmentSpec, Study, budget_of
 
 _OUTSIDE = "sb3-"
 _OUTSIDE_AGENTS = ("mlp",)
@@ -36,6 +36,7 @@ def check_study(study: Study) -> None:
             check_agent_spec(environment.agent, also=_OUTSIDE_AGENTS)
     for algorithm in study.algorithms:
         with _at(f"algorithm {algorithm.name!r}"):
+            _check_budget(algorithm)
             if not ALGORITHMS.is_to_be_imported(algorithm.registered_name):  # else by whoever makes it
                 ALGORITHMS.config(algorithm.registered_name)
             if algorithm.agent is not None:
@@ -57,6 +58,20 @@ def _check_cell(study: Study, algorithm: AlgorithmSpec, environment: Environment
             if algorithm.agent is None:
                 _check_agent(algorithm, agent)
             check_agent_dtype(agent, algorithm.dtype or study.dtype)
+
+
+def _check_budget(algorithm: AlgorithmSpec) -> None:
+    """Refuse a budget in tokens for what plays nothing, and one in updates for what plays."""
+    name = algorithm.registered_name
+    if name not in ALGORITHMS.built_in:
+        return
+    if budget_of(name) == "updates" and not algorithm.total_updates:
+        raise TokenGymError(f"{name} plays nothing, so that tokens are no budget of it: give it total_updates, as 1000")
+    if budget_of(name) == "tokens" and algorithm.total_updates:
+        raise TokenGymError(
+            f"total_updates is {algorithm.total_updates}, and the budget of {name} is the environment's total_tokens: "
+            "leave it out"
+        )
 
 
 def _check_agent(algorithm: AlgorithmSpec, agent: Any) -> None:

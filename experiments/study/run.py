@@ -104,7 +104,7 @@ def train_run(
     if folder.prepare(spec):
         algorithm = newest(spec, folder, task, tell, device)
         if algorithm is not None:
-            tell(f"goes on from {algorithm.num_timesteps:,} of {spec.total_tokens:,} tokens")
+            tell(f"goes on from {algorithm.spent:,} of {spec.total_tokens:,} tokens")
     if algorithm is None:
         algorithm = make_algorithm(spec, task, device)
     between = between or run_references(spec, task)
@@ -129,13 +129,13 @@ def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], N
                 tell(str(error))
         for text in dict.fromkeys(str(warning.message) for warning in caught):
             tell(text)
-    if found is not None and not found.resumable and found.num_timesteps < spec.total_tokens:
+    if found is not None and not found.resumable and found.spent < spec.total_tokens:
         found = None
     if began and found is None:
         weights_alone = not ALGORITHMS[spec.algorithm].resumable
         why = f"checkpoints of {spec.algorithm} hold its weights alone" if weights_alone else "no checkpoint holds it"
         tell(f"interrupted before, it starts again: {why}")
-    tokens = 0 if found is None else found.num_timesteps
+    tokens = 0 if found is None else found.spent
     folder.cut(spec, tokens)
     for place in checkpoint.steps(folder.checkpoints):
         if int(place.name.removeprefix("step-")) > tokens:
@@ -179,7 +179,7 @@ def learn_and_seal(
     algorithm.learn(
         spec.total_tokens, callback=callbacks, progress_bar=progress_bar, log_dir=folder.path, tensorboard=tensorboard
     )
-    if algorithm.num_timesteps < spec.total_tokens:
+    if algorithm.spent < spec.total_tokens and not algorithm.finished():
         raise KeyboardInterrupt
     summary = recorder.conclude()
     checkpoint.prune(folder.checkpoints, saving.keep or 1)  # a finished run needs its last checkpoint alone
@@ -223,7 +223,7 @@ class RunRecorder(Callback):
 
     def on_start(self, algorithm: Any) -> None:
         """Note the machine beside the times, which belong to it, and evaluate the untrained agent."""
-        tokens = algorithm.num_timesteps
+        tokens = algorithm.spent
         self.seconds = self._seconds_at(tokens)
         self.folder.append("timings.jsonl", {"kind": "machine", "tokens": tokens, **machine()})
         self.evaluated = self._point(tokens)
@@ -234,10 +234,10 @@ class RunRecorder(Callback):
     def on_update(self, algorithm: Any, metrics: dict[str, float]) -> bool | None:
         """Evaluate where the next fraction of the tokens was reached."""
         self.seconds += time.perf_counter() - self.resumed
-        point = self._point(algorithm.num_timesteps)
+        point = self._point(algorithm.spent)
         if point > self.evaluated:
             self._evaluate_at(point)
-        self.sign_of_life(algorithm.num_timesteps, self.latest)
+        self.sign_of_life(algorithm.spent, self.latest)
         self.resumed = time.perf_counter()
         return None
 
@@ -251,7 +251,7 @@ class RunRecorder(Callback):
 
     def note_checkpoint(self) -> None:
         """Have all on the disk that goes with a checkpoint which is about to be written, and the seconds until it."""
-        tokens = self.algorithm.num_timesteps
+        tokens = self.algorithm.spent
         self.folder.append("timings.jsonl", {"kind": "checkpoint", "tokens": tokens, "seconds": self.seconds})
         self.folder.flush()
 
@@ -264,7 +264,7 @@ class RunRecorder(Callback):
         for mode in MODES:
             for transcript in self._transcripts(mode == "greedy"):
                 self.folder.append("episodes.jsonl", {"mode": mode, **transcript})
-        tokens = self.algorithm.num_timesteps
+        tokens = self.algorithm.spent
         self.folder.append("timings.jsonl", {"kind": "end", "tokens": tokens, "seconds": self.seconds})
         score = records[self.spec.score_by]["score"]
         between = None if self.references is None else self.references.to_dict()
@@ -284,7 +284,7 @@ class RunRecorder(Callback):
         greedy = self.spec.score_by == "greedy"
         record = self._record(self._evaluate(greedy, self.spec.evaluation.training_episodes))
         self.evaluated, self.latest = point, record["score"]
-        tokens = self.algorithm.num_timesteps
+        tokens = self.algorithm.spent
         target = round(point * self.spec.total_tokens / self.spec.evaluation.points)
         place = {"kind": "training", "mode": self.spec.score_by, "target_tokens": target, "tokens": tokens}
         self.folder.append("evaluations.jsonl", {**place, **record})

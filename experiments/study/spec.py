@@ -1,7 +1,8 @@
 """A study: environments × algorithms × seeds with equal token budgets, as frozen dataclasses.
 
 Every algorithm has one configuration for all environments; what differs on an environment stands under `overrides` and
-is printed in the report. Budgets belong to environments, so that all algorithms have the same.
+is printed in the report. Budgets belong to environments, so that all algorithms have the same; only an algorithm that
+plays nothing has its own, in updates.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class AlgorithmSpec:
     """Agent specification on all environments, instead of each environment's own."""
     environments: tuple[str, ...] | None = None
     """Environments that it runs on; all by default. A cell left out is shown as not run."""
+    total_updates: Budget = 0
+    """Updates of each run of an algorithm that plays nothing, such as SFT, and whose budget is therefore no tokens."""
     dtype: Dtype | None = None
     """What its agents compute with, instead of the study's dtype."""
     reference: bool = False
@@ -147,7 +150,7 @@ class RunSpec:
     seed: Seed
     """Training seed."""
     total_tokens: Count
-    """Agent tokens of the run."""
+    """Budget of the run: agent tokens, or updates of an algorithm that plays nothing (see `budget`)."""
     beta: float | None
     """Coefficient of the KL in the score, if any."""
     score_by: Literal["greedy", "sampled"]
@@ -164,6 +167,11 @@ class RunSpec:
     def __post_init__(self) -> None:
         _make_plain(self, f"run {self.name!r}", "env_kwargs", "config", "agent")
         check_fields(self, f"run {self.name!r}")
+
+    @property
+    def budget(self) -> Literal["tokens", "updates"]:
+        """What the budget is in."""
+        return budget_of(self.algorithm)
 
     @property
     def name(self) -> str:
@@ -215,6 +223,11 @@ class RunSpec:
         return self.completed() == other.completed()
 
 
+def budget_of(algorithm: str) -> Literal["tokens", "updates"]:
+    """Return what the budget of an algorithm is in; of one from elsewhere, which nothing here imports, tokens."""
+    return ALGORITHMS.config(algorithm).budget if algorithm in ALGORITHMS.built_in else "tokens"
+
+
 def run_hash(values: Mapping[str, Any]) -> str:
     """Return the hash of what `RunSpec.to_dict` returned, by this or an earlier version."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
@@ -229,7 +242,7 @@ def reference_key(spec: RunSpec) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Environments × algorithms × seeds with equal budgets."""
+    """Environments × algorithms × seeds with equal budgets: of tokens, and of updates for those that play nothing."""
 
     name: str
     """Name of the study and of its folder below ``results/``."""
@@ -271,7 +284,8 @@ class Study:
             )
         names = [environment.name for environment in self.environments]
         for environment in self.environments:
-            if self.budget(environment) <= 0:
+            playing = [one for one in self.algorithms if self.covers(one, environment) and not one.total_updates]
+            if playing and self.budget(environment) <= 0:
                 raise TokenGymError(
                     f"environment {environment.name!r} has no budget; set total_tokens of the study or of it"
                 )
@@ -307,7 +321,7 @@ class Study:
                 config={**algorithm.config, **algorithm.overrides.get(environment.name, {})},
                 agent=environment.agent if algorithm.agent is None else algorithm.agent,
                 seed=seed,
-                total_tokens=self.budget(environment),
+                total_tokens=algorithm.total_updates or self.budget(environment),
                 beta=environment.beta,
                 score_by=environment.score_by,
                 random_return=environment.random_return,

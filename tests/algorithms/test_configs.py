@@ -40,9 +40,14 @@ def annotation_of(algorithm: str, field: str) -> Any:
 
 def wrong_values(annotation: Any) -> list[Any]:
     plain, ranges, optional = taken_apart(annotation)
+    if plain is str:
+        wrong = [one for one in NOT_A_CHOICE if not isinstance(one, str)]
+        return wrong if optional else [*wrong, None]
     wrong = {int: NOT_WHOLE, float: NOT_A_NUMBER, bool: NOT_TRUE_OR_FALSE}.get(plain, NOT_A_CHOICE)
     if plain is float and not any(one.infinite for one in ranges):
         wrong = [*wrong, math.inf, 1e308]
+    if any((one.least or 0) < 0 for one in ranges):
+        wrong = [one for one in wrong if not (isinstance(one, int) and one == -1)]
     return wrong if optional else [*wrong, None]
 
 
@@ -60,6 +65,9 @@ def test_a_field_takes_values_up_to_the_edges_of_its_range_and_none_beyond(algor
     assert not optional or check_value(field, annotation, None) is None
     if plain is bool:
         assert check_value(field, annotation, np.False_) is False
+        return
+    if plain is str:
+        assert check_value(field, annotation, "any text") == "any text"
         return
     if get_origin(plain) is Literal:
         assert all(check_value(field, annotation, choice) == choice for choice in get_args(plain))

@@ -1,6 +1,7 @@
 """A copied algorithm goes on exactly like the original, and neither disturbs the other."""
 
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -16,8 +17,9 @@ def make(name):
     task = make_task("Copy", num_tokens=3, k=2)
     if name.startswith("sb3"):
         return ALGORITHMS[name](task, seed=2, **({"learning_starts": 20} if name == "sb3-dqn" else {"n_steps": 8}))
-    starts = {"learning_starts": 20} if name in ("dqn", "sac") else {}
-    return ALGORITHMS[name](task, agent="table", seed=2, rollout_tokens=20, **starts)
+    small = {"learning_starts": 20, "rollout_tokens": 20, "demonstrations": 20}
+    fields = {field.name for field in dataclasses.fields(ALGORITHMS.config(name))}
+    return ALGORITHMS[name](task, agent="table", seed=2, **{key: small[key] for key in small if key in fields})
 
 
 def weights(algorithm):
