@@ -86,7 +86,8 @@ OWNED = (
         f"{module}.random.{name}"
         for module in ("np", "numpy")
         for name in (
-            "default_rng Generator SeedSequence PCG64 Philox BitGenerator RandomState get_state set_state".split()
+            "default_rng Generator SeedSequence PCG64 Philox BitGenerator RandomState get_state set_state "
+            "get_bit_generator set_bit_generator MT19937.state.__set__".split()
         )
     }
 )

@@ -45,9 +45,9 @@ class GlobalDraws(Reseedable):
         if torch is not None and (self._own is None or self._own.torch is None):
             torch.set_rng_state(torch.Generator().manual_seed(self._seed).get_state())
         if self._own is None:
-            random.seed(self._seed)
-            np.random.set_bit_generator(_unseeded())  # pyright: ignore[reportAttributeAccessIssue]
-            np.random.seed(self._seed)
+            bits = _unseeded()
+            np.random.RandomState(bits).seed(self._seed)
+            _States(random.Random(self._seed).getstate(), bits, None, None).install()
         else:
             self._own.install()
         try:
