@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from .filtered_bc import FilteredBC
     from .playing import sample_best_of
     from .sft import SFT
+    from .texts import read_texts, write_texts
 
 __all__ = [
     "BC",
     "FilteredBC",
     "Offline",
     "SFT",
+    "read_texts",
     "sample_best_of",
+    "write_texts",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -28,6 +31,8 @@ __getattr__, __dir__ = lazy_names(
         "FilteredBC": "filtered_bc",
         "Offline": "base",
         "SFT": "sft",
+        "read_texts": "texts",
         "sample_best_of": "playing",
+        "write_texts": "texts",
     },
 )

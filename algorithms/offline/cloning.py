@@ -22,6 +22,7 @@ from .demonstrations import (
     read_dataset,
 )
 from .playing import named_player, record
+from .texts import is_text_file, read_texts
 
 CloningConfigT = TypeVar("CloningConfigT", bound=CloningConfig)
 
@@ -41,7 +42,9 @@ class Cloning(Offline[CloningConfigT]):
     # The data --------------------------------------------------------------------------------------------------------
 
     def read_data(self, path: Path) -> EpisodeDataset:
-        """Read a file of episodes, or a folder of them."""
+        """Read texts and dialogues from JSON lines, a file of episodes, or a folder of them."""
+        if is_text_file(path):
+            return read_texts(path, self.task, self.config.overlong)
         return read_dataset(path, self.task.vocabulary)
 
     def make_data(self) -> EpisodeDataset:

@@ -104,8 +104,8 @@ def test_what_cannot_be_listed_is_refused():
     noisy = make_task("TokenBandit", noise=0.5)
     with pytest.raises(TokenGymError, match=r"pays with noise|certain transitions"):
         best_of_n(noisy, RandomPlayer(noisy.vocabulary).probabilities, 2)
-    with pytest.raises(TokenGymError, match="not a FiniteTask"):
-        best_of_n(make_task("Sentiment"), uniform, 2)
+    with pytest.raises(TokenGymError, match="expected a FiniteTask"):
+        best_of_n(make_task("CartPole"), uniform, 2)
     with pytest.raises(TokenGymError, match="n is 0"):
         best_of_n(make_task("KLTree"), uniform, 0)
 
