@@ -261,7 +261,8 @@ def _with_prompt(prompt: Said | None, chosen: Said, rejected: Said) -> list[Any]
     if prompt is not None:
         return [prompt, chosen, rejected]
     pairs = zip(chosen, rejected, strict=False)
-    common = next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(chosen), len(rejected)))
+    shorter = min(len(chosen), len(rejected)) - 1  # of one that begins the other the last is its answer
+    common = next((place for place, (one, other) in enumerate(pairs) if one != other), max(shorter, 0))
     if isinstance(chosen, str):
         common -= common > 0 and chosen[common - 1] == " "  # the space belongs to the word that differs
     if not common:

@@ -99,11 +99,17 @@ class Person:
             self.told(answers)
 
     def _pages(self, question: Question) -> Iterator[list[Text]]:
-        """Yield a question's lines, as many at once as a terminal holds."""
+        """Yield a question's lines, as many at once as a terminal holds; a page says what it goes on with."""
         lines = self.screen.wrapped(list(_lines(question)))
         room = max(4, self.console.height - _AROUND) if self.screen.live else len(lines)
-        for first in range(0, len(lines), room):
-            yield lines[first : first + room]
+        first = 0
+        while first < len(lines):
+            titles = [line.plain.strip("─ ") for line in lines[: first + 1] if line.plain.startswith("──")]
+            goes_on = first > 0 and not lines[first].plain.startswith("──")
+            head = [Text(f"… {titles[-1]} goes on", "dim")] if goes_on else []
+            count = room - len(head)
+            yield [*head, *lines[first : first + count]]
+            first += count
 
     def _view(
         self, pages: list[list[Text]], page: int, place: int, answers: Sequence[float | None], notes: list[Text]
@@ -129,11 +135,8 @@ def _lines(question: Question) -> Iterator[Text]:
 
 
 def _told(said: Said) -> Iterator[Text]:
-    """Yield a text, or messages with their roles, line by line."""
-    if isinstance(said, str):
-        yield from (Text(visible(line)) for line in said.split("\n") or [""])
-        return
-    for message in said:
-        for number, line in enumerate(message["content"].split("\n")):
-            role = f"{message['role']}: " if not number else ""
-            yield Text.assemble((role, "dim"), visible(line))
+    """Yield a text, or messages with their roles, line by line; indented, so that none can pass for a title."""
+    spoken = [("", said)] if isinstance(said, str) else [(f"{one['role']}: ", one["content"]) for one in said]
+    for role, content in spoken:
+        for number, line in enumerate(content.split("\n")):
+            yield Text.assemble("  ", ("" if number else role, "dim"), visible(line))

@@ -73,6 +73,14 @@ def test_lines_of_messages_over_several_turns(file):
     [
         ({"chosen": "The sky is blue.", "rejected": "The sky is green."}, ("The sky is", " blue.", " green.")),
         ({"chosen": "abcd", "rejected": "abxy"}, ("ab", "cd", "xy")),
+        ({"chosen": "ab", "rejected": "abc"}, ("a", "b", "bc")),
+        (
+            {
+                "chosen": [user("sky?"), assistant("blue")],
+                "rejected": [user("sky?"), assistant("blue"), user("why?"), assistant("so")],
+            },
+            ([user("sky?")], [assistant("blue")], [assistant("blue"), user("why?"), assistant("so")]),
+        ),
         (
             {"chosen": [user("sky?"), assistant("blue")], "rejected": [user("sky?"), assistant("green")]},
             ([user("sky?")], [assistant("blue")], [assistant("green")]),
@@ -86,7 +94,7 @@ def test_lines_of_messages_over_several_turns(file):
             ([user("sky?")], [assistant("blue")], [assistant("no")]),
         ),
     ],
-    ids=["texts", "no space", "messages", "prompt told twice"],
+    ids=["texts", "no space", "one begins the other", "dialogues", "messages", "prompt told twice"],
 )
 def test_what_both_begin_with_is_the_prompt_that_is_not_there(file, line, expected):
     encoder = TextEncoder(CHATML, not isinstance(expected[0], str))

@@ -67,7 +67,7 @@ def test_long_texts_come_in_pages_that_fit_the_terminal():
     console = terminal(height=20)
     answers, screen = answered(["", "", "", "a"], [Question("go on", long, "short")], console)
     assert answers == [1.0]
-    assert "page 1 of" in screen and "page 2 of" in screen and "word299" in screen
+    assert "… A goes on" in screen and "page 1 of" in screen and "page 2 of" in screen and "word299" in screen
     screens = screen.split("\x1b[2J")
     assert len(screens) == 5 and all(one.count("\n") <= 20 for one in screens)
 
