@@ -78,8 +78,9 @@ class AdaptiveKLOverrides(KLOverrides, total=False):
 class SampledKLOverrides(AdaptiveKLOverrides, total=False):
     """Fields of `SampledKLConfig`."""
 
-    kl_in: Literal["reward", "loss"]
-    kl_estimator: Literal["k1", "k2", "k3"]
+    kl_in: Literal["reward", "loss", "both"]
+    kl_estimator: Literal["k1", "k2", "k3", "exact"]
+    kl_level: Literal["token", "sequence"]
 
 
 class OnPolicyOverrides(SampledKLOverrides, AlgorithmOverrides, total=False):

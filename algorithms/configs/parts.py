@@ -116,7 +116,7 @@ class KLConfig(Config):
 
     @property
     def has_kl(self) -> bool:
-        """Whether there is a KL to a reference at all."""
+        """Whether the KL to a reference weighs anything."""
         return any(ends(self.kl_coef))
 
     @property
@@ -163,12 +163,31 @@ class AdaptiveKLConfig(KLConfig):
 class SampledKLConfig(AdaptiveKLConfig):
     """A KL that is estimated from the tokens that were said."""
 
-    kl_in: Literal["reward", "loss"] = "reward"
-    """Where β acts: as a penalty in each token's reward, or as a term of the loss."""
-    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """Estimate a token: k1 = log-ratio, k2 = its half square, k3 = low variance, never negative. Only k1 in the reward
-    has the KL-regularised optimum. In a loss k2 has the gradient of the KL for episodes of one token; over more it
-    takes the states as they come, and balances elsewhere."""
+    kl_in: Literal["reward", "loss", "both"] = "reward"
+    """Where β acts: as a penalty in the rewards, as a term of the loss, or as both, which is the whole gradient of what
+    the estimator comes to on average."""
+    kl_estimator: Literal["k1", "k2", "k3", "exact"] = "k1"
+    """Estimate a token: k1 = log-ratio, k2 = its half square, k3 = low variance, never negative; or "exact", the KL of
+    the whole distribution in each state. The KL-regularised optimum is the fixed point of k1 in the reward, of k2 of
+    the sequence in the loss, and of k3 and "exact" in both."""
+    kl_level: Literal["token", "sequence"] = "token"
+    """Estimate from each token's log-ratio, or from the sum over the whole episode as one number. In a loss k2 of the
+    sequence has the gradient of the KL; k2 of the tokens takes the states as they come, and balances elsewhere."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        tokens = self.kl_level == "token" or self.kl_estimator != "exact"
+        self.require(tokens, "kl_level", "'token' with kl_estimator='exact', which is a KL of each state")
+
+    @property
+    def kl_in_reward(self) -> bool:
+        """Whether the KL is taken off the rewards."""
+        return self.has_kl and self.kl_in != "loss"
+
+    @property
+    def kl_in_loss(self) -> bool:
+        """Whether the KL is a term of the loss."""
+        return self.has_kl and self.kl_in != "reward"
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
@@ -176,6 +195,7 @@ class SampledKLConfig(AdaptiveKLConfig):
         if not self.has_kl:
             yield "kl_in", "kl_coef is 0"
             yield "kl_estimator", "kl_coef is 0"
+            yield "kl_level", "kl_coef is 0"
 
 
 @dataclass(frozen=True, kw_only=True)

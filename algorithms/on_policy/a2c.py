@@ -53,7 +53,7 @@ class A2C(ActorCritic[A2CConfig]):
         entropy = (weights * scores.entropy).sum()
         total = policy_loss + self.value_coef * value_loss - self.entropy_coef * entropy
         return Loss(
-            total + self.kl_loss(scores.log_probs, targets),
+            total + self.kl_loss(scores, targets),
             terms={"policy/loss": policy_loss, "policy/entropy": entropy, "value/loss": value_loss},
             named={
                 "advantages": prepared.advantages,

@@ -16,7 +16,7 @@ from ...agents.sampling import wide
 from ...envs import TokenGymError
 from ..configs import RATIO_TOLERANCES, OnPolicyConfig
 from ..data import Batch, Episodes, Unit
-from ..parts import Loss, Step, kl_estimate, token_weights, whiten
+from ..parts import Loss, Step, kl_of_tokens, token_weights, whiten
 from ..rewarded import Rewarded
 
 
@@ -120,6 +120,14 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
     # The update ------------------------------------------------------------------------------------------------------
 
     @property
+    def kept_whole(self) -> tuple[Unit, Unit]:
+        """What minibatches and their parts keep whole: more than usual where the loss needs whole episodes."""
+        if self.config.kl_in_loss and self.config.kl_level == "sequence":
+            # Of the units that minibatches know, only groups (an episode alone is one) are never cut.
+            return "group", "group" if self.unit == "group" else "episode"
+        return self.cut, self.unit
+
+    @property
     def entropy_coef(self) -> float:
         """The weight of the entropy bonus at the present `progress`."""
         return self.config.entropy_coef_at(self.progress)
@@ -128,9 +136,10 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
         """Assess the episodes, then go through them in epochs and minibatches; metrics as documented on its page."""
         targets = self.prepare(batch)
         reports: list[dict[str, float]] = []
+        cut, unit = self.kept_whole
         for _ in range(self.epochs):
-            for minibatch in list(targets.batch.minibatches(self.minibatches, self.generator, self.cut)):
-                parts = minibatch.parts(self.config.micro_batch_tokens, self.unit)
+            for minibatch in list(targets.batch.minibatches(self.minibatches, self.generator, cut)):
+                parts = minibatch.parts(self.config.micro_batch_tokens, unit)
                 reports.append(self.report(self.optimise(self.loss(part, targets) for part in parts)))
                 if self.enough(reports[-1]):
                     break
@@ -166,11 +175,11 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             "policy/initial_ratio_error": error,
         }
         penalties = None
-        if scores.kl is not None and scores.reference_log_probs is not None:
+        if scores.kl is not None:
             kl = float(scores.kl.detach().sum()) / len(batch)
-            if config.kl_in == "reward":
-                log_ratio = (scores.log_probs.detach() - scores.reference_log_probs).cpu().numpy()
-                penalties = self.kl_controller.coef * kl_estimate(log_ratio, config.kl_estimator)
+            if config.kl_in_reward:
+                estimates = self.kl_estimates(scores, whole).detach().cpu().numpy()
+                penalties = self.kl_controller.coef * estimates
             metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
         self.observe_returns(batch)
         rewards = self.learning_rewards(batch, penalties)
@@ -209,7 +218,15 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
 
     def score(self, part: Batch, targets: Targets) -> Scores:
         """Score a part of a minibatch, with a graph; the pass of the assessment where it serves."""
-        return part.score(self.agent, self.required_heads()) if targets.scores is None else targets.scores
+        if targets.scores is not None:
+            return targets.scores
+        # Whole distributions are held against each other again where they make the loss; else what was said suffices.
+        whole = self.config.kl_in_loss and self.config.kl_estimator == "exact" and self.reference is not None
+        return part.score(
+            self.agent,
+            self.required_heads(),
+            reference=self.reference.logits(part) if whole and self.reference is not None else None,
+        )
 
     def check_ratio(self, log_ratio: Tensor) -> float:
         """Return max |π/π_old − 1| before the first step.
@@ -229,9 +246,28 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             )
         return error
 
-    def kl_loss(self, log_probs: Tensor, targets: Targets) -> Tensor | float:
+    def kl_estimates(self, scores: Scores, part: Batch, reference: Tensor | None = None) -> Tensor:
+        """Estimate the KL at each token as the config says, (n,), with a graph where the scores have one.
+
+        Args:
+            scores: of the part's tokens.
+            part: whole episodes where the config estimates from the sequence.
+            reference: log-probabilities under the reference, (n,); None takes those of the scores.
+        """
+        other = scores.reference_log_probs if reference is None else reference
+        assert other is not None
+        return kl_of_tokens(
+            scores.log_probs - other,
+            self.config.kl_estimator,
+            self.config.kl_level,
+            exact=scores.kl,
+            episode=part.episodes[part.rows],
+        )
+
+    def kl_loss(self, scores: Scores, targets: Targets) -> Tensor | float:
         """β times the KL estimate as a term of the loss, in units of scaled rewards; 0 where β acts in the reward."""
-        if targets.reference is None or self.config.kl_in != "loss":
+        if targets.reference is None or not self.config.kl_in_loss:
             return 0.0
-        estimates = kl_estimate(log_probs - targets.reference, self.config.kl_estimator)
+        # An episode's own estimate stands at its last token, whose weight is that of all its tokens.
+        estimates = self.kl_estimates(scores, targets.batch, targets.reference)
         return self.scaled_kl_coef * (targets.weights * estimates).sum()

@@ -75,7 +75,7 @@ class PPO(ActorCritic[PPOConfig]):
         entropy = (weights * scores.entropy).sum()
         total = policy_loss + self.value_coef * value_loss - self.entropy_coef * entropy
         return Loss(
-            total + self.kl_loss(scores.log_probs, targets),
+            total + self.kl_loss(scores, targets),
             terms={"policy/loss": policy_loss, "policy/entropy": entropy, "value/loss": value_loss},
             tokens={"log_ratio": log_ratio, "value_change": scores.values - targets.values},
             named={

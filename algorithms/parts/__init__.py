@@ -9,7 +9,7 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .exponentials import bounded_exp, exp_excess
-    from .kl import AgentReference, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
+    from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
     from .likelihood import Weighed, best_episodes, negative_log_likelihood, weigh
     from .losses import clipped_surrogate, token_weights, value_errors
     from .master_weights import MasterWeights
@@ -36,6 +36,7 @@ __all__ = [
     "AgentReference",
     "DivergedError",
     "EpisodeGrid",
+    "KLBudget",
     "KLController",
     "Loss",
     "MasterWeights",
@@ -80,6 +81,7 @@ __getattr__, __dir__ = lazy_names(
         "AgentReference": "kl",
         "DivergedError": "nonfinite",
         "EpisodeGrid": "targets",
+        "KLBudget": "kl",
         "KLController": "kl",
         "Loss": "stepping",
         "MasterWeights": "master_weights",

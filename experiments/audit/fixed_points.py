@@ -24,7 +24,7 @@ import numpy as np
 
 from ...algorithms import Episodes
 from ...envs import FiniteTask, TokenGymError, evaluate_policy, solve
-from ...envs.checking import Positive, checked
+from ...envs.checking import NotNegative, Positive, checked
 from .enumeration import Policy, all_episodes
 from .tables import observations, state_numbers
 
@@ -57,6 +57,7 @@ def fixed_point(
     kind: Kind = "optimum",
     reference: Policy | None = None,
     standardised: bool = False,
+    eps: NotNegative = 1e-4,
 ) -> ListedPolicy:
     """Return the policy at which a kind of KL control rests (see the module), by induction from the ends backwards.
 
@@ -65,7 +66,8 @@ def fixed_point(
         beta: weight of the KL.
         kind: "optimum", "token_k2", "token_k3" or "sequence_k3".
         reference: what the KL is to; None is uniform.
-        standardised: of the method whose advantages are divided by the rewards' standard deviation.
+        standardised: of the method whose advantages are divided by the rewards' standard deviation plus ``eps``.
+        eps: usually 1e-4, and felt: a sure policy's deviation is small.
 
     Raises:
         TokenGymError: a task of another kind, or a method without a fixed point between the best episode and β = ∞.
@@ -78,14 +80,14 @@ def fixed_point(
 
     def excess(log_scale: float) -> float:
         scale = float(np.exp(log_scale))
-        return tree.deviation(solved(beta, scale)) - scale
+        return tree.deviation(solved(beta, scale)) + eps - scale
 
-    low, high = float(np.log(1e-9 * spread)), float(np.log(2 * spread))
+    low, high = float(np.log(1e-9 * spread)), float(np.log(2 * spread + eps))
     if excess(low) <= 0:
         raise TokenGymError(
             f"Standardised rewards with {kind} have no fixed point inside: the policy goes on to the best episode."
         )
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if excess(middle) > 0 else (low, middle)
     return tree.listed(solved(beta, float(np.exp(high))))

@@ -88,7 +88,14 @@ def test_an_unknown_environment_names_the_nearest():
 
 
 BAD = [("learning_rate", 0.0), ("gamma", 1.1), ("rollout_tokens", 0), ("num_rows", -1), ("group_size", 0)]
-BAD += [("kl_in", "both"), ("kl_estimator", "k4"), ("kl_target", 0.0), ("clip", 0.0), ("epochs", 0), ("minibatches", 0)]
+BAD += [
+    ("kl_in", "all"),
+    ("kl_estimator", "k4"),
+    ("kl_target", 0.0),
+    ("clip", 0.0),
+    ("epochs", 0),
+    ("minibatches", 0),
+]
 BAD += [("gae_lambda", 2.0), ("loss_aggregation", "mean"), ("temperature", 0.0), ("learning_rate", "1e-3")]
 BAD += [("missing_eos_penalty", -1.0)]
 
@@ -206,6 +213,8 @@ def test_scaled_rewards_make_the_gradient_independent_of_the_units_of_reward():
         {"separate_critic": True},
         {"whiten_advantages": True, "whiten_rewards": True},
         {"kl_coef": 0.1, "kl_in": "loss", "kl_estimator": "k2"},
+        {"kl_coef": 0.1, "kl_in": "loss", "kl_estimator": "k2", "kl_level": "sequence"},
+        {"kl_coef": 0.1, "kl_in": "both", "kl_estimator": "exact", "micro_batch_tokens": 16},
         {"temperature": 2.0, "gamma": 0.9},
         {"weight_decay": 0.1, "group_size": 4},
         {"loss_aggregation": "constant", "action_masks": True},

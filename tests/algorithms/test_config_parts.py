@@ -16,6 +16,7 @@ IN_VAIN = [
     ("ppo", {"kl_target": 6.0}, "kl_coef is 0"),
     ("ppo", {"kl_in": "loss"}, "kl_coef is 0"),
     ("a2c", {"kl_estimator": "k3"}, "kl_coef is 0"),
+    ("a2c", {"kl_level": "sequence"}, "kl_coef is 0"),
     ("ppo", {"kl_coef": 0.1, "kl_horizon": 50}, "kl_target is None"),
     ("ppo", {"learning_rate": "linear(1, 0.1)", "final_learning_rate_fraction": 0.5}, "learning_rate is a schedule"),
     ("ppo", {"entropy_coef": "linear(1, 0.1)", "final_entropy_fraction": 0.5}, "entropy_coef is a schedule"),

@@ -109,7 +109,7 @@ def test_every_default_is_within_its_own_range(algorithm: str):
         ("num_rows", 1.5, "1 or 2"),
         ("epochs", True, "true and false are not numbers"),
         ("rollout_tokens", 1e308, "within 1 … 10,000,000"),
-        ("kl_in", "rewards", "'reward' or 'loss'"),
+        ("kl_in", "rewards", "'reward', 'loss' or 'both'"),
         ("kl_target", 0, "None or a number above 0"),
         pytest.param("num_rows", 10**5000, "cannot be shown", id="5,001 digits"),
         pytest.param("clip", "x" * 10**6, "1,000,002 characters", id="a million letters"),

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokengym.agents.sampling import divergence
-from tokengym.algorithms.parts.kl import KLController, kl_estimate
+from tokengym.algorithms.parts.kl import KLController, kl_estimate, kl_of_tokens
 from tokengym.envs.checking.errors import TokenGymError
 
 
@@ -146,3 +146,14 @@ def test_at_the_regularised_optimum_of_a_sparse_reward_k1_in_the_reward_rests_an
     summed = paid - beta * tree.expected_loss_gradient(kl_estimate(tree.ratios(), "k2").sum(-1))
     assert in_the_reward.abs().max() < 1e-12 and whole.abs().max() < 1e-12
     assert summed.abs().max() > 0.01
+
+
+def test_a_whole_episodes_estimate_stands_at_its_last_token():
+    ratios = torch.tensor([1.0, 2.0, -0.5, 4.0, 1.0, 1.0], dtype=torch.float64, requires_grad=True)
+    episode = torch.tensor([3, 3, 5, 8, 8, 8])
+    estimates = kl_of_tokens(ratios, "k2", "sequence", episode=episode)
+    assert estimates.tolist() == [0, 4.5, 0.125, 0, 0, 18]
+    (gradient,) = torch.autograd.grad(estimates.sum(), ratios)
+    assert gradient.tolist() == [3, 3, -0.5, 6, 6, 6]  # of ½(Σ r)²: the sum, at each of its terms
+    assert torch.equal(kl_of_tokens(ratios, "k3"), kl_estimate(ratios, "k3"))
+    assert kl_of_tokens(ratios, "exact", exact=episode.double()).tolist() == episode.tolist()

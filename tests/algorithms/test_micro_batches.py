@@ -75,6 +75,22 @@ def test_the_gradient_is_the_same_however_a_batch_is_cut(kind, settings, task, d
         assert distance(gradient(kind, task, mixed, dtype, micro_batch_tokens=limit, **shared), wanted) <= bound
 
 
+@pytest.mark.parametrize("task", ["KeywordCover", "Lattice"])
+def test_a_kl_of_whole_episodes_keeps_them_whole(task):
+    shared = {"kl_coef": 0.1, "kl_reference": "uniform", "kl_in": "loss", "kl_estimator": "k2", "kl_level": "sequence"}
+    episodes = A2C(make_task(task), seed=0, rollout_tokens=48, num_rows=8).collect()
+    wanted = gradient(A2C, task, episodes, torch.float64, **shared)
+    sizes = np.bincount(episodes.episode_id) * episodes.tokens.shape[1]
+    limit = int(max(sizes.max(), sizes.sum() // 3))
+    found = gradient(A2C, task, reordered(episodes, 0, padding=1), torch.float64, micro_batch_tokens=limit, **shared)
+    assert distance(found, wanted) <= 1e-6
+    tokens = gradient(A2C, task, episodes, torch.float64, **{**shared, "kl_level": "token"})
+    assert distance(tokens, wanted) > 1e-3
+    # More minibatches than there are episodes: with a loss of tokens their turns would be cut apart.
+    ppo = PPO(make_task(task), seed=0, rollout_tokens=4, num_rows=1, epochs=1, minibatches=4, **shared)
+    assert ppo.update(ppo.collector.collect(ppo.behaviour, num_episodes=1))["optim/steps"] == 1
+
+
 def test_the_metrics_of_an_update_do_not_depend_on_how_it_was_cut():
     seen = []
     for limit in (None, 48):
