@@ -52,6 +52,8 @@ class TextEncoder:
     Attributes:
         vocabulary: whose ids the tokens are.
         max_length: the most tokens of an episode.
+        chat: the chat template, or None where texts are no messages.
+        writer: what writes text under the tokenizer, or None where there is none.
 
     Raises:
         TokenGymError: the tokenizer or the template cannot be used, or a task has several sequences an episode.
@@ -85,6 +87,7 @@ class TextEncoder:
             )
         self.max_length = own if max_length is None else min(own, max_length)
         self.chat: ChatTemplate | None = getattr(self._task, "chat", None)
+        self.writer: TextWriter | None = None if self._task is None else self._task.writer
 
     def encode(self, prompt: Said, completion: Said) -> Encoded:
         """Return a prompt and what follows it.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .choosing import choose_pairs
     from .judging import ModelJudge, Question, TextJudge, both_orders
     from .questions import read_questions
+    from .scoring import score_episodes
     from .simulated import SimulatedLabeller
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "label_pairs",
     "rank_episodes",
     "read_questions",
+    "score_episodes",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -43,5 +45,6 @@ __getattr__, __dir__ = lazy_names(
         "label_pairs": "asking",
         "rank_episodes": "asking",
         "read_questions": "questions",
+        "score_episodes": "scoring",
     },
 )

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -10,10 +11,12 @@ from tokengym.algorithms import PPO, EpisodeDataset
 from tokengym.algorithms.labelling import (
     ModelJudge,
     Question,
+    SimulatedLabeller,
     TextJudge,
     both_orders,
     label_episodes,
     read_questions,
+    score_episodes,
 )
 from tokengym.envs import TokenGymError, make_task
 from tokengym.envs.text import build_tokenizer
@@ -124,6 +127,31 @@ def test_what_cannot_judge_is_refused(model, tmp_path):
         ModelJudge(GPT2LMHeadModel.from_pretrained(model))
     with pytest.raises(TokenGymError, match="A and B with the same token"):
         ModelJudge(model, {"kind": "chars", "corpus": ["ab"]})
+
+
+def test_completions_are_scored_by_any_reward_function(generated):
+    task, episodes = generated
+    seen = {}
+
+    def letters(prompts, completions, completion_ids, **columns):
+        seen.update(prompts=prompts, ids=completion_ids)
+        return [float(text.count("a")) for text in completions]
+
+    gold = score_episodes(episodes, letters, task)
+    said = [episodes.tokens[row][episodes.agent_mask[row]].tolist() for row in range(len(episodes))]
+    assert seen["ids"] == said and set(map(len, seen["prompts"])) and len(gold) == len(episodes)
+    assert gold.tolist() == [text.count("a") for text in task.decode(said)]
+    named = score_episodes(episodes, {"name": "keyword", "words": ["sea"]}, task)
+    assert np.array_equal(named > 0, ["sea" in text.split() for text in task.decode(said)])
+    labelled = label_episodes(episodes, task.vocabulary, SimulatedLabeller(0.0), 30, gold=gold)
+    texts = [
+        task.decode([row[mask].tolist()])[0].count("a")
+        for row, mask in zip(labelled.episodes.tokens, labelled.episodes.agent_mask, strict=True)
+    ]
+    better, worse = labelled.pairs.better.tolist(), labelled.pairs.worse.tolist()
+    assert all(texts[b] >= texts[w] for b, w in zip(better, worse, strict=True))
+    with pytest.raises(TokenGymError, match="unknown reward"):
+        score_episodes(episodes, "nothing", task)
 
 
 def write(path, *lines):
