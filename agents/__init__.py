@@ -13,7 +13,8 @@ from .specs import check_agent_spec
 
 if TYPE_CHECKING:
     from .agent import Agent, Evaluation
-    from .build import build_agent, rebuild_agent
+    from .base_weights import stands_on_same
+    from .build import adapt_agent, build_agent, rebuild_agent
     from .decoding import AdvantageWeighted, Exploring
     from .policies import (
         Act,
@@ -55,11 +56,13 @@ __all__ = [
     "Scores",
     "Session",
     "StepOutput",
+    "adapt_agent",
     "build_agent",
     "certain",
     "check_agent_spec",
     "policy_of",
     "rebuild_agent",
+    "stands_on_same",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -85,9 +88,11 @@ __getattr__, __dir__ = lazy_names(
         "Scores": "scoring",
         "Session": "session",
         "StepOutput": "session",
+        "adapt_agent": "build",
         "build_agent": "build",
         "certain": "policies",
         "policy_of": "policies",
         "rebuild_agent": "build",
+        "stands_on_same": "base_weights",
     },
 )

@@ -14,14 +14,15 @@ from torch import nn
 from ..envs import TokenGymError, Vocabulary
 from ..envs.checking import Count, checked
 from . import export, sampling
+from .base_weights import StandsOnBase
 from .decoding import OwnDistribution, Rule
 from .heads import CRITIC_HEADS, read
 from .masks import PackedMasks
-from .models import PrefixIndex, Trunk
+from .models import Trunk
 from .observations import check_states, rows_of
 from .scoring import ReferenceLogits, Scores, score
 from .session import Rows, Session, StepOutput
-from .specs import LEARNING_RATES
+from .specs import learning_rate
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Evaluation(StepOutput):
     final: StepOutput | None = None
 
 
-class Agent(nn.Module):
+class Agent(StandsOnBase):
     """A causal model with heads of width A. Built by `build_agent`.
 
     Every state is a prefix: the state of (row, column) is `tokens[row, :column]`, what was known before
@@ -85,7 +86,8 @@ class Agent(nn.Module):
         sizes = [spec.pop("kind"), *(f"{name}={value!r}" for name, value in spec.items() if value is not None)]
         own = [] if self.critic_trunk is None else ["a critic of its own"]
         count = sum(parameter.numel() for parameter in self.parameters())
-        said = [*sizes, f"heads={'+'.join(self.heads)}", f"max_length={self.max_length}", *own]
+        adapters = [] if self.lora is None else [f"lora={self.lora.rank}"]
+        said = [*sizes, *adapters, f"heads={'+'.join(self.heads)}", f"max_length={self.max_length}", *own]
         return f"Agent({', '.join(said)}; {count:,} parameters)"
 
     @property
@@ -365,23 +367,14 @@ class Agent(nn.Module):
         actions = self.sampler.draw(logits, masks, deterministic)[0]
         return (actions[0] if seen.single else actions), state
 
-    def clone_frozen(self) -> Agent:
-        """A copy whose parameters need no gradient: a reference policy or a target network.
-
-        It shares a table's numbering of prefixes with this agent, so that a number means the same prefix in both. Any
-        other copy (`copy.deepcopy`, `pickle`) shares nothing.
-        """
-        shared = {id(module): module for module in self.modules() if isinstance(module, PrefixIndex)}
-        return copy.deepcopy(self, dict(shared)).requires_grad_(False)
-
     @property
     def learning_rate(self) -> float:
         """Adam's step size that suits this kind of model, for configurations that name none."""
-        return LEARNING_RATES[self._settings["spec"]["kind"]]
+        return learning_rate(self._settings["spec"]["kind"], self.lora)
 
     def config(self) -> dict[str, Any]:
         """All that `rebuild_agent` needs to build this agent again, but its weights; JSON-able."""
-        return copy.deepcopy({**self._settings, "temperature": self.temperature})
+        return copy.deepcopy({**self._settings, "temperature": self.temperature, **self.adapter_settings()})
 
     @checked
     def save_pretrained(self, folder: str | Path, tokenizer: Any = None, card: str = "") -> None:

@@ -55,7 +55,7 @@ def language_model(agent: Speaker) -> PreTrainedModel:
             "expresses; train a gpt2, a llama or a checkpoint folder to export it"
         )
     body = _merged(trunk.body)
-    weight, tied = _projection(agent.readouts["policy"], body)
+    weight, tied = _projection(agent.readouts["policy"], trunk.body)
     if agent.temperature != 1.0:
         weight, tied = weight / agent.temperature, False
     weight = weight.to(body.dtype)  # a head of its own has more digits than a model in half precision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -134,6 +135,16 @@ LEARNING_RATES: dict[str, float] = {
 """Adam's step size that suits each kind of model at its default size; "transformers" are checkpoints and instances."""
 
 
+ADAPTER_RATE = 10.0
+"""How much larger a step suits adapters than the whole of a pretrained model."""
+
+
+def learning_rate(kind: str, lora: LoRA | None = None) -> float:
+    """Return Adam's step size that suits a kind of model, all of it or adapters around its layers."""
+    rate = LEARNING_RATES[kind]
+    return rate * ADAPTER_RATE if lora is not None and kind == "transformers" else rate
+
+
 def check_agent_spec(spec: Any, also: Iterable[str] = ()) -> None:
     """Raise a `TokenGymError` unless ``spec`` is a name, a folder or a dict that `build_agent` takes; imports no torch.
 
@@ -166,6 +177,42 @@ def check_agent_dtype(spec: Any, dtype: str | None) -> None:
             f"dtype is 'bfloat16' and the agent a {kind}, which adds up small numbers along a sequence and would lose "
             "them: take float32, or a transformer (gpt2, llama, a checkpoint folder)"
         )
+
+
+Targets = Literal["all", "attention"]
+"""Which layers of a model get adapters: all its linear ones, or those of its attention."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA:
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): a layer of weight W computes W x + α/r · B A x.
+
+    W is frozen, A and B are learnt. B starts at 0, so that the model is at first what it was.
+    """
+
+    rank: Annotated[int, Range(least=1, most=65_536)]
+    """r, the width between A and B."""
+    alpha: Annotated[float, Range(above=0, most=1_000_000)] = 32.0
+    """α, over r the weight of what is added."""
+    targets: Targets = "all"
+    """Which layers get adapters."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def check_lora(spec: Any, lora: LoRA | None) -> None:
+    """Raise a `TokenGymError` where adapters do not fit a kind of model, or `peft` is missing; imports no torch."""
+    if lora is None:
+        return
+    kind = spec.get("kind") if isinstance(spec, Mapping) else NAMES.get(str(spec))
+    if kind in ("mlp", "gru", "table"):
+        raise TokenGymError(
+            f"lora_rank is {lora.rank} and the agent a {kind}; adapters go around the layers of transformers: take "
+            "a checkpoint folder, gpt2-tiny or llama-tiny"
+        )
+    if importlib.util.find_spec("peft") is None:
+        raise TokenGymError(f"lora_rank is {lora.rank}, and adapters need peft: pip install 'tokengym[peft]'")
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:

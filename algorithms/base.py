@@ -20,7 +20,7 @@ from ..envs.checking import AllowImports, Seed, Total, checked
 from .configs import LearningConfig, Schedule, value_at
 from .constructors import Constructed
 from .data import Unit
-from .making import make_agent, make_optimizer
+from .making import make_agent, make_optimizer, named_gradients
 from .parts import DivergedError, Loss, Reference, Step, accumulate, derive_seed, first_nonfinite
 from .registry import ALGORITHMS
 from .requirements import check_agent, check_micro_batches, check_task, chosen_config, resolve_task
@@ -214,8 +214,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.reduce([p.grad for p in self.parameters if p.grad is not None])
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         if not torch.isfinite(norm):
-            named = zip(self.agent.named_parameters(), self.parameters, strict=True)
-            gradients = {f"gradient of {name}": p.grad for (name, _), p in named if p.grad is not None}
+            gradients = named_gradients(self.agent, self.parameters)
             raise DivergedError(first_nonfinite(gradients), self.num_updates)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate

@@ -37,9 +37,10 @@ def make_agent(
         **options: further arguments of `build_agent`.
 
     Raises:
-        TokenGymError: the agent has a temperature or dtype of its own, and another is asked for.
+        TokenGymError: the agent has a temperature, dtype or adapters of its own, and others are asked for.
     """
     if isinstance(agent, Agent):
+        check_adapters(agent, config)
         if config.temperature not in (1.0, agent.temperature):
             raise TokenGymError(
                 f"temperature is {config.temperature} in the config and {agent.temperature} in the agent; "
@@ -63,9 +64,20 @@ def make_agent(
         device=device,
         dtype=dtype,
         temperature=config.temperature,
+        lora=config.lora,
         **options,
     )
     return checkpointing(built, config.gradient_checkpointing)
+
+
+def check_adapters(agent: Agent, config: AlgorithmConfig) -> None:
+    """Raise a `TokenGymError` where a configuration asks for other adapters than an agent has."""
+    if config.lora is not None and agent.lora != config.lora:
+        has = "none" if agent.lora is None else f"those of {agent.lora}"
+        raise TokenGymError(
+            f"lora_rank is {config.lora_rank} in the config ({config.lora}), and the agent, built already, has {has}; "
+            "say it in one place: build_agent(…, lora=LoRA(rank=…)), or give a specification and let it be built."
+        )
 
 
 def checkpointing(agent: Agent, wanted: bool) -> Agent:
@@ -92,7 +104,7 @@ def make_reference(reference: Agent | None, agent: Agent, config: KLConfig) -> R
         return None
     if config.kl_reference == "uniform":
         return UniformReference(agent.vocabulary.num_actions)
-    return AgentReference(agent.clone_frozen())
+    return AgentReference(agent.as_reference())
 
 
 def make_optimizer(
@@ -100,13 +112,13 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer | MasterWeights, list[torch.Tensor]]:
     """Build Adam (AdamW where there is weight decay), with the fused step that tiny models gain most from.
 
-    Weights in half precision are learnt as float32 copies.
+    Weights in half precision are learnt as float32 copies; those that need no gradient are left alone.
 
     Returns:
         The optimiser, and the tensors that it moves, whose gradients are clipped: a list, since walking the modules for
         them costs a tiny model several percent of every step.
     """
-    parameters = list(agent.parameters())
+    parameters = [parameter for parameter in agent.parameters() if parameter.requires_grad]
     kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
 
     def make(tensors: Sequence[torch.Tensor]) -> torch.optim.Optimizer:
@@ -116,3 +128,10 @@ def make_optimizer(
         masters = MasterWeights(parameters, make)
         return masters, masters.masters
     return make(parameters), [*parameters]
+
+
+def named_gradients(agent: Agent, parameters: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the gradients that there are of the tensors that `make_optimizer` gave, by the names of the parameters."""
+    names = [name for name, parameter in agent.named_parameters() if parameter.requires_grad]
+    named = zip(names, parameters, strict=True)
+    return {f"gradient of {name}": tensor.grad for name, tensor in named if tensor.grad is not None}

@@ -5,8 +5,9 @@ collecting and learning, all together. A row that takes more than its limit make
 
 The last line is how much more an iteration of 20,000 tokens takes than one of 4,096 at equal `micro_batch_tokens`.
 
-With ``--checkpoint FOLDER`` there is one row more: a PPO iteration of 8 × 24 tokens of the model in that folder, in
-float32 with a KL to the initial policy, in micro-batches of one episode and with `gradient_checkpointing`.
+With ``--checkpoint FOLDER`` there are two rows more: a PPO iteration of 8 × 24 tokens of the model in that folder, in
+float32 with a KL to the initial policy, in micro-batches of one episode and with `gradient_checkpointing`; the whole of
+it, and adapters of rank 8.
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ ROWS: dict[str, tuple[float, Callable[[], None]]] = {
 }
 """What is measured: by name, the most gigabytes that it may take, and what runs."""
 
+OF_CHECKPOINT: dict[str, tuple[float, int | None]] = {
+    "PPO of the checkpoint, 8 × 24 tokens": (3.6, None),
+    "PPO of the checkpoint, 8 × 24, LoRA": (2.5, 8),
+}
+"""Rows of a checkpoint: by name, the most gigabytes, and the rank of the adapters."""
+
 
 FEW, MANY = "PPO, 4,096 tokens", "PPO, 20,000 tokens"
 GROWTH = 1.05
@@ -73,11 +80,11 @@ def measure(name: str, checkpoint: str | None = None) -> float:
     return float(json.loads(ended.stdout.splitlines()[-1]))
 
 
-def learn_checkpoint(folder: str) -> None:
+def learn_checkpoint(folder: str, lora_rank: int | None = None) -> None:
     """One PPO iteration of 8 × 24 tokens of a language model, in float32 with a KL to what it was."""
     with open(f"{folder}/config.json", encoding="utf-8") as file:
         size = int(json.load(file)["vocab_size"])
-    sparing = {"micro_batch_tokens": 40, "gradient_checkpointing": True}
+    sparing = {"micro_batch_tokens": 40, "gradient_checkpointing": True, "lora_rank": lora_rank}
     learn("PPO", 192, agent=folder, new=24, size=size, num_rows=8, kl_coef=0.05, minibatches=1, epochs=2, **sparing)
 
 
@@ -88,13 +95,16 @@ def main() -> int:
     parser.add_argument("--only", help="measure the rows whose names hold this")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    of_checkpoint = "PPO of the checkpoint, 8 × 24 tokens"
     if given.row:
-        learn_checkpoint(given.checkpoint) if given.row == of_checkpoint else ROWS[given.row][1]()
+        if given.row in OF_CHECKPOINT:
+            learn_checkpoint(given.checkpoint, OF_CHECKPOINT[given.row][1])
+        else:
+            ROWS[given.row][1]()
         unit = 1 if sys.platform == "darwin" else 1024
         print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9))
         return 0
-    limits = {name: limit for name, (limit, _) in ROWS.items()} | ({of_checkpoint: 3.6} if given.checkpoint else {})
+    rows = {**ROWS, **(OF_CHECKPOINT if given.checkpoint else {})}
+    limits = {name: row[0] for name, row in rows.items()}
     failed, peaks = False, {}
     for name, limit in limits.items():
         if given.only is None or given.only in name:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .adapters import adapt, adapted, add_nothing, parameters_of, sharing, take_off
     from .build import TransformerTrunk, build_trunk, quiet_bars
     from .table import PrefixIndex, TableTrunk, shares_prefixes, sharing_prefixes
     from .trunk import Decoder, Trunk
@@ -17,10 +18,16 @@ __all__ = [
     "TableTrunk",
     "TransformerTrunk",
     "Trunk",
+    "adapt",
+    "adapted",
+    "add_nothing",
     "build_trunk",
+    "parameters_of",
     "quiet_bars",
     "shares_prefixes",
+    "sharing",
     "sharing_prefixes",
+    "take_off",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -31,9 +38,15 @@ __getattr__, __dir__ = lazy_names(
         "TableTrunk": "table",
         "TransformerTrunk": "build",
         "Trunk": "trunk",
+        "adapt": "adapters",
+        "adapted": "adapters",
+        "add_nothing": "adapters",
         "build_trunk": "build",
+        "parameters_of": "adapters",
         "quiet_bars": "build",
         "shares_prefixes": "table",
+        "sharing": "adapters",
         "sharing_prefixes": "table",
+        "take_off": "adapters",
     },
 )

@@ -66,7 +66,7 @@ class TransformerTrunk(generic_decoder.CachingTrunk):
         self.body = body
         self.max_length = max_length
         self.feature_size = int(body.config.get_text_config().hidden_size)
-        self._pretrained = pretrained
+        self.pretrained = pretrained
         remove_dropout(body)
         self._cacheable: tuple[list[type], bool] | None = None
         self.can_checkpoint = body.supports_gradient_checkpointing
@@ -106,7 +106,7 @@ class TransformerTrunk(generic_decoder.CachingTrunk):
 
     def another(self) -> TransformerTrunk:
         """A second trunk: a copy of pretrained weights, or the same shape with initial weights of its own."""
-        if self._pretrained:
+        if self.pretrained:
             return copy.deepcopy(self)
         return TransformerTrunk(type(self.body)(copy.deepcopy(self.body.config)), self.max_length, False)
 

@@ -12,6 +12,8 @@ from transformers import GPT2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 from transformers.pytorch_utils import Conv1D
 
+from ..devices import is_half
+from .adapters import are_simple, merged_weight, product, taken_apart
 from .lean_decoder import LeanDecoder, Through, are_plain, directly
 
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
@@ -21,7 +23,10 @@ SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
 def supports(body: Any) -> bool:
-    """Whether a model is a GPT-2 in the form written here: no adapters, no hooks, no unusual scaling."""
+    """Whether a model is a GPT-2 in the form written here: no hooks, no unusual scaling, adapters of low rank alone.
+
+    In half precision adapters would be rounded away where they are added to weights: its own code runs them.
+    """
     if type(body) is not GPT2Model:
         return False
     config, blocks = body.config, cast(Any, body.h)
@@ -36,7 +41,8 @@ def supports(body: Any) -> bool:
         and are_plain([block.attn for block in blocks], GPT2Attention)
         and are_plain([block.mlp for block in blocks], GPT2MLP)
         and are_plain([norm for block in blocks for norm in (block.ln_1, block.ln_2)], torch.nn.LayerNorm)
-        and are_plain([layer for block in blocks for layer in _layers(block)], Conv1D)
+        and are_simple(layers := [layer for block in blocks for layer in _layers(block)], Conv1D)
+        and not (is_half(body.wte.weight.dtype) and any(taken_apart(layer)[1] is not None for layer in layers))
     )
 
 
@@ -54,13 +60,13 @@ def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> tor
     def layer(block: Any, x: torch.Tensor) -> torch.Tensor:
         attention, mlp = block.attn, block.mlp
         h = F.layer_norm(x, (width,), block.ln_1.weight, block.ln_1.bias, block.ln_1.eps)
-        h = torch.addmm(attention.c_attn.bias, h, attention.c_attn.weight)
+        h = product(attention.c_attn, h)
         queries, keys, values = h.view(rows, length, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # (B, H, L, d)
         h = F.scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2).reshape(-1, width)
-        x = x + torch.addmm(attention.c_proj.bias, h, attention.c_proj.weight)
+        x = x + product(attention.c_proj, h)
         h = F.layer_norm(x, (width,), block.ln_2.weight, block.ln_2.bias, block.ln_2.eps)
-        h = F.gelu(torch.addmm(mlp.c_fc.bias, h, mlp.c_fc.weight), approximate=approximate)
-        return x + torch.addmm(mlp.c_proj.bias, h, mlp.c_proj.weight)
+        h = F.gelu(product(mlp.c_fc, h), approximate=approximate)
+        return x + product(mlp.c_proj, h)
 
     for block in body.h:
         x = through(layer, block, x)
@@ -95,19 +101,19 @@ class GPT2Decoder(LeanDecoder):
         self._attention = [
             (
                 (block.attn.c_attn.bias.detach() * scale).view(3, 1, width),
-                (block.attn.c_attn.weight.detach() * scale).view(width, 3, width).transpose(0, 1).contiguous(),
+                (merged_weight(block.attn.c_attn).detach() * scale).view(width, 3, width).transpose(0, 1).contiguous(),
             )
             for block in body.h
         ]
         self._rest = [
             (
                 block.attn.c_proj.bias,
-                block.attn.c_proj.weight,
+                merged_weight(block.attn.c_proj),
                 _norm_arguments(block.ln_2),
                 block.mlp.c_fc.bias,
-                block.mlp.c_fc.weight,
+                merged_weight(block.mlp.c_fc),
                 block.mlp.c_proj.bias,
-                block.mlp.c_proj.weight,
+                merged_weight(block.mlp.c_proj),
             )
             for block in body.h
         ]

@@ -16,11 +16,12 @@ from transformers.models.llama.modeling_llama import (
 )
 
 from ..devices import is_half
+from .adapters import Delta, are_simple, joined_delta, merged_weight, product, taken_apart
 from .lean_decoder import LeanDecoder, Through, are_plain, directly
 
 
 def supports(body: Any) -> bool:
-    """Whether a model is a Llama in the form written here: default rotary embedding, SiLU, no adapters, no hooks."""
+    """Whether a model is a Llama in the form written here: default rotary embedding, SiLU, no hooks."""
     if type(body) is not LlamaModel:
         return False
     blocks = cast(Any, body.layers)
@@ -34,7 +35,7 @@ def supports(body: Any) -> bool:
         and are_plain([block.self_attn for block in blocks], LlamaAttention)
         and are_plain([block.mlp for block in blocks], LlamaMLP)
         and are_plain([norm for block in blocks for norm in _norms(block)], LlamaRMSNorm)
-        and are_plain([layer for block in blocks for layer in _layers(block)], torch.nn.Linear)
+        and are_simple([layer for block in blocks for layer in _layers(block)], torch.nn.Linear)
     )
 
 
@@ -91,7 +92,7 @@ def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> tor
         attention, mlp = block.self_attn, block.mlp
         h = rms_norm(x, block.input_layernorm)
         queries, keys, values = (
-            F.linear(h, p.weight, p.bias).view(rows, length, -1, attention.head_dim).transpose(1, 2)
+            product(p, h).view(rows, length, -1, attention.head_dim).transpose(1, 2)
             for p in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)
@@ -103,9 +104,9 @@ def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> tor
             .transpose(1, 2)
             .reshape(rows, length, -1)
         )
-        x = x + attention.o_proj(h)
+        x = x + product(attention.o_proj, h)
         h = rms_norm(x, block.post_attention_layernorm)
-        return x + mlp.down_proj(F.silu(mlp.gate_proj(h)) * mlp.up_proj(h))
+        return x + product(mlp.down_proj, F.silu(product(mlp.gate_proj, h)) * product(mlp.up_proj, h))
 
     for block in body.layers:
         x = through(layer, block, x)
@@ -113,7 +114,10 @@ def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> tor
 
 
 class LlamaDecoder(LeanDecoder):
-    """Cached decoding of a Llama. Made anew when weights change, since it fuses copies of the projections."""
+    """Cached decoding of a Llama. Made anew when weights change, since it fuses copies of the projections.
+
+    The copies hold what adapters add; in half precision, where it would be rounded away, it is computed beside them.
+    """
 
     def __init__(self, body: Any, num_rows: int, max_length: int):
         config = body.config
@@ -133,24 +137,32 @@ class LlamaDecoder(LeanDecoder):
         self._cos, self._sin = cos[:, None], sin[:, None]
         self._fused = [self._fuse(block) for block in body.layers]
 
-    def _fuse(self, block: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """Weights of query (scaled), key and value as one matrix, their bias, and gate and up as one matrix."""
+    def _fuse(self, block: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, Delta | None, Delta | None]:
+        """Weights of query (scaled), key and value as one matrix, their bias, and gate and up as one matrix.
+
+        Behind them what adapters add to either, where the matrices do not hold it.
+        """
         attention, mlp = block.self_attn, block.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         scale = self.folded_scale
-        weight = torch.cat([projections[0].weight * scale, *(p.weight for p in projections[1:])]).detach()
+        gated = (mlp.gate_proj, mlp.up_proj)
+        aside, behind = (joined_delta(projections), joined_delta(gated)) if self.half else (None, None)
+        read = _own_weight if self.half else merged_weight
+        first, *others = map(read, projections)
+        weight = torch.cat([first * scale, *others]).detach()
         bias = None
         if projections[0].bias is not None:
             bias = torch.cat([projections[0].bias * scale, *(p.bias for p in projections[1:])]).detach()
-        return weight, bias, torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach()
+        return weight, bias, torch.cat([read(layer) for layer in gated]).detach(), aside, behind
 
     def _embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         return self._body.embed_tokens.weight.index_select(0, ids)
 
     def _project(self, layer: int, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        weight, bias, _ = self._fused[layer]
+        weight, bias, _, beside, _ = self._fused[layer]
         heads, cached = self._num_heads, self._num_cached_heads
-        h = F.linear(rms_norm(x, self._blocks[layer].input_layernorm), weight, bias)
+        x = rms_norm(x, self._blocks[layer].input_layernorm)
+        h = _with(beside, x, F.linear(x, weight, bias))
         h = h.view(len(x), heads + 2 * cached, self._head_dim)
         turning = h[:, : heads + cached]
         turning = rotate(turning, self._cos.index_select(0, positions), self._sin.index_select(0, positions))
@@ -158,13 +170,22 @@ class LlamaDecoder(LeanDecoder):
 
     def _finish(self, layer: int, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         block = self._blocks[layer]
-        x = x + block.self_attn.o_proj(attended)
+        x = x + product(block.self_attn.o_proj, attended)
         h = rms_norm(x, block.post_attention_layernorm)
         if block.mlp.gate_proj.bias is None:
-            gate, up = F.linear(h, self._fused[layer][2]).chunk(2, dim=-1)
+            _, _, weight, _, beside = self._fused[layer]
+            gate, up = _with(beside, h, F.linear(h, weight)).chunk(2, dim=-1)
         else:
-            gate, up = block.mlp.gate_proj(h), block.mlp.up_proj(h)
-        return x + block.mlp.down_proj(F.silu(gate) * up)
+            gate, up = product(block.mlp.gate_proj, h), product(block.mlp.up_proj, h)
+        return x + product(block.mlp.down_proj, F.silu(gate) * up)
 
     def _normalise(self, x: torch.Tensor) -> torch.Tensor:
         return rms_norm(x, self._body.norm)
+
+
+def _own_weight(layer: Any) -> torch.Tensor:
+    return taken_apart(layer)[0].weight
+
+
+def _with(beside: Delta | None, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    return out if beside is None else out + beside.of(x).to(out.dtype)

@@ -171,6 +171,8 @@ class LaggedPolicy(AgentPolicy):
     def catch_up(self, agent: Agent, share: Share = 1.0) -> None:
         """Move the copy's weights towards an agent's by ``share`` of the way; not while it plays."""
         for slow, fast in zip(self.agent.parameters(), agent.parameters(), strict=True):
+            if slow is fast:  # frozen weights under adapters, which both stand on
+                continue
             if share == 1.0:
                 slow.copy_(fast)
             else:

@@ -24,6 +24,14 @@ class OptimiserOverrides(TypedDict, total=False):
     gradient_checkpointing: bool
 
 
+class LoRAOverrides(TypedDict, total=False):
+    """Fields of `LoRAConfig`."""
+
+    lora_rank: int | None
+    lora_alpha: float
+    lora_targets: Literal["all", "attention"]
+
+
 class PolicyOverrides(TypedDict, total=False):
     """Fields of `PolicyConfig`."""
 
@@ -31,7 +39,7 @@ class PolicyOverrides(TypedDict, total=False):
     action_masks: bool
 
 
-class LearningOverrides(PolicyOverrides, OptimiserOverrides, total=False):
+class LearningOverrides(PolicyOverrides, LoRAOverrides, OptimiserOverrides, total=False):
     """Fields of `LearningConfig`."""
 
 

@@ -22,6 +22,7 @@ from .base import (
     Temperature,
     Tokens,
 )
+from .lora import LoRAConfig
 from .schedule import Schedule, ends, linear
 
 
@@ -199,7 +200,7 @@ class SampledKLConfig(AdaptiveKLConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningConfig(PolicyConfig, OptimiserConfig):
+class LearningConfig(PolicyConfig, LoRAConfig, OptimiserConfig):
     """What every algorithm has."""
 
 

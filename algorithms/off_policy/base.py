@@ -47,8 +47,10 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
             numbers=self.collector.numbers.name,
         )
         self.target = self.agent.clone_frozen()
-        if is_half(self.agent.dtype):  # which a slow copy's small steps would be rounded away in
+        if is_half(self.agent.dtype) and self.agent.lora is None:  # which a slow copy's small steps would be lost in
             convert(self.target, torch.float32)
+        both = zip(self.agent.parameters(), self.target.parameters(), strict=True)
+        self.moving = [slow for fast, slow in both if fast.requires_grad]
         self.num_gradient_steps = 0
         self.num_replayed_tokens = 0
         self.largest_scale = 0.0
@@ -263,7 +265,7 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
     @torch.no_grad()
     def move_target(self, share: float) -> None:
         """Move the target network's weights to the online ones by ``share`` of the way (Polyak averaging)."""
-        for slow, fast in zip(self.target.parameters(), self.parameters, strict=True):
+        for slow, fast in zip(self.moving, self.parameters, strict=True):
             slow.lerp_(fast.to(slow.dtype), share)
 
     # Checkpoints -----------------------------------------------------------------------------------------------------

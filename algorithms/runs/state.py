@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import Agent, rebuild_agent
+from ...agents import Agent, rebuild_agent, stands_on_same
 from ...agents.models import shares_prefixes, sharing_prefixes
 from ...envs import TokenGymError, make_task, missing_arguments
 from ...envs.checking import AllowImports, untrusted
@@ -49,6 +49,8 @@ def state_of(algorithm: Resumable) -> tuple[dict[str, Tensor | np.ndarray], dict
         "counters": {name: getattr(algorithm, name) for name in COUNTERS},
     }
     _put(tensors, "agent", algorithm.agent.state_dict())
+    if algorithm.agent.base_is_given:
+        _put(tensors, "base", algorithm.agent.base)
     for index, state in algorithm.optimizer.state_dict()["state"].items():
         _put(tensors, f"optimizer/{index}", state)
     if isinstance(algorithm.reference, AgentReference):
@@ -56,6 +58,8 @@ def state_of(algorithm: Resumable) -> tuple[dict[str, Tensor | np.ndarray], dict
         data["reference"] = algorithm.reference.agent.config()
         if shares_prefixes(algorithm.reference.agent, algorithm.agent):
             data["reference_shares_prefixes"] = True
+        if stands_on_same(algorithm.reference.agent, algorithm.agent):
+            data["reference_shares_base"] = True
     shared_tensors, shared_data = algorithm.shared_state()
     tensors.update(shared_tensors)
     data.update(shared_data)
@@ -95,12 +99,17 @@ def rebuild(
     device: str | torch.device = "cpu",
 ) -> AnyAlgorithm:
     """Rebuild an algorithm of class ``kind`` on ``env`` from what `state_of` returned; see `Algorithm.load`."""
+    agent = load_agent(tensors, data, device)
     reference = None
     if "reference" in data:
-        reference = rebuild_agent(data["reference"], device=device)
+        if data.get("reference_shares_base"):
+            reference = agent.clone_frozen()
+            if data["reference"]["lora"] is None:
+                reference.take_adapters_off()
+        else:
+            reference = rebuild_agent(data["reference"], device=device)
         reference.load_state_dict(take(tensors, "reference"))
         reference = reference.clone_frozen()
-    agent = load_agent(tensors, data, device)
     if reference is not None and data.get("reference_shares_prefixes"):
         reference = sharing_prefixes(reference, agent)
     config = kind.Config.restored(data["config"])
@@ -121,7 +130,7 @@ def rebuild(
 
 def load_agent(tensors: dict[str, Tensor], data: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
     """Rebuild the agent alone from what `state_of` returned."""
-    agent = rebuild_agent(data["agent"], device=device)
+    agent = rebuild_agent(data["agent"], device=device, base=take(tensors, "base") or None)
     agent.load_state_dict(take(tensors, "agent"))
     return agent
 

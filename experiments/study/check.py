@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...agents import check_agent_spec
-from ...agents.specs import check_agent_dtype
+from ...agents.specs import check_agent_dtype, check_lora
 from ...algorithms import ALGORITHMS, check_config
 from ...envs import TokenGymError
 from ...envs.registration import check_task
@@ -58,6 +58,7 @@ def _check_cell(study: Study, algorithm: AlgorithmSpec, environment: Environment
             if algorithm.agent is None:
                 _check_agent(algorithm, agent)
             check_agent_dtype(agent, algorithm.dtype or study.dtype)
+            _check_adapters(algorithm, {**algorithm.config, **overrides}, agent)
 
 
 def _check_budget(algorithm: AlgorithmSpec) -> None:
@@ -77,6 +78,13 @@ def _check_budget(algorithm: AlgorithmSpec) -> None:
 def _check_agent(algorithm: AlgorithmSpec, agent: Any) -> None:
     outside = algorithm.registered_name.startswith(_OUTSIDE)
     check_agent_spec(agent, also=_OUTSIDE_AGENTS if outside else ())
+
+
+def _check_adapters(algorithm: AlgorithmSpec, values: dict[str, Any], agent: Any) -> None:
+    """Check that adapters fit the kind of model, where an algorithm of this package has some."""
+    if not ALGORITHMS.is_to_be_imported(algorithm.registered_name):
+        config = check_config(algorithm.registered_name, values)
+        check_lora(agent, getattr(config, "lora", None))
 
 
 @contextmanager
