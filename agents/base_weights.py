@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..envs import TokenGymError
-from .models import PrefixIndex, add_nothing, sharing, take_off
+from .models import PrefixIndex, add_nothing, merge, sharing, take_off
 from .specs import LoRA
 
 StandingT = TypeVar("StandingT", bound="StandsOnBase")
@@ -76,13 +76,15 @@ class StandsOnBase(nn.Module):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return what `torch.nn.Module` does, without the base."""
         state = super().state_dict(*args, **kwargs)
-        for name in self._base_names():
+        for name in self.base_state():
             state.pop(f"{kwargs.get('prefix', '')}{name}", None)
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take back what `state_dict` returned, as `torch.nn.Module` does; the base stays as it is."""
-        kept = self._base_names()
+        """Take back what `state_dict` returned, as `torch.nn.Module` does; the base stays, unless it is given, too."""
+        kept = self.base_state()
+        if any(name in state_dict for name in kept):
+            self._base_source.pop("sha256", None)
         return super().load_state_dict({**kept, **state_dict}, strict, assign)
 
     def load_base(self, state: Mapping[str, Tensor]) -> None:
@@ -117,7 +119,13 @@ class StandsOnBase(nn.Module):
         take_off(self)
         self.lora = None
 
-    def _base_names(self) -> dict[str, Tensor]:
+    def merge_adapters(self) -> None:
+        """Add what the adapters add to the weights themselves, of which all are learnt from then on."""
+        merge(self)
+        self.lora, self._base, self._base_source = None, [], {}
+        self.requires_grad_(True)
+
+    def base_state(self) -> dict[str, Tensor]:
         """The base's weights by name, by all names that one has where several parts use it."""
         ids = {id(parameter) for parameter in self._base}
         if not ids:

@@ -54,6 +54,7 @@ def make_agent(
         return checkpointing(agent.to(device), config.gradient_checkpointing)
     if holds_run(agent):
         temperature = None if config.temperature == 1.0 else config.temperature
+        options = {"lora": config.lora, **options}
         begun = agent_of_run(agent, task, heads, device=device, dtype=dtype, temperature=temperature, **options)
         return checkpointing(begun, config.gradient_checkpointing)
     built = build_agent(

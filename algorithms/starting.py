@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..agents import Agent, build_agent
-from ..agents.specs import Dtype, is_folder
+from ..agents import Agent, adapt_agent, build_agent
+from ..agents.specs import Dtype, LoRA, is_folder
 from ..envs import Task, TokenGymError
 from .runs import MANIFEST, complete, has_checkpoint, load_agent, read
 
@@ -31,12 +31,14 @@ def agent_of_run(
     dtype: Dtype | None = None,
     temperature: float | None = None,
     seed: int = 0,
+    lora: LoRA | None = None,
     **options: Any,
 ) -> Agent:
     """Build an agent that begins as the one in a run's newest checkpoint ended.
 
     What both have is the same, bit for bit; heads that the other lacks begin as new ones do. A critic's trunk of its
-    own begins as a copy of the policy's.
+    own begins as a copy of the policy's. Where the other learnt adapters, they go on if they are those that are asked
+    for; else they are merged into its weights first.
 
     Args:
         folder: of a run, of its checkpoints, or one checkpoint.
@@ -46,6 +48,7 @@ def agent_of_run(
         dtype: what it computes with; None is what it learnt with.
         temperature: divides the policy's logits; None is what it learnt with.
         seed: starts what is new, and the agent's generator.
+        lora: the adapters that it learns; None learns everything.
         **options: further arguments of `build_agent`.
 
     Raises:
@@ -56,6 +59,9 @@ def agent_of_run(
         learnt = load_agent(tensors, data)
     _check(learnt, task, folder)
     settings = learnt.config()
+    goes_on = lora is not None and learnt.lora == lora
+    if learnt.lora is not None and not goes_on:
+        learnt.merge_adapters()
     agent = build_agent(
         settings["spec"],
         task.vocabulary,
@@ -68,14 +74,17 @@ def agent_of_run(
         head_dim=settings["head_dim"],
         **options,
     )
-    known = learnt.state_dict()
+    if lora is not None and goes_on:
+        under = settings["base"]
+        adapt_agent(agent, lora, "folder" if under["source"] == "folder" else "given", under["folder"])
+    known = {**learnt.state_dict(), **learnt.base_state()}
     if agent.critic_trunk is not None and learnt.critic_trunk is None:
         trunk = {name: value for name, value in known.items() if name.startswith("trunk.")}
         known.update({f"critic_{name}": value for name, value in trunk.items()})
-    mine = agent.state_dict()
+    mine = {**agent.state_dict(), **agent.base_state()}
     taken = {name: value for name, value in known.items() if name in mine and _fits(value, mine[name])}
     agent.load_state_dict({**mine, **taken})
-    return agent
+    return agent if lora is None or goes_on else adapt_agent(agent, lora)
 
 
 def _fits(value: Any, place: Any) -> bool:

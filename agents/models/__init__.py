@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .adapters import adapt, adapted, add_nothing, parameters_of, sharing, take_off
+    from .adapters import adapt, adapted, add_nothing, merge, parameters_of, sharing, take_off
     from .build import TransformerTrunk, build_trunk, quiet_bars
     from .table import PrefixIndex, TableTrunk, shares_prefixes, sharing_prefixes
     from .trunk import Decoder, Trunk
@@ -22,6 +22,7 @@ __all__ = [
     "adapted",
     "add_nothing",
     "build_trunk",
+    "merge",
     "parameters_of",
     "quiet_bars",
     "shares_prefixes",
@@ -42,6 +43,7 @@ __getattr__, __dir__ = lazy_names(
         "adapted": "adapters",
         "add_nothing": "adapters",
         "build_trunk": "build",
+        "merge": "adapters",
         "parameters_of": "adapters",
         "quiet_bars": "build",
         "shares_prefixes": "table",

@@ -109,6 +109,14 @@ def take_off(module: nn.Module) -> None:
         module.set_submodule(name, layer.base_layer)
 
 
+def merge(module: nn.Module) -> None:
+    """Put layers that do by themselves what adapted ones do where these stand, with weights of their own."""
+    for name, layer in adapted(module).items():
+        alone = copy.deepcopy(layer.base_layer)
+        alone.weight = nn.Parameter(merged_weight(layer))
+        module.set_submodule(name, alone)
+
+
 def sharing(module: ModuleT, parts: Sequence[Any]) -> ModuleT:
     """Return a copy of a module that has these very parameters and modules of it, and copies of all others."""
     return copy.deepcopy(module, {id(part): part for part in parts})
