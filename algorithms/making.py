@@ -71,7 +71,7 @@ def make_agent(
     return checkpointing(built, config.gradient_checkpointing)
 
 
-def check_adapters(agent: Agent, config: AlgorithmConfig) -> None:
+def check_adapters(agent: Agent, config: LearningConfig) -> None:
     """Raise a `TokenGymError` where a configuration asks for other adapters than an agent has."""
     if config.lora is not None and agent.lora != config.lora:
         has = "none" if agent.lora is None else f"those of {agent.lora}"
