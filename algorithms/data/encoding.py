@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...envs import ChatTask, ChatTemplate, Task, TextReply, TextTask, TokenGymError, Vocabulary
-from ...envs.text import ChatReader, Message
+from ...envs.text import ChatReader, Message, TextWriter
 from .episodes import Episodes
 
 Said = str | Sequence[Message]

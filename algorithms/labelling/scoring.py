@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...envs import build_reward
 from ...envs.checking import checked
-from ...envs.rewards import Scorer, build_reward, read_under
+from ...envs.rewards import Scorer, read_under
 from ..data import Episodes, TextEncoder
 
 
