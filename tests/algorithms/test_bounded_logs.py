@@ -18,12 +18,12 @@ def ten_rows(monkeypatch):
 
 def learn(folder, tokens, stop, total=1000):
     """Report updates of some tokens each, from the first beyond ``stop[0]`` to that at ``stop[1]``."""
-    run = SimpleNamespace(num_timesteps=stop[0], total_timesteps=total, num_updates=stop[0] // tokens, num_episodes=0)
+    run = SimpleNamespace(spent=stop[0], total_timesteps=total, num_updates=stop[0] // tokens, num_episodes=0)
     with RunLogger(folder, run, tensorboard=False) as logger:
-        while run.num_timesteps < stop[1]:
-            run.num_timesteps += tokens
+        while run.spent < stop[1]:
+            run.spent += tokens
             run.num_updates += 1
-            logger.log(run, {"loss": 1 / run.num_timesteps}, tokens, rollout=0.5, update=0.25)
+            logger.log(run, {"loss": 1 / run.spent}, tokens, rollout=0.5, update=0.25)
     return rows(folder / "metrics.jsonl")
 
 
@@ -82,13 +82,13 @@ def test_a_part_holds_a_ten_thousandth_and_a_run_never_leaves_the_last():
 def test_checkpoints_lie_apart_where_a_run_is_quick_and_the_last_is_saved_anyway(tmp_path, monkeypatch):
     clock, saved = [0.0], []
     monkeypatch.setattr("tokengym.algorithms.runs.callbacks.time.monotonic", lambda: clock[0])
-    run = SimpleNamespace(num_timesteps=0, save=lambda place: saved.append(run.num_timesteps))
+    run = SimpleNamespace(spent=0, save=lambda place: saved.append(run.spent))
     callback = SaveEvery(tmp_path, 10, keep=None, seconds=20.0, apart=5.0)
     callback.on_start(run)
     for seconds in (1, 1, 1, 3, 1, 25, 1):
         clock[0] += seconds
-        run.num_timesteps += 10
+        run.spent += 10
         callback.on_update(run, {})
-    run.num_timesteps += 5
+    run.spent += 5
     callback.on_end(run)
     assert saved == [40, 60, 75]
