@@ -11,7 +11,7 @@ from ..agents import Agent, build_agent
 from ..agents.devices import is_half, name_of
 from ..agents.specs import Dtype
 from ..envs import Task, TokenGymError
-from .configs import KLConfig, LearningConfig
+from .configs import KLConfig, LearningConfig, OptimiserConfig
 from .parts import AgentReference, MasterWeights, Reference, UniformReference
 from .starting import agent_of_run, holds_run
 
@@ -109,7 +109,7 @@ def make_reference(reference: Agent | None, agent: Agent, config: KLConfig) -> R
 
 
 def make_optimizer(
-    agent: Agent, config: LearningConfig, learning_rate: float
+    agent: Agent, config: OptimiserConfig, learning_rate: float
 ) -> tuple[torch.optim.Optimizer | MasterWeights, list[torch.Tensor]]:
     """Build Adam (AdamW where there is weight decay), with the fused step that tiny models gain most from.
 

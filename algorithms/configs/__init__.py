@@ -33,6 +33,7 @@ from .parts import (
     RolloutConfig,
     SampledKLConfig,
 )
+from .reward_models import RewardModelConfig
 from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
 from .schedule import Schedule, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
@@ -70,6 +71,7 @@ __all__ = [
     "RAFTOverrides",
     "RATIO_TOLERANCES",
     "RewardConfig",
+    "RewardModelConfig",
     "RolloutConfig",
     "SACConfig",
     "SACOverrides",

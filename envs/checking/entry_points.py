@@ -24,7 +24,10 @@ from .errors import TokenGymError, unknown_name
 AllowImports = bool | Collection[str]
 """What a file may import: nothing, everything, or the modules of these names and what lies below them."""
 
-_OWN = ("tokengym.algorithms.self_play:checkpoint_policy",)
+_OWN = (
+    "tokengym.algorithms.self_play:checkpoint_policy",
+    "tokengym.algorithms.reward_models.loading:load_reward_model",
+)
 """Entry points of this package that any file may name. Not all of it: `cli:main`, say, runs what its arguments say."""
 
 _OWN_RULES = "tokengym.envs.rewards.rules"

@@ -24,6 +24,7 @@ import numpy as np
 from ..checking import TokenGymError, call_entry_point, load_entry_point, unknown_name
 from ..text import TextWriter
 from .awaiting import await_all, drop
+from .learned import LearnedReward
 from .rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
 from .scorer import Scorer, Scores, name_of, reward_range
 
@@ -81,6 +82,11 @@ class WeightedSum(NamedRule):
         return WeightedSum(tuple((weight, read_under(term, writer)) for weight, term in self.terms))
 
     @property
+    def takes_prompt_ids(self) -> bool:
+        """Whether a term asks for the ids that were shown before the completion."""
+        return any(scorer.takes_prompt_ids for scorer in self.scorers)
+
+    @property
     def reward_range(self) -> tuple[float, float]:
         """Lowest and highest possible sum."""
         ends = [[weight * end for end in reward_range(function)] for weight, function in self.terms if weight]
@@ -105,13 +111,14 @@ class WeightedSum(NamedRule):
         trainer_state: Any = None,
         log_metric: Any = None,
         log_extra: Any = None,
+        prompt_ids: Any = None,
         **columns: Any,
     ) -> list[Any]:
         """Give the weighted sum of each row's terms, and log the terms; they are told of a state of their own."""
         total = np.zeros(len(completions))
         abstained = np.ones(len(completions), dtype=bool)
         tokens: dict[int, np.ndarray] = {}
-        given = self._scores(prompts, completions, completion_ids, columns)
+        given = self._scores(prompts, completions, completion_ids, columns, prompt_ids)
         if log_extra is not None:
             for name, values in self._columns(given).items():
                 log_extra(name, values)
@@ -151,13 +158,18 @@ class WeightedSum(NamedRule):
             scorer.close()
 
     def _scores(
-        self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids: list[list[int]], columns: Any
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: list[list[int]],
+        columns: Any,
+        prompt_ids: Any,
     ) -> list[Scores]:
         """Call every term, and await together those that are async."""
         values: list[Any] = []
         try:
             for scorer in self.scorers:
-                values.append(scorer.begin(prompts, completions, completion_ids, columns))
+                values.append(scorer.begin(prompts, completions, completion_ids, columns, prompt_ids))
         except BaseException:
             drop(values)
             raise
@@ -169,7 +181,7 @@ class WeightedSum(NamedRule):
 
 
 REWARDS: dict[str, Callable[..., Any]] = {
-    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, WeightedSum)
+    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, LearnedReward, WeightedSum)
 }
 """The named rules: name to class, whose fields are the parameters. `GuardedReward` adds itself."""
 

@@ -83,6 +83,7 @@ class Scorer:
         function: the reward function.
         name: how errors call it.
         reward_range: lowest and highest reward, the function's own `reward_range` or unbounded.
+        takes_prompt_ids: whether the function names `prompt_ids` as an argument, the ids shown before the completion.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -92,6 +93,8 @@ class Scorer:
         self._state = TrainerState()
         self._logged = Logged()
         self._accepted, self._required = _arguments(function)
+        asks = getattr(function, "takes_prompt_ids", None)
+        self.takes_prompt_ids: bool = "prompt_ids" in _named(function) if asks is None else asks
 
     def __call__(
         self,
@@ -99,6 +102,7 @@ class Scorer:
         completions: Sequence[Any],
         completion_ids: list[list[int]],
         columns: Mapping[str, Any] | None = None,
+        prompt_ids: list[list[int]] | None = None,
     ) -> Scores:
         """Score m completions, texts or lists of messages, in one call. What is async is awaited.
 
@@ -106,7 +110,7 @@ class Scorer:
             TokenGymError: if the function raises (the cause is kept), needs an argument that there is not, or gives the
                 wrong number of values, a value that is no number, NaN or infinity, or a row of the wrong length.
         """
-        value = self.begin(prompts, completions, completion_ids, columns)
+        value = self.begin(prompts, completions, completion_ids, columns, prompt_ids)
         if inspect.isawaitable(value):
             (value,) = await_all([value])
         return self.finish(value, completions, completion_ids)
@@ -117,8 +121,11 @@ class Scorer:
         completions: Sequence[Any],
         completion_ids: list[list[int]],
         columns: Mapping[str, Any] | None = None,
+        prompt_ids: list[list[int]] | None = None,
     ) -> Any:
         """Call the function, and give what it returned, unchecked: where the function is async, an awaitable.
+
+        The ids that were shown before the completion go to those alone that ask for them by name.
 
         Raises:
             TokenGymError: If the function raises, or needs an argument that there is not.
@@ -128,6 +135,7 @@ class Scorer:
             "trainer_state": self._state,
             "log_metric": self._logged.metric,
             "log_extra": self._logged.extra,
+            **({"prompt_ids": prompt_ids} if self.takes_prompt_ids and prompt_ids is not None else {}),
             **(columns or {}),
             "prompts": prompts,
             "completions": completions,
@@ -297,6 +305,15 @@ def _arguments(function: Callable[..., Any]) -> tuple[set[str] | None, set[str]]
     required = {item.name for item in named if item.default is item.empty}
     takes_any = any(item.kind is item.VAR_KEYWORD for item in parameters)
     return (None if takes_any else {item.name for item in named}), required
+
+
+def _named(function: Callable[..., Any]) -> set[str]:
+    """Give the arguments that a function names."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return set()
+    return {item.name for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)}
 
 
 def _short(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .base import FiniteTransform, RewardTransform, Transform
 from .clock import Clock, FiniteClock, clock
 from .delay import FiniteRewardDelay, RewardDelay, reward_delay
+from .history import HistoryTransform, RewardModelTransform, reward_model
 from .limit import TimeLimit
 from .redistribution import FiniteRedistribution, Redistribution, redistribute
 from .rewards import FiniteRewardNoise, FiniteRewardScale, RewardNoise, RewardScale, reward_noise, reward_scale
@@ -27,9 +28,11 @@ __all__ = [
     "FiniteRewardNoise",
     "FiniteRewardScale",
     "FiniteTransform",
+    "HistoryTransform",
     "PotentialShaping",
     "Redistribution",
     "RewardDelay",
+    "RewardModelTransform",
     "RewardNoise",
     "RewardScale",
     "RewardTransform",
@@ -44,6 +47,7 @@ __all__ = [
     "potential_shaping",
     "redistribute",
     "reward_delay",
+    "reward_model",
     "reward_noise",
     "reward_scale",
     "types_fit",

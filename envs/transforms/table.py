@@ -11,6 +11,7 @@ from ..checking import TokenGymError, check_value, unknown_name
 from ..task import Task
 from .clock import clock
 from .delay import reward_delay
+from .history import reward_model
 from .limit import TimeLimit
 from .redistribution import redistribute
 from .rewards import reward_noise, reward_scale
@@ -23,6 +24,7 @@ TRANSFORMS: dict[str, Callable[..., Task]] = {
     "potential_shaping": potential_shaping,
     "redistribute": redistribute,
     "reward_delay": reward_delay,
+    "reward_model": reward_model,
     "reward_noise": reward_noise,
     "reward_scale": reward_scale,
     "time_limit": TimeLimit,

@@ -215,6 +215,9 @@ class TextGeneration(TextTask):
             said,
             completion_ids,
             {name: [values[index] for index in episodes] for name, values in self.prompts.columns.items()},
+            [self.prompt_ids(self.prompts.texts[index]) for index in episodes]
+            if self.scorer.takes_prompt_ids
+            else None,
         )
         parts = scores.token_rewards or [None] * len(episodes)
         told = as_rows(scores.columns, len(episodes))
