@@ -138,6 +138,7 @@ TEXT = {
     ),
     "Sentiment": Entry("text.sentiment:Sentiment", reward_threshold=0.95),
     "Sentiment-8": Entry("text.sentiment:Sentiment", {"length": 8}, reward_threshold=0.95, variant_of="Sentiment"),
+    "Sentiment-learned": Entry("text.sentiment:Sentiment", {"num_labels": 1000}, variant_of="Sentiment"),
     "TextGeneration": Entry("text.text_generation:TextGeneration"),
     "TextGym": Entry("text.text_gym:TextGym", reward_threshold=0.95),
 }
@@ -251,12 +252,23 @@ REASONING = {
     ),
 }
 
+LEARNED = {
+    "GoldProxy": Entry("learned.gold_proxy:GoldProxy"),
+    "GoldProxy-noisy": Entry(
+        "learned.gold_proxy:GoldProxy", {"num_labels": 300, "flips": 0.25}, variant_of="GoldProxy"
+    ),
+    "NoisyPref": Entry("learned.noisy_pref:NoisyPref"),
+    "NoisyPref-worst": Entry("learned.noisy_pref:NoisyPref", {"combine": "worst"}, variant_of="NoisyPref"),
+    "LengthBias": Entry("learned.length_bias:LengthBias"),
+}
+
 FAMILIES: dict[str, dict[str, Entry]] = {
     "diagnostics": DIAGNOSTICS,
     "text": TEXT,
     "games": GAMES,
     "control": CONTROL,
     "reasoning": REASONING,
+    "learned": LEARNED,
 }
 """The families in the order in which they are listed; a family's name is that of its page."""
 

@@ -30,7 +30,7 @@ class ListOptions:
     """List the registered environments and algorithms."""
 
     family: Annotated[str | None, _named("FAMILY")] = None
-    """Environments of one family only: diagnostics, text, games, control or reasoning."""
+    """Environments of one family only: diagnostics, text, games, control, reasoning or learned."""
     all: bool = False
     """Show the variants of the environments, too."""
     json: bool = False

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from ...checking import TokenGymError, positive_int
 from ...finite import FiniteTask, Initial, Transition
 from ...vocabulary import Vocabulary
+from ..instance import instance_random
+from ..proxies import fitted, labelled
 from .review_grammar import NEGATIVE, POSITIVE, VOCABULARY, ReviewGrammar, Reviews
 
 _LONGEST = 32
@@ -38,6 +40,11 @@ class Sentiment(FiniteTask):
     With the last word: positive words / (positive + negative words), and .5 where there are neither. Random .5, optimal
     1; reviews of the grammar have .5 on average, those of a positive mood .8.
 
+    With `num_labels` that score is the gold reward, which a labeller knows and the agent is not paid: pairs of reviews
+    of the grammar are compared, a reward model that is linear in how often each word occurs is fitted to the labels,
+    and with each word is paid what it adds to the model's score of the text. The sum has mean 0 and variance 1 over
+    reviews of the grammar.
+
     ## Starting state
     Always the same.
 
@@ -45,13 +52,20 @@ class Sentiment(FiniteTask):
     Terminated after T words.
 
     ## Information
-    No keys of its own.
+    No keys of its own; with `num_labels` the columns `proxy`, what is paid for a word before any transform, and, with
+    the last word, `gold`.
 
     ## Arguments
     * `length=16`: words in a review (T), 4 … 32.
+    * `num_labels=None`: comparisons that a reward model is fitted to; None where the gold reward itself is paid.
+    * `flips=0.0`: probability that a label is turned over, 0 … .5.
+    * `temperature=0.1`: of the labeller: the first of two reviews is preferred with probability
+      σ((gold₁ − gold₂)/temperature); 0 for labels without noise.
+    * `instance_seed=0`: draws the reviews that are compared and the labels.
 
-    `grammar_policy(tokens, lengths)` is the grammar's own next-word distribution at observations, the best that
-    supervised tuning can reach, and `grammar.log_probability` tells how likely a review is.
+    With `num_labels` the array `word_rewards` holds what each word is paid. `grammar_policy(tokens, lengths)` is the
+    grammar's own next-word distribution at observations, the best that supervised tuning can reach, and
+    `grammar.log_probability` tells how likely a review is.
 
     ## References
     Ziegler et al., "Fine-Tuning Language Models from Human Preferences", 2019; Maas et al., "Learning Word Vectors for
@@ -68,7 +82,14 @@ class Sentiment(FiniteTask):
     random_return = 0.5
     optimal_return = 1.0
 
-    def __init__(self, length: int = 16) -> None:
+    def __init__(
+        self,
+        length: int = 16,
+        num_labels: int | None = None,
+        flips: float = 0.0,
+        temperature: float = 0.1,
+        instance_seed: int = 0,
+    ) -> None:
         self.length = positive_int("length", length)
         if not 4 <= length <= _LONGEST:
             raise TokenGymError(f"length={length}: expected 4 to {_LONGEST} words, as a review of the grammar has.")
@@ -76,24 +97,59 @@ class Sentiment(FiniteTask):
         self.vocabulary = Vocabulary.of(VOCABULARY)
         # What a word adds to (positive words, negative words).
         self._adds = [(int(word in POSITIVE), int(word in NEGATIVE)) for word in VOCABULARY]
+        self.word_rewards: npt.NDArray[np.float64] | None = None
+        if num_labels is not None:
+            positive_int("num_labels", num_labels)
+            self.word_rewards = self._learned(num_labels, flips, temperature, instance_seed)
+            self.columns = {"gold": "sum", "proxy": "sum"}
+            self.random_return = float(length * self.word_rewards.mean())
+            self.optimal_return = float(length * self.word_rewards.max())
+        elif (flips, temperature, instance_seed) != (0.0, 0.1, 0):
+            raise TokenGymError(
+                f"flips={flips}, temperature={temperature} and instance_seed={instance_seed} do nothing without "
+                "labels: give num_labels=1000, say, for a learned reward."
+            )
+
+    def _learned(
+        self, num_labels: int, flips: float, temperature: float, instance_seed: int
+    ) -> npt.NDArray[np.float64]:
+        """Return what a reward model fitted to comparisons of reviews pays for each word, (V,)."""
+        random = instance_random(instance_seed)
+        review_seed, label_seed, model_seed = random.integers(2**31, size=3).tolist()
+        reviews = self.corpus(2 * num_labels, review_seed)
+        first, second = np.arange(2 * num_labels).reshape(2, num_labels)
+        labeller = {"flips": flips, "temperature": temperature}
+        lengths = np.full(2 * num_labels + len(VOCABULARY), self.length)
+        better, worse = labelled(first, second, reviews.scores, lengths, labeller, label_seed)
+        # The model is linear, so its score of a text of one word alone, T times, is T times what the word adds.
+        alone = np.repeat(np.arange(len(VOCABULARY)), self.length).reshape(-1, self.length)
+        texts = np.concatenate([reviews.tokens, alone])
+        settings = {"num_tokens": len(VOCABULARY), "features": "counts", "hidden": 0, "seed": model_seed}
+        (scores,) = fitted(texts, lengths, better, worse, settings)
+        known = scores[: 2 * num_labels]
+        deviation = known.std() or 1.0
+        return (scores[2 * num_labels :] - known.mean()) / (deviation * self.length)
 
     def initial(self) -> Iterable[Initial]:
         """Return the empty text; a state is (words said, positive ones, negative ones)."""
         return [Initial(1.0, (0, 0, 0))]
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
-        """Count an opinion; pay the positive share with the last word."""
+        """Count an opinion; pay the positive share with the last word, or what a reward model makes of each."""
         said, positive, negative = state
         good, bad = self._adds[action]
         said, positive, negative = said + 1, positive + good, negative + bad
-        if said < self.length:
-            return [Transition(1.0, (said, positive, negative))]
-        opinions = positive + negative
-        return [Transition(1.0, None, positive / opinions if opinions else 0.5)]
+        over, opinions = said == self.length, positive + negative
+        following = None if over else (said, positive, negative)
+        gold = positive / opinions if opinions else 0.5
+        if self.word_rewards is None:
+            return [Transition(1.0, following, gold if over else 0.0)]
+        proxy = float(self.word_rewards[action])
+        return [Transition(1.0, following, proxy, columns={"proxy": proxy} | ({"gold": gold} if over else {}))]
 
     def expert_action(self, state: Any) -> int | None:
-        """Return a positive word."""
-        return self._adds.index((1, 0))
+        """Return a positive word, or the word that is paid most."""
+        return self._adds.index((1, 0)) if self.word_rewards is None else int(self.word_rewards.argmax())
 
     @cached_property
     def grammar(self) -> ReviewGrammar:
