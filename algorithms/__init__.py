@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .offline import BC, SFT, FilteredBC, Offline
     from .on_policy import A2C, PPO, RAFT, ExpertIteration, OnPolicy
     from .online import Online
+    from .preferences import DPO, RRHF, OnlineDPO, Preferences
     from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
 
@@ -29,6 +30,7 @@ __all__ = [
     "Algorithm",
     "BC",
     "Callback",
+    "DPO",
     "DQN",
     "EpisodeDataset",
     "Episodes",
@@ -40,10 +42,13 @@ __all__ = [
     "Offline",
     "OnPolicy",
     "Online",
+    "OnlineDPO",
     "PPO",
     "PreferenceDataset",
     "PreferencePairs",
+    "Preferences",
     "RAFT",
+    "RRHF",
     "Ranks",
     "RecordEpisodes",
     "SAC",
@@ -66,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "Algorithm": "base",
         "BC": "offline.bc",
         "Callback": "runs.callbacks",
+        "DPO": "preferences.dpo",
         "DQN": "off_policy.dqn",
         "EpisodeDataset": "data.dataset",
         "Episodes": "data.episodes",
@@ -77,10 +83,13 @@ __getattr__, __dir__ = lazy_names(
         "Offline": "offline.base",
         "OnPolicy": "on_policy.base",
         "Online": "online",
+        "OnlineDPO": "preferences.online_dpo",
         "PPO": "on_policy.ppo",
         "PreferenceDataset": "data.comparisons",
         "PreferencePairs": "data.preferences",
+        "Preferences": "preferences.base",
         "RAFT": "on_policy.raft",
+        "RRHF": "preferences.rrhf",
         "Ranks": "data.preferences",
         "RecordEpisodes": "runs.record_episodes",
         "SAC": "off_policy.sac",

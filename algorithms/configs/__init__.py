@@ -10,11 +10,14 @@ from .on_policy import RATIO_TOLERANCES, A2CConfig, ActorCriticConfig, OnPolicyC
 from .overrides import (
     A2COverrides,
     BCOverrides,
+    DPOOverrides,
     DQNOverrides,
     ExpertIterationOverrides,
     FilteredBCOverrides,
+    OnlineDPOOverrides,
     PPOOverrides,
     RAFTOverrides,
+    RRHFOverrides,
     SACOverrides,
     SB3A2COverrides,
     SB3DQNOverrides,
@@ -33,6 +36,7 @@ from .parts import (
     RolloutConfig,
     SampledKLConfig,
 )
+from .preferences import DPOConfig, OnlineDPOConfig, PairLossConfig, PreferencesConfig, RRHFConfig
 from .reward_models import RewardModelConfig
 from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
 from .schedule import Schedule, linear, value_at
@@ -48,6 +52,8 @@ __all__ = [
     "BCOverrides",
     "CloningConfig",
     "Config",
+    "DPOConfig",
+    "DPOOverrides",
     "DQNConfig",
     "DQNOverrides",
     "ExpertIterationConfig",
@@ -62,14 +68,20 @@ __all__ = [
     "OfflineConfig",
     "OnPolicyConfig",
     "OnlineConfig",
+    "OnlineDPOConfig",
+    "OnlineDPOOverrides",
     "OptimiserConfig",
     "PPOConfig",
     "PPOOverrides",
+    "PairLossConfig",
     "PolicyConfig",
+    "PreferencesConfig",
     "Prioritisation",
     "RAFTConfig",
     "RAFTOverrides",
     "RATIO_TOLERANCES",
+    "RRHFConfig",
+    "RRHFOverrides",
     "RewardConfig",
     "RewardModelConfig",
     "RolloutConfig",

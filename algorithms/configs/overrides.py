@@ -226,6 +226,58 @@ class FilteredBCOverrides(CloningOverrides, total=False):
     least_return: float | None
 
 
+class LabellerOverrides(TypedDict, total=False):
+    """Fields of `LabellerConfig`."""
+
+    label_temperature: float
+    label_flips: float
+    length_preference: float
+
+
+class LabelOverrides(LabellerOverrides, total=False):
+    """Fields of `LabelConfig`."""
+
+    labels: int
+
+
+class PreferencesOverrides(LabelOverrides, OfflineOverrides, total=False):
+    """Fields of `PreferencesConfig`."""
+
+    overlong: Literal["refuse", "drop"]
+
+
+class PairLossOverrides(PolicyOverrides, total=False):
+    """Fields of `PairLossConfig`."""
+
+    loss: Literal["dpo", "cdpo", "ipo", "simpo", "kto", "orpo"]
+    beta: float | None
+    label_smoothing: float
+    target_margin: float
+    better_weight: float
+    worse_weight: float
+    kl_reference: Literal["initial", "uniform"]
+
+
+class DPOOverrides(PairLossOverrides, PreferencesOverrides, total=False):
+    """Fields of `DPOConfig`."""
+
+    batch_pairs: int
+
+
+class RRHFOverrides(PreferencesOverrides, total=False):
+    """Fields of `RRHFConfig`."""
+
+    batch_rankings: int
+    ranking_size: int
+    nll_coef: float
+
+
+class OnlineDPOOverrides(PairLossOverrides, LabellerOverrides, OnlineOverrides, total=False):
+    """Fields of `OnlineDPOConfig`."""
+
+    labels: int | None
+
+
 class SB3Overrides(TypedDict, total=False):
     """Fields of `SB3Config`."""
 

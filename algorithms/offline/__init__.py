@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .base import Offline
     from .bc import BC
     from .filtered_bc import FilteredBC
-    from .playing import sample_best_of
+    from .playing import record, sample_best_of
     from .sft import SFT
     from .texts import read_texts, write_texts
 
@@ -20,6 +20,7 @@ __all__ = [
     "Offline",
     "SFT",
     "read_texts",
+    "record",
     "sample_best_of",
     "write_texts",
 ]
@@ -32,6 +33,7 @@ __getattr__, __dir__ = lazy_names(
         "Offline": "base",
         "SFT": "sft",
         "read_texts": "texts",
+        "record": "playing",
         "sample_best_of": "playing",
         "write_texts": "texts",
     },

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .losses import clipped_surrogate, token_weights, value_errors
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
+    from .preference_losses import PAIR_LOSSES, Completions, PairLossOptions, ranking_hinges
     from .running_std import RunningStd
     from .seeds import derive_seed
     from .stepping import Loss, Step, accumulate
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentReference",
+    "Completions",
     "DivergedError",
     "EpisodeGrid",
     "KLBudget",
@@ -41,6 +43,8 @@ __all__ = [
     "Loss",
     "MasterWeights",
     "NEGLIGIBLE",
+    "PAIR_LOSSES",
+    "PairLossOptions",
     "Reference",
     "RunningStd",
     "Step",
@@ -63,6 +67,7 @@ __all__ = [
     "mask_illegal",
     "n_step_targets",
     "negative_log_likelihood",
+    "ranking_hinges",
     "retrace_traces",
     "returns_to_go",
     "soft_optimal_log_probs",
@@ -79,6 +84,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AgentReference": "kl",
+        "Completions": "preference_losses",
         "DivergedError": "nonfinite",
         "EpisodeGrid": "targets",
         "KLBudget": "kl",
@@ -86,6 +92,8 @@ __getattr__, __dir__ = lazy_names(
         "Loss": "stepping",
         "MasterWeights": "master_weights",
         "NEGLIGIBLE": "advantages",
+        "PAIR_LOSSES": "preference_losses",
+        "PairLossOptions": "preference_losses",
         "Reference": "kl",
         "RunningStd": "running_std",
         "Step": "stepping",
@@ -108,6 +116,7 @@ __getattr__, __dir__ = lazy_names(
         "mask_illegal": "targets",
         "n_step_targets": "targets",
         "negative_log_likelihood": "likelihood",
+        "ranking_hinges": "preference_losses",
         "retrace_traces": "targets",
         "returns_to_go": "advantages",
         "soft_optimal_log_probs": "targets",
