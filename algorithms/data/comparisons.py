@@ -182,7 +182,10 @@ class PreferenceDataset:
         joined = EpisodeDataset.concat([part.dataset for part in parts])
         first = np.cumsum([0] + [len(part.episodes) for part in parts])
         pairs = PreferencePairs.concat(
-            [part.pairs.shifted(by) for part, by in zip(parts, first.tolist(), strict=False)]
+            [
+                PreferencePairs(part.pairs.better + by, part.pairs.worse + by, part.pairs.weight, part.pairs.margin)
+                for part, by in zip(parts, first.tolist(), strict=False)
+            ]
         )
         ranks = [part.ranks for part in parts if part.ranks is not None]
         joined_ranks = None

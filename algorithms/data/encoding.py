@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...envs import ChatTask, ChatTemplate, Task, TextReply, TextTask, TokenGymError, Vocabulary
+from ...envs.checking import Count, checked
 from ...envs.text import ChatReader, Message, TextWriter
 from .episodes import Episodes
 
@@ -59,8 +60,9 @@ class TextEncoder:
         TokenGymError: the tokenizer or the template cannot be used, or a task has several sequences an episode.
     """
 
+    @checked
     def __init__(
-        self, text: Any, chat: bool = False, template: str | None = None, max_length: int | None = None
+        self, text: Any, chat: bool = False, template: str | None = None, max_length: Count | None = None
     ) -> None:
         own = _NO_LIMIT
         self._task: TextTask | None = None

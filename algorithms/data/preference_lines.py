@@ -2,11 +2,14 @@
 
 One object a line: `prompt`, `chosen` and `rejected`, each a text or a list of messages. Without `prompt`, what `chosen`
 and `rejected` begin with in common is it. `prompt` with `responses`, from the best to the worst or with their `scores`,
-is a ranking. Optional: `score_chosen` and `score_rejected`, which become the episodes' returns, and `margin`.
+is a ranking. `prompt`, `completion` and `label`, true or false, are answers one by one: every good one to a prompt is
+better than every bad one. Optional: `score_chosen` and `score_rejected`, which become the episodes' returns, and
+`margin`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,7 +23,18 @@ from .encoding import Encoded, OverlongError, Said, TextEncoder, episodes_from
 from .json_lines import brief, number_of, read_lines, renamed, said_of, words_of, write_lines
 from .preferences import PreferencePairs, Ranks
 
-FIELDS = ("prompt", "chosen", "rejected", "score_chosen", "score_rejected", "margin", "responses", "scores")
+FIELDS = (
+    "prompt",
+    "chosen",
+    "rejected",
+    "score_chosen",
+    "score_rejected",
+    "margin",
+    "responses",
+    "scores",
+    "completion",
+    "label",
+)
 
 
 class Line(NamedTuple):
@@ -66,14 +80,15 @@ def read_preferences(
         template: the chat template under which a tokenizer writes messages, as in `ChatTask`.
         max_length: the most tokens of an episode; None takes the task's, and of a tokenizer any number.
         overlong: whether comparisons of which an answer is longer are refused, or dropped and counted in
-            ``about["dropped"]``.
+            ``about["dropped"]``. Of answers one by one, prompts with only good or only bad ones compare nothing:
+            they are counted in ``about["one_sided"]``.
         columns: what fields are called here, and what the file calls them: ``{"chosen": "best"}``.
 
     Raises:
         TokenGymError: the file is missing, empty or one-sided, a line is no comparison, its two answers are equal, or
             something cannot be written under the tokenizer. The line is named.
     """
-    lines = _lines(Path(path), columns)
+    lines, one_sided = _lines(Path(path), columns)
     in_roles = not isinstance(lines[0].answers[0], str)
     encoder = TextEncoder(text, in_roles, template, max_length)
     kept, encoded, dropped = [], [], 0
@@ -93,7 +108,8 @@ def read_preferences(
             encoded.append(answers)
     if not kept:
         raise TokenGymError(f"All {dropped} comparisons of {str(path)!r} are overlong; give more room (max_length).")
-    return _dataset(kept, encoded, encoder, {"source": Path(path).name, "dropped": dropped})
+    about = {"source": Path(path).name, "dropped": dropped, "one_sided": one_sided}
+    return _dataset(kept, encoded, encoder, about)
 
 
 @checked
@@ -180,14 +196,30 @@ def _dataset(
     return PreferenceDataset(episodes, encoder.vocabulary, pairs, None, about)
 
 
-def _lines(path: Path, columns: Mapping[str, str] | None) -> list[Line]:
-    """Return what the lines of a file say, checked for what needs no tokenizer."""
-    lines = []
+def _lines(path: Path, columns: Mapping[str, str] | None) -> tuple[list[Line], int]:
+    """Return what the lines of a file say, checked for what needs no tokenizer, and how many prompts are one-sided."""
+    lines: list[Line] = []
+    single: dict[str, tuple[str, Said, dict[bool, list[Said]]]] = {}
     for place, entry in read_lines(path):
         try:
-            lines.append(_line(renamed(entry, columns or {}, FIELDS), place))
+            named = renamed(entry, columns or {}, FIELDS)
+            if {"completion", "label"} <= named.keys() and not {"chosen", "rejected"} & named.keys():
+                prompt, completion, label = _single(named)
+                known = single.setdefault(json.dumps(prompt), (place, prompt, {True: [], False: []}))
+                known[2][label].append(completion)
+            else:
+                lines.append(_line(named, place))
         except TokenGymError as error:
             raise TokenGymError(f"{place}: {error}") from None
+    both = [one for one in single.values() if all(one[2].values())]
+    for place, prompt, said in both:
+        places = [0] * len(said[True]) + [1] * len(said[False])
+        lines.append(Line(place, prompt, said[True] + said[False], places, None, None, True))
+    if not lines:
+        raise TokenGymError(
+            f"The file {str(path)!r} is one-sided: each of its {len(single)} prompts has only good answers or only bad "
+            "ones; expected a prompt with both."
+        )
     for what, kinds in (
         ("a ranking", {line.ranked for line in lines}),
         ("in messages", {isinstance(line.answers[0], str) for line in lines}),
@@ -201,7 +233,17 @@ def _lines(path: Path, columns: Mapping[str, str] | None) -> list[Line]:
             raise TokenGymError(
                 f"The file {str(path)!r} is one-sided: {name!r} is empty in every line; expected two answers."
             )
-    return lines
+    return lines, len(single) - len(both)
+
+
+def _single(entry: Mapping[str, Any]) -> tuple[Said, Said, bool]:
+    """Return an answer of its own: what it answers, what it says, and whether it is a good one."""
+    prompt, completion = (said_of(entry.get(name), name) for name in ("prompt", "completion"))
+    if isinstance(prompt, str) != isinstance(completion, str):
+        raise TokenGymError("one of prompt and completion is a text and one messages; expected both of one kind")
+    if not isinstance(entry["label"], bool):
+        raise TokenGymError(f"'label' is {brief(entry['label'])}; expected true for a good answer, false for a bad one")
+    return prompt, completion, entry["label"]
 
 
 def _line(entry: Mapping[str, Any], place: str) -> Line:
@@ -210,9 +252,8 @@ def _line(entry: Mapping[str, Any], place: str) -> Line:
     missing = [name for name in ("chosen", "rejected") if entry.get(name) is None]
     if missing:
         known = ", ".join(map(str, entry)) or "nothing"
-        unpaired = "; single answers with a label say nothing of pairs" if "completion" in entry else ""
         raise TokenGymError(
-            f"there is no {' and no '.join(map(repr, missing))}, only {known}{unpaired}. Expected 'prompt', 'chosen' "
+            f"there is no {' and no '.join(map(repr, missing))}, only {known}. Expected 'prompt', 'chosen' "
             "and 'rejected'; columns={'chosen': 'best'} names another column."
         )
     given = None if entry.get("prompt") is None else said_of(entry["prompt"], "prompt")

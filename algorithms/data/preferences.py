@@ -65,10 +65,6 @@ class PreferencePairs:
         margin = None if self.margin is None else self.margin[index]
         return PreferencePairs(self.better[index], self.worse[index], self.weight[index], margin)
 
-    def shifted(self, by: int) -> PreferencePairs:
-        """Return the pairs of the same episodes where as many others come before them."""
-        return PreferencePairs(self.better + by, self.worse + by, self.weight, self.margin)
-
     @staticmethod
     def concat(parts: Sequence[PreferencePairs]) -> PreferencePairs:
         """Join pairs over the same episodes; margins stay where all parts have some."""

@@ -62,6 +62,7 @@ class TextJudge:
         template: the chat template under which a tokenizer writes messages.
     """
 
+    @checked
     def __init__(self, answer: Answer, text: Any, template: str | None = None) -> None:
         self.answer = answer
         self.encoder = TextEncoder(text, template is not None, template)

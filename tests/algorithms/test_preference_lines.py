@@ -3,14 +3,20 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tokengym.algorithms import PPO
 from tokengym.algorithms.data import PreferenceDataset, TextEncoder, read_preferences, write_preferences
+from tokengym.algorithms.data.preference_lines import FIELDS
 from tokengym.algorithms.labelling import SimulatedLabeller, label_episodes
 from tokengym.envs import TokenGymError, make_task
 
 BPE = {"kind": "bpe"}
 CHATML = {"kind": "bpe", "special_tokens": ["<|im_start|>", "<|im_end|>"]}
+
+
+ROLES = st.sampled_from(["user", "assistant", "system", "wizard"])
 
 
 def user(text):
@@ -55,7 +61,9 @@ def test_plain_lines(file):
     )
     dataset = read_preferences(path, BPE)
     assert told(dataset, TextEncoder(BPE)) == [("The sky is", " blue.", " green."), ("Grass is", " green.", " blue.")]
-    assert dataset.about == {"source": "pairs.jsonl", "dropped": 0} and not dataset.episodes.returns.any()
+    assert (
+        dataset.about == {"source": "pairs.jsonl", "dropped": 0, "one_sided": 0} and not dataset.episodes.returns.any()
+    )
     assert (dataset.episodes.tokens[dataset.episodes.last_sequences, dataset.episodes.lengths - 1] == 2).all()
 
 
@@ -141,6 +149,15 @@ def test_rankings(file):
     assert dataset.episodes.returns[dataset.ranks.order].tolist() == [5, 1, 1]
 
 
+def test_answers_one_by_one_with_labels(file):
+    said = [("a", "b", True), ("c", "d", True), ("a", "e", False), ("a", "f", False), ("a", "g", True)]
+    path = file(*({"prompt": prompt, "completion": answer, "label": label} for prompt, answer, label in said))
+    dataset = read_preferences(path, BPE)
+    assert sorted(told(dataset, TextEncoder(BPE))) == [("a", good, bad) for good in "bg" for bad in "ef"]
+    assert dataset.pairs.weight.tolist() == [0.25] * 4
+    assert dataset.about == {"source": "pairs.jsonl", "dropped": 0, "one_sided": 1}
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -152,7 +169,10 @@ def test_rankings(file):
         ([{"prompt": "a", "chosen": "b"}], "there is no 'rejected', only prompt, chosen"),
         ([{"prompt": "a", "chosen": "b", "rejected": None}], "there is no 'rejected'"),
         ([{"prompt": "a"}], "there is no 'chosen' and no 'rejected', only prompt"),
-        ([{"prompt": "a", "completion": "b", "label": True}], "single answers with a label say nothing of pairs"),
+        ([{"prompt": "a", "completion": "b", "label": True}] * 2, "one-sided: each of its 1 prompts has only good"),
+        ([{"prompt": "a", "completion": "b", "label": 1}], "'label' is 1; expected true for a good answer"),
+        ([{"prompt": "a", "completion": [assistant("b")], "label": True}], "one of prompt and completion is a text"),
+        ([{"prompt": "a", "completion": "b"}], "there is no 'chosen' and no 'rejected', only prompt, completion"),
         ([{"prompt": "a", "chosen": "b", "rejected": "b"}], "Line 1 .* the better and the worse answer are equal, 'b'"),
         ([{"prompt": "a", "chosen": 3, "rejected": "b"}], "'chosen' is 3; expected a text or a list of messages"),
         ([{"prompt": "a", "chosen": "b", "rejected": ""}] * 2, "one-sided: 'rejected' is empty in every line"),
@@ -268,6 +288,25 @@ def test_rows_of_a_turn_each_are_no_text(file):
     assert task.context == "turn"
     with pytest.raises(TokenGymError, match="shows each turn apart"):
         read_preferences(file({"prompt": "a", "chosen": "b", "rejected": "c"}), task)
+
+
+texts = st.sampled_from(["", "a", "b c", "a b", "\ud800"])
+messages = st.lists(st.builds(lambda role, said: {"role": role, "content": said}, ROLES, texts | st.none()), max_size=3)
+values = texts | messages | st.lists(texts | messages, max_size=3) | st.booleans() | st.integers(-1, 2) | st.none()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(FIELDS[:6]), values, min_size=2), min_size=1, max_size=2))
+def test_whatever_stands_in_a_file_it_is_read_or_refused(tmp_path_factory, lines):
+    path = tmp_path_factory.mktemp("lines") / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    try:
+        dataset = read_preferences(path, CHATML)
+    except TokenGymError as error:
+        assert str(path) in str(error)
+    else:
+        tokens, pairs = dataset.episodes.tokens, dataset.pairs
+        assert len(pairs) and (tokens[pairs.better] != tokens[pairs.worse]).any(axis=1).all()
 
 
 def test_lines_may_be_many(file):
