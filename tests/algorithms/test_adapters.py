@@ -1,5 +1,6 @@
 """Learning with low-rank adapters: what moves, what stays, what is saved, and that the gradient is the chain rule's."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from tokengym.agents import build_agent, stands_on_same
 from tokengym.agents.models import adapted
 from tokengym.agents.specs import LoRA
-from tokengym.algorithms import A2C, DQN, PPO, SAC, load_algorithm
+from tokengym.algorithms import A2C, ALGORITHMS, DQN, PPO, SAC, load_algorithm
 from tokengym.algorithms.data import Batch
 from tokengym.algorithms.runs import StopAfter
 from tokengym.envs import TokenGymError, make_task
@@ -107,6 +108,27 @@ def test_n_tokens_resumed_for_n_more_equal_2n_bit_for_bit_and_there_is_no_second
     kept = {name.partition("/")[2] for name in held if name.startswith("agent/")}
     assert kept == learnt and not any("base_layer" in name for name in held if not name.startswith("base/"))
     assert len({name.split("/")[1] for name in held if name.startswith("optimizer/")}) <= len(learnt)
+
+
+QUICK = {"rollout_tokens": 32, "learning_starts": 16, "demonstrations": 16, "labels": 16, "learning_rate": 1e-2}
+EVERY = [name for name in ALGORITHMS.built_in if hasattr(ALGORITHMS.config(name), "lora")]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_algorithm_learns_adapters_and_comes_back_with_them(name, folder, tmp_path):
+    known = {field.name for field in dataclasses.fields(ALGORITHMS.config(name))}
+    options = {field: value for field, value in QUICK.items() if field in known}
+    algorithm = ALGORITHMS[name](TASK, folder, seed=1, lora_rank=2, **options)
+    before = {key: parameter.detach().clone() for key, parameter in algorithm.agent.named_parameters()}
+    algorithm.learn(2 if ALGORITHMS.config(name).budget == "updates" else 96)
+    moved = {key for key, parameter in algorithm.agent.named_parameters() if not torch.equal(parameter, before[key])}
+    assert any("lora_B" in key for key in moved) and not moved & set(algorithm.agent.base)
+    algorithm.save(tmp_path / "saved")
+    again = load_algorithm(tmp_path / "saved")
+    for key, tensor in algorithm.agent.state_dict().items():
+        assert torch.equal(again.agent.state_dict()[key], tensor), key
+    if getattr(algorithm, "reference", None) is not None:
+        assert stands_on_same(again.reference.agent, again.agent) and adapted(again.reference.agent) == {}
 
 
 def test_gradients_of_adapters_are_those_of_the_chain_rule_from_full_learning(folder):
