@@ -58,10 +58,30 @@ def shortened(words: list[str]) -> list[str]:
         words += ["--total-tokens", str(TOKENS)]
     if (trains or words[0] == "evaluate") and "--episodes" not in words:
         words += ["--episodes", str(EPISODES)]
+    if words[0] == "rlhf" and not {"--help", "--list"} & set(words):
+        words[1] = _shortened_pipeline(words[1])
     if words[0] == "compare" and not {"--help", "--list"} & set(words):
         for flag, value in (("--budget", "60"), ("--seeds", "0"), ("--workers", "1")):
             words += [] if flag in words else [flag, value]
     return words
+
+
+def _shortened_pipeline(name: str) -> str:
+    """Write down a pipeline of the same name with budgets that take seconds, and return its file."""
+    from tokengym.experiments.rlhf import find_pipeline
+    from tokengym.experiments.study import read_yaml, write_yaml
+
+    content = read_yaml(find_pipeline(name).read_text(encoding="utf-8"), name)
+    content["judgement"] = {**content.get("judgement", {}), "episodes": EPISODES, "points": 1, "samples": 1}
+    if content.get("sft"):
+        content["sft"] |= {"updates": 2, "episodes": 20}
+    if "labels" in (content.get("comparisons") or {}):
+        content["comparisons"]["labels"] = 20
+    for method in content["methods"].values():
+        method |= {unit: most for unit, most in (("tokens", TOKENS), ("updates", 2)) if unit in method}
+    path = Path(f"short-{content['name']}.yaml")
+    path.write_text(write_yaml(content), encoding="utf-8")
+    return str(path)
 
 
 def run_page(page: Path) -> list[str]:
@@ -116,6 +136,8 @@ def _write_study(code: str) -> None:
     from tokengym.experiments import load_study
 
     content = yaml.safe_load(code)
+    if isinstance(content, dict) and "methods" in content:
+        Path(f"{content['name']}.yaml").write_text(code, encoding="utf-8")
     if isinstance(content, dict) and "environments" in content and "algorithms" in content:
         path = Path(f"{content['name']}.yaml")
         path.write_text(code, encoding="utf-8")

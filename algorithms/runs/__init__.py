@@ -8,7 +8,16 @@ from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
     from . import checkpoint, state
-    from .callbacks import Callback, Callbacks, CallbackStates, SaveEvery, StopAfter, as_callback, load_callback_states
+    from .callbacks import (
+        Callback,
+        CallbackList,
+        Callbacks,
+        CallbackStates,
+        SaveEvery,
+        StopAfter,
+        as_callback,
+        load_callback_states,
+    )
     from .checkpoint import MANIFEST, has_checkpoint, prune, read, sweep
     from .loggers import JsonLines, RunLogger
     from .milestones import SaveBest, StopWhen
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Callback",
+    "CallbackList",
     "CallbackStates",
     "Callbacks",
     "JsonLines",
@@ -43,6 +53,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Callback": "callbacks",
+        "CallbackList": "callbacks",
         "CallbackStates": "callbacks",
         "Callbacks": "callbacks",
         "JsonLines": "loggers",

@@ -1,4 +1,4 @@
-"""The command line: ``tokengym list | train | evaluate | compare | report | export | model | label | play | watch``.
+"""The command line of tokengym: list, train, evaluate, compare, report, rlhf, export, model, label, play, watch.
 
 Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
 line and exit code 2; a run that failed is exit code 1; an interruption is 130.
@@ -32,6 +32,7 @@ from .options import (
     ModelOptions,
     PlayOptions,
     ReportOptions,
+    RLHFOptions,
     TrainOptions,
     WatchOptions,
 )
@@ -43,6 +44,7 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
   [bold]tokengym evaluate[/] CHECKPOINT        exact or sampled value of a trained agent
   [bold]tokengym compare[/] STUDY              run a study, or what is missing of it, and write its report
   [bold]tokengym report[/] STUDY               write the report again, without running anything
+  [bold]tokengym rlhf[/] PIPELINE              from a model to a judged one: tuning, comparisons, reward model, methods
   [bold]tokengym export[/] RUN FOLDER          write a trained policy as a transformers folder
   [bold]tokengym model[/] smollm2 FOLDER       make a checkpoint folder of a pretrained model
   [bold]tokengym label[/] FILE                 say which of two answers is better, again and again
@@ -207,6 +209,7 @@ _COMMANDS: dict[str, Command] = {
     "evaluate": _of_module(EvaluateOptions, "evaluate", "train", "evaluate"),
     "compare": _of_module(CompareOptions, "compare", "compare", "compare"),
     "report": _of_module(ReportOptions, "report", "compare", "report"),
+    "rlhf": _of_module(RLHFOptions, "rlhf", "rlhf", "rlhf"),
     "export": _of_module(ExportOptions, "export", "export", "export"),
     "model": _of_module(ModelOptions, "model", "export", "fetch_model"),
     "label": _of_module(LabelOptions, "label", "label", "label"),

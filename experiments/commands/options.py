@@ -102,6 +102,26 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
+class RLHFOptions:
+    """Run a pipeline, or what is missing of it: fine-tuning, comparisons, a reward model, methods, and a report."""
+
+    pipeline: Annotated[Path | None, tyro.conf.Positional, _named("PIPELINE")] = None
+    """The pipeline's YAML file, or the name of one that comes with the package."""
+    list: bool = False
+    """List the pipelines that come with the package, and run none."""
+    out: Annotated[Path | None, _named("FOLDER")] = None
+    """Folder of the results; by default results/rlhf/<pipeline>."""
+    seeds: Annotated[tuple[Seed, ...] | None, _named("SEED …")] = None
+    """Seeds, instead of the pipeline's."""
+    report_only: bool = False
+    """Write the report again from what is there, without running anything."""
+    replace_changed: bool = False
+    """Do again what was done under other settings, instead of stopping."""
+    json: bool = False
+    """Print the results as one line of JSON, and everything else to standard error."""
+
+
+@dataclass(frozen=True)
 class PlayOptions:
     """Play an environment in the terminal, and see at the end what random and optimal play get."""
 

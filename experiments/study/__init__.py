@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from .folder import RunFolder, plain, run_folder
     from .full_disk import REMEDY, is_disk_full
     from .lock import sole_use
-    from .mappings import parse_arguments
+    from .mappings import as_integers, as_mapping, is_int, parse_arguments
     from .packaged import descriptions, find_study
-    from .run import MODES, Saving, learn_and_seal, make_algorithm, run_references
+    from .run import MODES, Saving, learn_and_seal, make_algorithm, newest, run_references
     from .runner import Event, run_study
     from .single_run import specification, take_up
     from .spec import AlgorithmSpec, EnvironmentSpec, RunSpec, Study
@@ -29,12 +29,16 @@ __all__ = [
     "RunSpec",
     "Saving",
     "Study",
+    "as_integers",
+    "as_mapping",
     "descriptions",
     "find_study",
     "is_disk_full",
+    "is_int",
     "learn_and_seal",
     "load_study",
     "make_algorithm",
+    "newest",
     "parse_arguments",
     "plain",
     "read_yaml",
@@ -60,12 +64,16 @@ __getattr__, __dir__ = lazy_names(
         "RunSpec": "spec",
         "Saving": "run",
         "Study": "spec",
+        "as_integers": "mappings",
+        "as_mapping": "mappings",
         "descriptions": "packaged",
         "find_study": "packaged",
         "is_disk_full": "full_disk",
+        "is_int": "mappings",
         "learn_and_seal": "run",
         "load_study": "file",
         "make_algorithm": "run",
+        "newest": "run",
         "parse_arguments": "mappings",
         "plain": "folder",
         "read_yaml": "yaml_text",
