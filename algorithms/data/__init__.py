@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .preference_lines import read_preferences, write_preferences
     from .preferences import PreferencePairs, Ranks, prompts_of
     from .replay import EpisodeReplay, ReplaySample
-    from .ring import Ring
+    from .ring import Ring, ranges
 
 __all__ = [
     "Batch",
@@ -45,6 +45,7 @@ __all__ = [
     "number_of",
     "prompt_numbers",
     "prompts_of",
+    "ranges",
     "read_lines",
     "read_preferences",
     "renamed",
@@ -81,6 +82,7 @@ __getattr__, __dir__ = lazy_names(
         "number_of": "json_lines",
         "prompt_numbers": "comparisons",
         "prompts_of": "preferences",
+        "ranges": "ring",
         "read_lines": "json_lines",
         "read_preferences": "preference_lines",
         "renamed": "json_lines",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .asking import Comparisons, Labeller, label_episodes, label_pairs, rank_episodes
+    from .asking import Comparisons, Labeller, label_episodes, label_in_rounds, label_pairs, rank_episodes
     from .choosing import choose_pairs
     from .judging import ModelJudge, Question, TextJudge, both_orders
     from .questions import read_questions
@@ -24,6 +24,7 @@ __all__ = [
     "both_orders",
     "choose_pairs",
     "label_episodes",
+    "label_in_rounds",
     "label_pairs",
     "rank_episodes",
     "read_questions",
@@ -42,6 +43,7 @@ __getattr__, __dir__ = lazy_names(
         "both_orders": "judging",
         "choose_pairs": "choosing",
         "label_episodes": "asking",
+        "label_in_rounds": "asking",
         "label_pairs": "asking",
         "rank_episodes": "asking",
         "read_questions": "questions",

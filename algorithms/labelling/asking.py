@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import Count, Range, Seed, checked
 from ..data import Episodes, PreferenceDataset, PreferencePairs, Ranks
+from ..parts import derive_seed
 from .choosing import How, choose_groups, choose_pairs
 
 
@@ -96,7 +98,58 @@ def label_pairs(
 ) -> PreferenceDataset:
     """Ask about given pairs of episodes; see `label_episodes`."""
     asked = _comparisons(episodes, first, second, gold)
-    answers = _answers(labeller, asked)
+    return _labelled(asked, _answers(labeller, asked), vocabulary, labeller)
+
+
+@checked
+def label_in_rounds(
+    episodes: Episodes,
+    vocabulary: Vocabulary,
+    labeller: Labeller,
+    count: Count,
+    rounds: Annotated[int, Range(least=2, most=1000)],
+    scores_of: Callable[[PreferenceDataset], npt.ArrayLike],
+    seed: Seed = 0,
+    gold: npt.ArrayLike | None = None,
+) -> PreferenceDataset:
+    """Buy labels actively: random pairs first, and in each further round those on which models of the last disagree.
+
+        def ensemble(labelled):
+            model = fit_reward_model(labelled, members=4)
+            return model.score_members(episodes.tokens, episodes.lengths)
+
+        labelled = label_in_rounds(episodes, task.vocabulary, SimulatedLabeller(), 400, 4, ensemble)
+
+    Args:
+        episodes: any, of one prompt or many.
+        vocabulary: whose ids their tokens are.
+        labeller: who is asked.
+        count: how many pairs in all, spread evenly over the rounds.
+        rounds: how often pairs are chosen.
+        scores_of: from what is labelled so far to what K ≥ 2 models fitted to it give all episodes, (K, E).
+        seed: of the choices.
+        gold: (E,), what each is really worth; None takes their returns.
+
+    Raises:
+        TokenGymError: there are fewer pairs or fewer labels than rounds, or as `label_episodes`.
+    """
+    if count < rounds:
+        raise TokenGymError(f"count is {count} for {rounds} rounds; expected at least one pair a round.")
+    asked, answers = np.empty((2, 0), np.int64), np.empty(0)
+    for number, part in enumerate(np.diff(np.linspace(0, count, rounds + 1).astype(int)).tolist()):
+        scores = None
+        if number:
+            known = _comparisons(episodes, asked[0], asked[1], gold)
+            scores = scores_of(_labelled(known, answers, vocabulary, labeller))
+        how = "disagreement" if number else "random"
+        pairs = choose_pairs(episodes, part, how, derive_seed(seed, f"round {number}"), scores, without=asked)
+        answers = np.append(answers, _answers(labeller, _comparisons(episodes, *pairs, gold)))
+        asked = np.concatenate([asked, np.stack(pairs)], axis=1)
+    return _labelled(_comparisons(episodes, asked[0], asked[1], gold), answers, vocabulary, labeller)
+
+
+def _labelled(asked: Comparisons, answers: np.ndarray, vocabulary: Vocabulary, labeller: Labeller) -> PreferenceDataset:
+    """Return what was answered to comparisons, with the episodes that were compared."""
     parts = []
     for better, worse, weight in ((asked.first, asked.second, answers), (asked.second, asked.first, 1 - answers)):
         there = weight > 0
@@ -108,7 +161,7 @@ def label_pairs(
             f"None of the {len(asked)} comparisons was answered, so that there is nothing to learn from."
         )
     about = {"labeller": repr(labeller), "labels": int((~np.isnan(answers)).sum())}
-    return PreferenceDataset(episodes, vocabulary, pairs, None, about).select(slice(None))
+    return PreferenceDataset(asked.episodes, vocabulary, pairs, None, about).select(slice(None))
 
 
 @checked

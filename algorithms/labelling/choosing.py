@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...envs import TokenGymError
 from ...envs.checking import Count, Seed, checked
-from ..data import Episodes, prompt_numbers
+from ..data import Episodes, prompt_numbers, ranges
 
 How = Literal["random", "disagreement", "recent"]
 """Any pairs, those on whose order models disagree most, or those of the newest episodes."""
@@ -29,6 +29,7 @@ def choose_pairs(
     seed: Seed = 0,
     scores: npt.ArrayLike | None = None,
     recent: Count | None = None,
+    without: npt.ArrayLike | None = None,
     at_most: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose pairs of episodes to compare: both answer one prompt, with different tokens, and no pair comes twice.
@@ -42,6 +43,7 @@ def choose_pairs(
         seed: of the draws.
         scores: (K, E), what each of K ≥ 2 models gives each episode; for "disagreement".
         recent: how many of the last episodes are the newest; for "recent".
+        without: (2, Q), pairs that are not to be asked again, in either order.
         at_most: whether to give fewer where there are fewer, and not to refuse.
 
     Returns:
@@ -56,16 +58,20 @@ def choose_pairs(
             raise TokenGymError(
                 f"{name} is {'missing' if given is None else 'given'} for how={how!r}; it belongs to how={needed!r}."
             )
-    if how == "recent":
-        newest = np.arange(max(0, len(episodes) - (recent or 0)), len(episodes))
-        pairs = newest[_draw(episodes.select(newest), count, random, at_most)]
-    elif how == "random":
-        pairs = _draw(episodes, count, random, at_most)
-    else:
+    known = np.empty((2, 0), np.int64) if without is None else np.asarray(without, np.int64)
+    if known.ndim != 2 or len(known) != 2:
+        raise TokenGymError(f"without has the shape {known.shape}; expected two rows, the one and the other of a pair.")
+    first = max(0, len(episodes) - recent) if recent is not None else 0
+    wanted = count * _POOL if how == "disagreement" else count
+    pool = _draw(episodes, np.arange(first, len(episodes)), wanted, random, known)
+    if len(pool) < count and not at_most:
+        raise TokenGymError(
+            f"There are {len(pool)} pairs of different answers to one prompt, and {count} are asked for; collect more "
+            "episodes a prompt (group_size), or ask for fewer labels."
+        )
+    pairs = pool
+    if how == "disagreement":
         members = _checked_scores(scores, len(episodes))
-        pool = _draw(episodes, count * _POOL, random, at_most=True)
-        if len(pool) < count and not at_most:
-            raise _too_few(len(pool), count)
         differences = members[:, pool[:, 0]] - members[:, pool[:, 1]]
         spread = (0.5 * (1 + np.tanh(differences / 2))).std(axis=0)
         pairs = pool[np.argsort(-spread, kind="stable")[:count]]
@@ -102,35 +108,50 @@ def choose_groups(episodes: Episodes, count: int, size: int, seed: int = 0) -> n
     return np.array(groups, np.int64)[random.permutation(len(groups))[:count]]
 
 
-def _draw(episodes: Episodes, count: int, random: np.random.Generator, at_most: bool) -> np.ndarray:
-    """Return int64 (count, 2), pairs of one prompt and different answers, drawn evenly without repeating one."""
-    prompts, answers = prompt_numbers(episodes), _answers(episodes)
-    sizes, alike = np.bincount(prompts), np.bincount(answers)
-    total = int((sizes * (sizes - 1) // 2).sum() - (alike * (alike - 1) // 2).sum())
-    if total < count and not at_most:
-        raise _too_few(total, count)
-    count = min(count, total)
-    members = np.argsort(prompts, kind="stable")
-    begins = np.cumsum(sizes) - sizes
+def _draw(
+    episodes: Episodes, among: np.ndarray, count: int, random: np.random.Generator, without: np.ndarray
+) -> np.ndarray:
+    """Return up to int64 (count, 2), pairs of one prompt and different answers, drawn evenly without repeating one.
+
+    Args:
+        episodes: whose they are.
+        among: the episodes that may be in a pair.
+        count: how many pairs, if there are so many.
+        random: of the draws.
+        without: (2, Q), pairs that are not given, in either order.
+    """
+    prompts, answers = prompt_numbers(episodes)[among], _answers(episodes)[among]
+    order = np.lexsort((answers, prompts))
+    among, prompts, answers = among[order], prompts[order], answers[order]
+    # Whatever lies between the end of its equals and that of its prompt, an episode can be compared with.
+    begins, ends = np.searchsorted(prompts, prompts), np.searchsorted(prompts, prompts, "right")
+    apart = np.append(np.flatnonzero(np.diff(answers)) + 1, len(answers))
+    behind = apart[np.searchsorted(apart, np.arange(len(answers)), "right")]
+    total = int((ends - behind).sum())
+    barred = _keys(np.sort(without.T, axis=1), len(episodes))
+    every = total <= _ENUMERATED or 2 * (count + len(barred)) > total
     found = np.empty((0, 2), np.int64)
-    every = total <= _ENUMERATED or 2 * count > total
     if every:
-        inside = [np.triu_indices(size, 1) for size in sizes.tolist()]
-        places = [np.stack(pair, axis=1) + begin for pair, begin in zip(inside, begins.tolist(), strict=True)]
-        found = members[np.concatenate([found, *places])]
-        found = found[answers[found[:, 0]] != answers[found[:, 1]]]
-    else:
-        weights = sizes * (sizes - 1) / 2
-        while len(found) < count:
-            group = random.choice(len(sizes), size=2 * count, p=weights / weights.sum())
-            first = random.integers(sizes[group])
-            second = (first + 1 + random.integers(sizes[group] - 1)) % sizes[group]
-            drawn = members[begins[group][:, None] + np.sort(np.stack([first, second], axis=1), axis=1)]
-            drawn = np.concatenate([found, drawn[answers[drawn[:, 0]] != answers[drawn[:, 1]]]])
-            found = drawn[np.sort(np.unique(drawn, axis=0, return_index=True)[1])]
-    chosen = (found[random.permutation(len(found))] if every else found)[:count]
-    turned = random.random(len(chosen)) < 0.5  # who is shown first tells nothing
-    return np.where(turned[:, None], chosen[:, ::-1], chosen)
+        pairs = np.stack([np.repeat(np.arange(len(among)), ends - behind), ranges(behind, ends - behind)], axis=1)
+        found = np.sort(among[pairs], axis=1)
+        found = found[~np.isin(_keys(found, len(episodes)), barred)]
+        found = found[random.permutation(len(found))]
+    sizes = (ends - begins).astype(np.float64)
+    while not every and len(found) < count:
+        one = random.choice(len(among), size=2 * count, p=(sizes - 1) / (sizes - 1).sum())
+        other = begins[one] + (one - begins[one] + 1 + random.integers(ends[one] - begins[one] - 1)) % (
+            ends[one] - begins[one]
+        )
+        drawn = np.sort(among[np.stack([one, other], axis=1)[answers[one] != answers[other]]], axis=1)
+        drawn = np.concatenate([found, drawn[~np.isin(_keys(drawn, len(episodes)), barred)]])
+        found = drawn[np.sort(np.unique(_keys(drawn, len(episodes)), return_index=True)[1])]
+    turned = random.random(len(found[:count])) < 0.5  # who is shown first tells nothing
+    return np.where(turned[:, None], found[:count, ::-1], found[:count])
+
+
+def _keys(pairs: np.ndarray, num_episodes: int) -> np.ndarray:
+    """Return int64 (P,), a number for each pair whose smaller index comes first."""
+    return pairs[:, 0] * num_episodes + pairs[:, 1]
 
 
 def _answers(episodes: Episodes) -> np.ndarray:
@@ -151,10 +172,3 @@ def _checked_scores(scores: npt.ArrayLike | None, num_episodes: int) -> np.ndarr
             f"scores have the shape {values.shape}; expected finite ones of at least 2 models, (K, {num_episodes})."
         )
     return values
-
-
-def _too_few(total: int, count: int) -> TokenGymError:
-    return TokenGymError(
-        f"There are {total} pairs of different answers to one prompt, and {count} are asked for; collect more episodes "
-        "a prompt (group_size), or ask for fewer labels."
-    )

@@ -12,6 +12,7 @@ from tokengym.algorithms.labelling import (
     SimulatedLabeller,
     choose_pairs,
     label_episodes,
+    label_in_rounds,
     label_pairs,
     rank_episodes,
 )
@@ -131,6 +132,41 @@ def test_models_disagree_most_on_the_pairs_that_are_chosen_by_disagreement():
     spread = {(a, b): (1 / (1 + np.exp(scores[:, b] - scores[:, a]))).std() for a, b in every}
     best = sorted(every, key=lambda pair: -spread[pair])[:8]
     assert {frozenset(pair) for pair in zip(first.tolist(), second.tolist(), strict=True)} == set(map(frozenset, best))
+
+
+@pytest.mark.parametrize("limit", [0, 10**9], ids=["drawn", "enumerated"])
+def test_what_was_asked_is_not_asked_again(limit, monkeypatch):
+    monkeypatch.setattr("tokengym.algorithms.labelling.choosing._ENUMERATED", limit)
+    episodes = answers(np.zeros(9)).select([0, 1, 2, 3, 4, 5, 6, 7, 8, 8])
+    known = np.empty((2, 0), np.int64)
+    for count in (5, 20, 19):
+        pairs = choose_pairs(episodes, count, seed=count, without=known)
+        known = np.concatenate([known, np.stack(pairs)], axis=1)
+    assert len({frozenset(pair) for pair in known.T.tolist()}) == 44  # all but the two that answer alike
+    with pytest.raises(TokenGymError, match="There are 0 pairs"):
+        choose_pairs(episodes, 1, without=known[::-1])
+    with pytest.raises(TokenGymError, match="expected two rows"):
+        choose_pairs(episodes, 1, without=known.T)
+
+
+def test_labels_are_bought_in_rounds_where_models_disagree():
+    golds = np.random.default_rng(0).normal(size=40)
+    episodes = answers(golds)
+    seen = []
+
+    def ensemble(labelled):
+        seen.append(len(labelled))
+        return np.stack([golds, np.where(golds > 0.8, -golds, golds)])  # at odds about the best alone
+
+    labeller = SimulatedLabeller(temperature=0.0, budget=61)
+    labelled = label_in_rounds(episodes, VOCABULARY, labeller, 61, 3, ensemble, seed=4)
+    assert seen == [20, 40] and len(labelled) == labelled.about["labels"] == 61 and labeller.left == 0
+    returns, pairs = labelled.episodes.returns, labelled.pairs
+    assert (returns[pairs.better] > returns[pairs.worse]).all()
+    best = np.maximum(returns[pairs.better], returns[pairs.worse]) > 0.8
+    assert best[20:].mean() == 1.0 > best[:20].mean()
+    with pytest.raises(TokenGymError, match="count is 2 for 3 rounds"):
+        label_in_rounds(episodes, VOCABULARY, SimulatedLabeller(), 2, 3, ensemble)
 
 
 def test_recent_pairs_are_of_the_last_episodes():
