@@ -101,7 +101,7 @@ def make_reference(reference: Agent | None, agent: Agent, config: KLConfig) -> R
     """Build what the KL is measured to: None where β is 0 and no reference agent was given."""
     if reference is not None:
         return AgentReference(reference.to(agent.device))
-    if not config.has_kl:
+    if not config.measures_kl:
         return None
     if config.kl_reference == "uniform":
         return UniformReference(agent.vocabulary.num_actions)

@@ -13,7 +13,16 @@ from .configs import AlgorithmConfig, Schedule, value_at
 from .data import Episodes
 from .making import make_reference
 from .online import Online
-from .parts import KLController, Reference, RunningStd, returns_to_go
+from .parts import (
+    KLBudget,
+    KLController,
+    Reference,
+    RunningStd,
+    length_penalties,
+    missing_end_penalties,
+    potential_shaping,
+    returns_to_go,
+)
 
 RewardedConfigT = TypeVar("RewardedConfigT", bound=AlgorithmConfig)
 
@@ -24,14 +33,26 @@ class Rewarded(Online[RewardedConfigT], ABC):
     Config: ClassVar[type[Any]] = AlgorithmConfig
 
     def make_parts(self) -> None:
-        """Build the scale of rewards and the coefficient of the KL, too."""
+        """Build the scale of rewards, the coefficient of the KL and its budget, too."""
         self.kl_controller = KLController(value_at(self.config.kl_coef, 0.0), *self.config.kl_steering)
+        self.kl_budget = KLBudget(self.config.kl_limit)
         self.return_scale = RunningStd()
         super().make_parts()
 
     def build_reference(self, given: Agent | None) -> Reference | None:
         """What the KL is measured to: the given agent, or what ``config.kl_reference`` says where there is a KL."""
         return make_reference(given, self.agent, self.config)
+
+    def potentials(self, episodes: Episodes) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """Return potentials Φ that shape the rewards, or None: a hook, see `potential_shaping`.
+
+        Args:
+            episodes: whole episodes with N agent tokens.
+
+        Returns:
+            float (N,) before each token, and float (E,) in the final states of truncated episodes, or None for 0.
+        """
+        return None
 
     # Shared parts of updates -----------------------------------------------------------------------------------------
 
@@ -57,22 +78,33 @@ class Rewarded(Online[RewardedConfigT], ABC):
     def learning_rewards(self, episodes: Episodes, penalties: np.ndarray | None = None) -> np.ndarray:
         """Return float (N,), what the update learns from.
 
-        The task's rewards, clipped, less the missing-end penalty, less the penalties, all divided by `reward_scale`.
+        The task's rewards, clipped, less the missing-end and the length penalty, shaped by `potentials`, less the
+        penalties given, all divided by `reward_scale`.
 
         Args:
             episodes: whole episodes with N agent tokens.
             penalties: float (N,), of each token, in the units of the task's rewards, such as β times the KL estimate.
         """
+        config, flat = self.config, episodes.flat
         rewards = self.clipped_rewards(episodes).astype(np.float64)
-        if self.config.missing_eos_penalty:
+        if config.missing_eos_penalty:
             assert self.task.vocabulary.eos is not None
-            last = episodes.flat.is_last
-            rewards -= self.config.missing_eos_penalty * (last & (episodes.flat.action != self.task.vocabulary.eos))
+            rewards -= missing_end_penalties(flat, self.task.vocabulary.eos, config.missing_eos_penalty)
+        if config.length_penalty:
+            rewards -= length_penalties(flat, config.length_penalty, config.length_free)
+        if (shaping := self.potentials(episodes)) is not None:
+            rewards += potential_shaping(flat, shaping[0], config.gamma, shaping[1])
         if penalties is not None:
             rewards -= penalties
         return (rewards / self.reward_scale).astype(episodes.rewards.dtype)
 
     # Learning and saving ---------------------------------------------------------------------------------------------
+
+    def finished(self) -> str | None:
+        """Say that the budget of KL is spent, where it is."""
+        if self.kl_budget.exceeded:
+            return f"kl_budget is spent: {self.kl_budget.spent:.4g} nats an episode of {self.kl_budget.limit:g}"
+        return super().finished()
 
     def received(self, batch: Any) -> dict[str, float]:
         """Note what was collected, and let β follow its schedule."""
@@ -82,12 +114,14 @@ class Rewarded(Online[RewardedConfigT], ABC):
         return metrics
 
     def shared_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The scale of returns and the coefficient of the KL, too."""
+        """The scale of returns, the coefficient of the KL and what of its budget is spent, too."""
         tensors, data = super().shared_state()
-        return tensors, {"return_scale": self.return_scale.state(), "kl_coef": self.kl_controller.coef, **data}
+        own = {"return_scale": self.return_scale.state(), "kl_coef": self.kl_controller.coef}
+        return tensors, {**own, "kl_spent": self.kl_budget.spent, **data}
 
     def load_shared_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `shared_state` returned."""
         super().load_shared_state(tensors, data)
         self.return_scale.load_state(data["return_scale"])
         self.kl_controller.coef = data["kl_coef"]
+        self.kl_budget.spent = data.get("kl_spent")

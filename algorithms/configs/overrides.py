@@ -63,6 +63,8 @@ class RewardOverrides(TypedDict, total=False):
     reward_clip: float | None
     reward_scaling: bool
     missing_eos_penalty: float
+    length_penalty: float
+    length_free: int
 
 
 class KLOverrides(TypedDict, total=False):
@@ -81,6 +83,7 @@ class AdaptiveKLOverrides(KLOverrides, total=False):
 
     kl_target: float | None
     kl_horizon: int
+    kl_budget: float | None
 
 
 class SampledKLOverrides(AdaptiveKLOverrides, total=False):

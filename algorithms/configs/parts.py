@@ -12,6 +12,7 @@ from typing import Literal
 
 from .base import (
     Config,
+    Delay,
     Interval,
     Norm,
     NotNegative,
@@ -104,6 +105,16 @@ class RewardConfig(Config):
     """Divide rewards by a running standard deviation of the return-to-go, so that one learning rate fits many tasks."""
     missing_eos_penalty: NotNegative = 0.0
     """Taken off the last reward of an episode that does not end with the vocabulary's end token; 0 to 1."""
+    length_penalty: NotNegative = 0.0
+    """Taken off the reward of every token beyond an episode's first `length_free`, in the task's own units; 0 to .1."""
+    length_free: Delay = 0
+    """Tokens an episode that `length_penalty` leaves alone."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if not self.length_penalty:
+            yield "length_free", "length_penalty is 0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +132,16 @@ class KLConfig(Config):
         return any(ends(self.kl_coef))
 
     @property
+    def measures_kl(self) -> bool:
+        """Whether there is a reference at all, be it for watching the KL alone."""
+        return self.has_kl or self.kl_limit is not None
+
+    @property
+    def kl_limit(self) -> float | None:
+        """The KL an episode at which training ends, or None."""
+        return None
+
+    @property
     def kl_steering(self) -> tuple[float | None, int]:
         """The KL an episode that β is steered to, or None, and the episodes over which it reacts."""
         return None, 1
@@ -128,7 +149,7 @@ class KLConfig(Config):
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
-        if not self.has_kl:
+        if not self.measures_kl:
             yield "kl_reference", "kl_coef is 0"
 
 
@@ -140,6 +161,9 @@ class AdaptiveKLConfig(KLConfig):
     """KL an episode that an adaptive β steers to (Ziegler et al. 2019); None keeps β fixed. Typical: 6."""
     kl_horizon: Interval = 10_000
     """Episodes over which the adaptive β reacts. Smaller reacts faster and overshoots more."""
+    kl_budget: Positive | None = None
+    """KL an episode, in nats, at which training ends, with or without a β; None never ends it. The update that measured
+    a larger one still counts. Pressure of optimisation is often stated in √KL; 1 to 50."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,6 +174,11 @@ class AdaptiveKLConfig(KLConfig):
     def kl_steering(self) -> tuple[float | None, int]:
         """The KL an episode that β is steered to, or None, and the episodes over which it reacts."""
         return self.kl_target, self.kl_horizon
+
+    @property
+    def kl_limit(self) -> float | None:
+        """The KL an episode at which training ends, or None."""
+        return self.kl_budget
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""

@@ -163,6 +163,7 @@ class SAC(OffPolicy[SACConfig]):
         if "kl" in prepared.columns:
             kl = float(prepared.columns["kl"].sum()) / episodes
             self.kl_controller.update(kl, episodes)
+            self.kl_budget.take(kl)
             metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
         if config.entropy_target is not None:
             change = config.alpha_learning_rate * (mean_entropy - config.entropy_target)

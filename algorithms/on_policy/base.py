@@ -181,6 +181,7 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
                 estimates = self.kl_estimates(scores, whole).detach().cpu().numpy()
                 penalties = self.kl_controller.coef * estimates
             metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
+            self.kl_budget.take(kl)
         self.observe_returns(batch)
         rewards = self.learning_rewards(batch, penalties)
         metrics["objective/reward"] = float(rewards.sum()) * self.reward_scale / len(batch)

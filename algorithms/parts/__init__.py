@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .preference_losses import PAIR_LOSSES, Completions, PairLossOptions, ranking_hinges
     from .running_std import RunningStd
     from .seeds import derive_seed
+    from .shaping import length_penalties, missing_end_penalties, potential_shaping
     from .stepping import Loss, Step, accumulate
     from .targets import (
         EpisodeGrid,
@@ -64,9 +65,12 @@ __all__ = [
     "greedy_actions",
     "kl_estimate",
     "kl_of_tokens",
+    "length_penalties",
     "mask_illegal",
+    "missing_end_penalties",
     "n_step_targets",
     "negative_log_likelihood",
+    "potential_shaping",
     "ranking_hinges",
     "retrace_traces",
     "returns_to_go",
@@ -113,9 +117,12 @@ __getattr__, __dir__ = lazy_names(
         "greedy_actions": "targets",
         "kl_estimate": "kl",
         "kl_of_tokens": "kl",
+        "length_penalties": "shaping",
         "mask_illegal": "targets",
+        "missing_end_penalties": "shaping",
         "n_step_targets": "targets",
         "negative_log_likelihood": "likelihood",
+        "potential_shaping": "shaping",
         "ranking_hinges": "preference_losses",
         "retrace_traces": "targets",
         "returns_to_go": "advantages",

@@ -113,6 +113,7 @@ class KLBudget:
         """
         first, self.spent = self.spent is None, kl
         if first and self.exceeded:
+            self.spent = None
             raise TokenGymError(
                 f"kl_budget is {self.limit:g}, and before the first update the policy is {kl:.4g} nats an episode from "
                 "its reference already. Raise kl_budget, or take a reference that is closer: the policy itself "

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...algorithms.parts import KLController, RunningStd
+from ...algorithms.parts import KLBudget, KLController, RunningStd
 from ...envs import TokenGymError
 
 
@@ -103,12 +103,18 @@ def _whole_loss(algorithm: Any, prepared: Any) -> Tensor:
 @contextmanager
 def standing_still(algorithm: Any) -> Iterator[None]:
     """Hold what an algorithm adapts to the batches that it sees, and put it back as it was."""
-    kept = {name: vars(algorithm)[name] for name in ("return_scale", "kl_controller") if name in vars(algorithm)}
+    kept = {
+        name: vars(algorithm)[name]
+        for name in ("return_scale", "kl_controller", "kl_budget")
+        if name in vars(algorithm)
+    }
     drawn = algorithm.generator.get_state()
     if "return_scale" in kept:
         algorithm.return_scale = _StandingStd(kept["return_scale"])
     if "kl_controller" in kept:
         algorithm.kl_controller = KLController(kept["kl_controller"].coef)
+    if "kl_budget" in kept:
+        algorithm.kl_budget = KLBudget()
     try:
         yield
     finally:

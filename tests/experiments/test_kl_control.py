@@ -104,6 +104,27 @@ def test_standardised_rewards_with_k2_have_no_fixed_point_inside():
         fixed_point(KLTree(), BETA, "token_k2", standardised=True, eps=0.0)
 
 
+def trained(task, **options):
+    settings = {"kl_coef": BETA, "kl_reference": "uniform", "entropy_coef": 0.0, "num_rows": 256, "seed": 0, **options}
+    schedule = {"rollout_tokens": 2048, "learning_rate": 0.1, "final_learning_rate_fraction": 0.05}
+    return A2C(task, "table", **schedule, **settings).learn(200_000).agent.probabilities
+
+
+@pytest.mark.parametrize("name", ["k1 in the reward", "k2 of the sequence in the loss"])
+@pytest.mark.parametrize("tree", ["uniform", "one_leaf"])
+def test_training_a_table_reaches_the_optimum(name, tree):
+    task = TREES[tree]()
+    assert regret(task, trained(task, **RIGHT[name]), BETA) < 0.05
+
+
+@pytest.mark.parametrize("name", ["k2 of the tokens in the loss", "k3 of the tokens in the loss"])
+def test_training_with_the_others_ends_where_their_fixed_points_are(name):
+    task = TREES["one_leaf"]()
+    options, kind = ELSEWHERE[name]
+    at_rest = regret(task, fixed_point(task, BETA, kind), BETA)
+    assert at_rest > 0.5 and regret(task, trained(task, **options), BETA) == pytest.approx(at_rest, abs=0.15)
+
+
 def near_policy(task, spread=0.3, seed=0):
     """A policy at some distance from the uniform one."""
     agent = table_agent(task)
