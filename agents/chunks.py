@@ -17,9 +17,9 @@ CHUNK_BYTES = 36 << 20
 Just above 32 MiB: from there on glibc maps memory and gives it back at once. Smaller tensors come from its heap, and
 the holes that they leave there doubled the peak of an update at 50,000 tokens."""
 
-
 WIDE = 8_192
-"""From so many actions on, what is as wide as the vocabulary counts as large."""
+"""From so many actions on, what is as wide as the vocabulary counts as large, and runs take half of `CHUNK_BYTES`: such
+agents have glibc give smaller blocks back, too (`return_large_blocks`)."""
 
 
 @lru_cache(maxsize=1)
@@ -52,9 +52,11 @@ def chunks(count: int, width: int, itemsize: int = 4, limit: int | None = None) 
         count: states, N.
         width: numbers a state, such as the size of the vocabulary.
         itemsize: bytes a number.
-        limit: bytes of a run; None is `CHUNK_BYTES`.
+        limit: bytes of a run; None is `CHUNK_BYTES`, or half of it from `WIDE` actions on.
     """
-    most = max(1, (CHUNK_BYTES if limit is None else limit) // max(1, width * itemsize))
+    if limit is None:
+        limit = CHUNK_BYTES // 2 if width >= WIDE else CHUNK_BYTES
+    most = max(1, limit // max(1, width * itemsize))
     return [slice(first, min(first + most, count)) for first in range(0, max(count, 1), most)]
 
 
