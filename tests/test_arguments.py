@@ -123,6 +123,7 @@ ELSEWHERE = {
     "algorithms.learner:Learner.save": "a protocol",
     "algorithms.learner:Learner.load": "a protocol",
     "algorithms.off_policy.base:OffPolicy.move_target": "called by update alone",
+    "algorithms.offline.base:Offline.read_data": "called by the constructor, with the configuration's path",
     "algorithms.registry:register_algorithm": "checked by the registry that it enters",
 }
 """Public, and checked in another way."""

@@ -15,8 +15,8 @@ from .parts import OnlineConfig
 class SelectionConfig(OnlineConfig):
     """What algorithms have that learn from the best of their own samples."""
 
-    rollout_tokens: Tokens = 1024
-    """Agent tokens a collection aims at. More find better samples before the policy follows them; 512 to 10,000."""
+    rollout_tokens: Tokens = 256
+    """Agent tokens a collection aims at. More find better samples before the policy follows them; 128 to 10,000."""
     group_size: Rows = 8
     """Episodes that share a start, K of "the best of K". More are better teachers and cost more tokens; 4 to 32."""
     best_share: Annotated[float, Range(above=0, most=1)] = 0.125
@@ -37,9 +37,9 @@ class SelectionConfig(OnlineConfig):
 class RAFTConfig(SelectionConfig):
     """Configuration of RAFT."""
 
-    epochs: Repeats = 1
-    """Passes over what was kept of a collection. More learn more from each token and lose diversity sooner; 1 to 4."""
-    minibatches: Rows = 2
+    epochs: Repeats = 4
+    """Passes over what was kept of a collection. More learn more from each token and lose diversity sooner; 1 to 8."""
+    minibatches: Rows = 1
     """Steps of the optimiser a pass, each on a random share of what was kept; 1 to 8."""
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...agents import Agent
 from ...agents.specs import Dtype
 from ...envs import TokenGymError
+from ...envs.checking import Seed, checked
 from ..base import Algorithm
 from ..configs import OfflineConfig
 from ..data import Batch, EpisodeOrder
@@ -79,6 +80,7 @@ class Offline(Algorithm[OfflineConfigT]):
     making: ClassVar[tuple[str, ...]] = ()
     """The fields that say how data are made (`make_data`), and do nothing where data are given in Python."""
 
+    @checked
     def __init__(
         self,
         env: Any,
@@ -86,7 +88,7 @@ class Offline(Algorithm[OfflineConfigT]):
         config: OfflineConfigT | None = None,
         *,
         dataset: Any = None,
-        seed: int = 0,
+        seed: Seed = 0,
         device: str | torch.device = "cpu",
         dtype: Dtype | None = None,
         reference: Agent | None = None,
