@@ -47,8 +47,8 @@ class RAFTConfig(SelectionConfig):
 class ExpertIterationConfig(SelectionConfig):
     """Configuration of expert iteration."""
 
-    memory_episodes: Interval = 2048
-    """The newest kept episodes that are learnt from. More forget less and follow the policy more slowly; 256 to
+    memory_episodes: Interval = 128
+    """The newest kept episodes that are learnt from. More forget less and follow the policy more slowly; 64 to
     10,000."""
     batch_episodes: Rows = 32
     """Episodes of a step, drawn from the memory; 16 to 128."""

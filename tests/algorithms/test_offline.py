@@ -247,3 +247,26 @@ def test_episodes_in_which_the_agent_says_nothing_are_left_out():
     silent.agent_mask[0] = False
     learner = BC("Copy", SMALL, dataset=EpisodeDataset(silent, dataset.vocabulary))
     assert learner.data.learnt.tolist() == [1, 2, 3]
+
+
+OPTIONS = [
+    (SFT, {"loss_aggregation": "sequence", "player": "optimal", "demonstrations": 9, "batch_episodes": 4}),
+    (BC, {"overlong": "drop", "temperature": 0.7, "weight_decay": 0.1, "micro_batch_tokens": 40}),
+    (FilteredBC, {"best_share": 0.5, "demonstrations": 40, "learning_rate": "cosine(1e-2, 1e-3)"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_every_option_runs(kind, options):
+    learner = kind("Copy", SMALL, seed=0, **options)
+    before = bits(learner)
+    learner.learn(4)
+    assert torch.isfinite(bits(learner)).all() and not torch.equal(before, bits(learner))
+
+
+def test_adapters_learn_from_data_and_go_on_bit_for_bit(tmp_path):
+    pytest.importorskip("peft")
+    options = {"seed": 1, "demonstrations": 20, "lora_rank": 2}
+    through = BC("Copy", SMALL, **options).learn(6)
+    BC("Copy", SMALL, **options).learn(6, callback=StopAfter(3)).save(tmp_path / "half")
+    assert torch.equal(bits(through), bits(load_algorithm(tmp_path / "half").learn(6)))

@@ -13,7 +13,7 @@ from tokengym.algorithms import RAFT, ExpertIteration, StopAfter, load_algorithm
 from tokengym.algorithms.offline.playing import record
 from tokengym.algorithms.parts import best_episodes
 from tokengym.envs import TokenGymError, make_task
-from tokengym.envs.exact import best_of_n, evaluate_policy, solve
+from tokengym.envs.exact import best_of_draws, best_of_n, divergence, evaluate_policy, solve
 from tokengym.envs.tasks.diagnostics import KLTree
 
 SMALL = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
@@ -95,6 +95,15 @@ def test_no_kl_is_above_the_bound_and_many_drafts_find_the_best(n):
     if n == 10_000:
         assert found.expected_return == pytest.approx(solve(task).optimal_return, abs=1e-9)
         assert found.kl == pytest.approx(math.log(256), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 4, 100])
+def test_it_agrees_with_the_best_of_draws_from_a_list_of_all_texts(n):
+    task = make_task("KLTree")
+    found = best_of_n(task, RandomPlayer(task.vocabulary).probabilities, n)
+    kept = best_of_draws(task.unwrapped.leaf_rewards, n)
+    assert found.expected_return == pytest.approx(float(kept @ task.unwrapped.leaf_rewards), abs=1e-12)
+    assert found.kl == pytest.approx(divergence(kept), abs=1e-10)
 
 
 def test_what_cannot_be_listed_is_refused():
@@ -183,6 +192,24 @@ def test_resuming_is_bit_exact_and_seeds_decide(kind, tmp_path):
     assert len({(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("through", "halves")}) == 1
     other = kind("Copy", SMALL, seed=3, **options).learn(600)
     assert not torch.equal(through.parameters[0], other.parameters[0])
+
+
+OPTIONS = [
+    (RAFT, {"best_within": "collection", "best_share": 0.3, "loss_aggregation": "sequence", "epochs": 2}),
+    (RAFT, {"group_size": 2, "minibatches": 3, "action_masks": True, "temperature": 0.7}),
+    (ExpertIteration, {"best_within": "collection", "group_size": 1, "loss_aggregation": "sequence"}),
+    (ExpertIteration, {"least_return": 0.0, "memory_episodes": 20, "batch_episodes": 5, "action_masks": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS)
+def test_every_option_runs_and_masks_are_kept_to(kind, options):
+    learner = kind("WordleMini", SMALL, seed=0, rollout_tokens=60, num_rows=8, **options).learn(150)
+    assert all(torch.isfinite(parameter).all() for parameter in learner.parameters)
+    played = learner.collect()
+    if learner.config.action_masks:
+        legal = played.action_masks.unpack().numpy()
+        assert legal[np.arange(len(played.flat)), played.flat.action].all()
 
 
 @pytest.mark.parametrize("kind", [RAFT, ExpertIteration])
