@@ -215,6 +215,7 @@ def test_scaled_rewards_make_the_gradient_independent_of_the_units_of_reward():
         {"kl_coef": 0.1, "kl_in": "loss", "kl_estimator": "k2"},
         {"kl_coef": 0.1, "kl_in": "loss", "kl_estimator": "k2", "kl_level": "sequence"},
         {"kl_coef": 0.1, "kl_in": "both", "kl_estimator": "exact", "micro_batch_tokens": 16},
+        {"kl_budget": 50.0, "kl_reference": "uniform", "length_penalty": 0.1, "length_free": 2},
         {"temperature": 2.0, "gamma": 0.9},
         {"weight_decay": 0.1, "group_size": 4},
         {"loss_aggregation": "constant", "action_masks": True},

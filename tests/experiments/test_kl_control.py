@@ -151,6 +151,12 @@ def test_the_estimators_agree_with_the_exact_kl_where_theory_says_so_with_their_
     assert variances == sorted(variances) and variances[0] < 0.5 * variances[1] < 0.5 * variances[2]
 
 
+def test_far_from_the_reference_k3_varies_most():
+    _, found = kl_estimators(KLTree(), near_policy(KLTree(), spread=1.0))
+    of = {(one.name, one.level): one.variance for one in found}
+    assert of["exact", "token"] < of["k1", "token"] < of["k3", "token"] < of["k3", "sequence"]
+
+
 def test_which_gradients_of_the_estimators_are_that_of_the_kl():
     kl, found = kl_estimators(KLTree(3, 3), near_policy(KLTree(3, 3), 1.0), near_policy(KLTree(3, 3), 1.0, seed=1))
     right = {(one.name, one.level): tuple(error < 1e-12 for error in (one.loss_bias, one.reward_bias, one.both_bias))
