@@ -34,6 +34,8 @@ def label(options: LabelOptions, console: Console) -> int:
         raise TokenGymError(
             f"--env {options.env} does nothing for {options.file.name}, which is text: it is for recorded episodes"
         )
+    if options.kwargs and options.env is None:
+        raise TokenGymError(f"--kwargs {' '.join(options.kwargs)} does nothing without --env, whose arguments it gives")
     text = None if options.env is None else make_task(options.env, **parse_arguments(options.kwargs))
     questions = read_questions(options.file, options.count, options.seed, text)
     earlier = [entry for _, entry in read_lines(out)] if out.exists() and out.stat().st_size else []

@@ -166,8 +166,8 @@ class LabelOptions:
     """Compare answers in the terminal, two at a time, and keep which is better, for preference methods."""
 
     file: Annotated[Path, tyro.conf.Positional, _named("FILE")]
-    """Lines with a `prompt` and several `responses`, a `completion`, or `chosen` and `rejected`; or recorded episodes,
-    `.safetensors`."""
+    """Lines with a `prompt` and several `responses`, a `completion`, or `chosen` and `rejected`; or episodes that were
+    recorded (`.safetensors`)."""
     out: Annotated[Path | None, _named("FILE")] = None
     """Where the comparisons are kept; by default beside FILE, `.labels.jsonl`. What it holds is not asked again."""
     count: Annotated[Count | None, _named("INT")] = None

@@ -125,6 +125,7 @@ def test_the_command_asks_about_recorded_episodes(tmp_path, monkeypatch, capsys)
         (["--count", "0"], "count"),
         (["--count", "9"], "There are 3 pairs of different answers"),
         (["--judge", "nowhere"], "nowhere"),
+        (["--kwargs", "a=1"], "does nothing without --env"),
         (["--out", "{lines}"], "the file that is compared"),
         (["--env", "Copy"], "it is for recorded episodes"),
     ],
