@@ -257,6 +257,20 @@ LEARNED = {
     "GoldProxy-noisy": Entry(
         "learned.gold_proxy:GoldProxy", {"num_labels": 300, "flips": 0.25}, variant_of="GoldProxy"
     ),
+    "GoldProxy-repeats": Entry(
+        "learned.gold_proxy:GoldProxy",
+        {
+            "num_tokens": 32,
+            "length": 3,
+            "num_labels": 2000,
+            "flips": 0.25,
+            "roughness": 0.5,
+            "repeats_count": False,
+            "reads": "repeats",
+            "hidden": 0,
+        },
+        variant_of="GoldProxy",
+    ),
     "NoisyPref": Entry("learned.noisy_pref:NoisyPref"),
     "NoisyPref-worst": Entry("learned.noisy_pref:NoisyPref", {"combine": "worst"}, variant_of="NoisyPref"),
     "LengthBias": Entry("learned.length_bias:LengthBias"),

@@ -1,7 +1,8 @@
 """Small Bradley–Terry models in numpy, for tasks whose proxy reward is fitted in the second in which they are made.
 
-A network with one hidden layer reads a text by its places (which token stands where) or by its counts (how often each
-occurs). Members of an ensemble are trained side by side, from initial weights and through orders of their own.
+A network with one hidden layer, or a linear model, reads a text by its places (which token stands where), by its counts
+(how often each occurs), or by its places and repeats (powers of the counts). Members of an ensemble are trained side by
+side, from initial weights and through orders of their own.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from ...envs.checking import Count, NotNegative, Positive, Seed, checked
 from .fitted_tables import remembered
 
 Array = npt.NDArray[np.float64]
+Features = Literal["places", "counts", "repeats"]
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+_POWERS = (2, 3, 4)
 _SCORED = 8192
 """Texts that are scored at a time: it bounds the memory."""
 
@@ -31,7 +34,7 @@ def fit_scores(
     worse: npt.NDArray[np.integer],
     *,
     num_tokens: Count,
-    features: Literal["places", "counts"] = "places",
+    features: Features = "places",
     hidden: int = 64,
     roughness: Positive = 0.5,
     members: Count = 1,
@@ -52,7 +55,8 @@ def fit_scores(
         better: Indices of the preferred texts, shape (P,).
         worse: Indices of the others, shape (P,).
         num_tokens: How many tokens there are.
-        features: `"places"` reads which token stands where, `"counts"` how often each occurs.
+        features: `"places"` reads which token stands where, `"counts"` how often each occurs, `"repeats"` which stands
+            where and the second to fourth power of how much more often than evenly each occurs.
         hidden: Units of the hidden layer; 0 for a model that is linear in the features.
         roughness: Size of the hidden layer's input before training: a smooth model carries over from what was compared
             to all that is like it, a rough one learns it by heart.
@@ -108,16 +112,23 @@ def fit_scores(
     return remembered((program, repr(settings).encode(), np.where(shown, tokens, -1), lengths, pairs), fit)
 
 
-def _width(tokens: np.ndarray, num_tokens: int, features: str) -> int:
-    return num_tokens * tokens.shape[1] if features == "places" else num_tokens
+def _width(tokens: np.ndarray, num_tokens: int, features: Features) -> int:
+    """Return how many features a text has (D)."""
+    places = num_tokens * tokens.shape[1]
+    return {"places": places, "counts": num_tokens, "repeats": places + num_tokens * len(_POWERS)}[features]
 
 
-def _features(tokens: np.ndarray, shown: np.ndarray, num_tokens: int, features: str) -> Array:
+def _features(tokens: np.ndarray, shown: np.ndarray, num_tokens: int, features: Features) -> Array:
     """Return what a model reads of texts (m, T): float64 (m, D)."""
     rows, places = np.nonzero(shown)
-    read = np.zeros((len(tokens), _width(tokens, num_tokens, features)))
     said = tokens[rows, places]
-    np.add.at(read, (rows, places * num_tokens + said if features == "places" else said), 1.0)
+    read = np.zeros((len(tokens), _width(tokens, num_tokens, features)))
+    np.add.at(read, (rows, said if features == "counts" else places * num_tokens + said), 1.0)
+    if features == "repeats":
+        counts = np.zeros((len(tokens), num_tokens))
+        np.add.at(counts, (rows, said), 1.0)
+        more = (counts - tokens.shape[1] / num_tokens) / 2  # halved, so that the powers are of one size at first
+        read[:, num_tokens * tokens.shape[1] :] = np.concatenate([more**power for power in _POWERS], axis=1)
     return read
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .proxy_task import ProxyTask, all_texts
 
 
@@ -44,12 +46,20 @@ class GoldProxy(ProxyTask):
     * `temperature=0.5`: of the labeller: the first of two texts is preferred with probability
       σ((gold₁ − gold₂)/temperature); 0 for labels without noise.
     * `roughness=1.0`: of the gold reward: near 0 each token counts for itself, far above 1 every text for itself.
+    * `repeats_count=True`: whether words that stand beside their like count for the gold reward, or add nothing to it.
+    * `reads="places"`: what the reward model reads of a text: which token stands where, or by `"repeats"` also how much
+      more often than evenly each token occurs, to the fourth power. Repeats are rare in random texts, so their weights
+      are known badly, and a text that is nothing but repeats is where the error is largest.
     * `hidden=64`: units of the reward model's hidden layer; 0 for a linear one.
     * `updates=1000`: its training steps, of 64 comparisons each.
     * `model_roughness=0.5`: size of its hidden layer's input before training: a rough model learns by heart what a
       smooth one carries over.
     * `weight_decay=0.0`: of its training.
     * `instance_seed=0`: draws the gold reward, the comparisons, the labels and the model's initial weights.
+
+    `GoldProxy-repeats` was chosen so that it is hacked: a repeated word adds nothing to its gold reward, repeats are
+    rare in random texts, and the reward model extrapolates from a few of them, a quarter of them labelled wrongly. Its
+    favourite text is one word, again and again, and worth no more than a random one.
 
     The arrays `gold` and `proxy` hold every text's rewards in the order of the texts read as numbers; `optimal_gold` is
     the highest gold reward, `compared` what was preferred to what.
@@ -74,6 +84,8 @@ class GoldProxy(ProxyTask):
         flips: float = 0.0,
         temperature: float = 0.5,
         roughness: float = 1.0,
+        repeats_count: bool = True,
+        reads: Literal["places", "repeats"] = "places",
         hidden: int = 64,
         updates: int = 1000,
         model_roughness: float = 0.5,
@@ -86,5 +98,12 @@ class GoldProxy(ProxyTask):
             num_labels=num_labels,
             labeller={"flips": flips, "temperature": temperature},
             roughness=roughness,
-            model={"hidden": hidden, "updates": updates, "roughness": model_roughness, "weight_decay": weight_decay},
+            repeats_count=repeats_count,
+            model={
+                "features": reads,
+                "hidden": hidden,
+                "updates": updates,
+                "roughness": model_roughness,
+                "weight_decay": weight_decay,
+            },
         )

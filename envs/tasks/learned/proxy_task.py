@@ -64,6 +64,7 @@ class ProxyTask(FiniteTask):
         num_labels: int,
         labeller: Mapping[str, Any],
         roughness: float,
+        repeats_count: bool = True,
         model: Mapping[str, Any],
         combine: Combine = "mean",
         coefficient: float = 1.0,
@@ -78,7 +79,7 @@ class ProxyTask(FiniteTask):
         words = [f"t{word}" for word in range(texts.num_words)]
         self.vocabulary = Vocabulary.of([*words, "<eos>"], eos="<eos>") if texts.can_stop else Vocabulary.of(words)
         random = instance_random(instance_seed)
-        self.gold = random_network(texts, roughness, random)
+        self.gold = random_network(texts, roughness, random, repeats_count)
         first, second = texts.pairs(num_labels, random)
         label_seed, model_seed = random.integers(2**31, size=2).tolist()
         self.compared = labelled(first, second, self.gold, texts.lengths, labeller, label_seed)
@@ -200,7 +201,8 @@ class ProxyTask(FiniteTask):
 
 def all_texts(num_words: int, length: int, can_stop: bool, name: str = "num_tokens") -> Texts:
     """Return the texts, or raise `TokenGymError` where there are too few words or too many texts to list."""
-    positive_int(name, num_words), positive_int("length", length)
+    positive_int(name, num_words)
+    positive_int("length", length)
     if num_words < 2:
         raise TokenGymError(f"{name}={num_words}: a text needs at least 2 words to choose from.")
     # By logarithm: the power itself may be astronomically large.

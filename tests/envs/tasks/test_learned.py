@@ -6,8 +6,11 @@ import pytest
 from tokengym.envs import Engine, TokenGymError, evaluate_policy, make_task, solve
 from tokengym.envs.finite import compile_task
 from tokengym.envs.tasks.learned import GoldProxy, LengthBias, NoisyPref
+from tokengym.envs.tasks.learned.gold import random_network
+from tokengym.envs.tasks.learned.texts import Texts
 from tokengym.envs.tasks.proxies import combined
 from tokengym.envs.tasks.text import Sentiment
+from tokengym.experiments.suite.frontiers import tilted_frontier
 
 QUICK = {"num_labels": 50, "updates": 50, "hidden": 8}
 SMALL = [
@@ -118,6 +121,27 @@ def test_a_labeller_who_likes_long_texts_teaches_it():
     assert slopes[0] > 0.25 > 0.1 > abs(slopes[1])
     written = [task.tilted(1.0).probabilities @ lengths for task in (biased, fair)]
     assert written[0] > written[1] + 1 > np.exp(fair.texts.log_random) @ lengths + 1
+
+
+def test_words_beside_their_like_add_nothing_where_repeats_do_not_count():
+    texts = Texts(num_words=3, length=4, can_stop=False)
+    gold = random_network(texts, 1.0, np.random.default_rng(0), repeats_count=False).reshape(3, 3, 3, 3)
+    alike = [gold[word, word, word, word] for word in range(3)]
+    assert alike == pytest.approx(alike[:1] * 3)
+    assert gold[0, 0, 1, 2] == pytest.approx(gold[2, 2, 1, 2]) != pytest.approx(gold[0, 1, 1, 2])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_gold_turns_over_while_the_proxy_climbs_where_rare_repeats_were_labelled_wrongly(seed):
+    """Seeds on which nothing was tuned."""
+    task = make_task("GoldProxy-repeats", instance_seed=seed)
+    frontier = tilted_frontier(task)
+    assert frontier.turned and frontier.kl[-1] > 8
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gold_hardly_falls_with_many_clean_labels(seed):
+    assert tilted_frontier(GoldProxy(num_labels=5_000, instance_seed=seed)).fall <= 0.1
 
 
 def test_the_learned_sentiment_pays_words_and_reports_the_gold_reward():
