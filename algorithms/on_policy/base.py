@@ -257,13 +257,9 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
         """
         other = scores.reference_log_probs if reference is None else reference
         assert other is not None
-        return kl_of_tokens(
-            scores.log_probs - other,
-            self.config.kl_estimator,
-            self.config.kl_level,
-            exact=scores.kl,
-            episode=part.episodes[part.rows],
-        )
+        level = self.config.kl_level
+        episode = part.episodes[part.rows] if level == "sequence" else None
+        return kl_of_tokens(scores.log_probs - other, self.config.kl_estimator, level, exact=scores.kl, episode=episode)
 
     def kl_loss(self, scores: Scores, targets: Targets) -> Tensor | float:
         """β times the KL estimate as a term of the loss, in units of scaled rewards; 0 where β acts in the reward."""
