@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from ...envs.checking import Range
 from .base import NotNegative, Repeats, Rows, Share
+from .lora import LoRAConfig
 from .parts import OptimiserConfig
 
 Combine = Literal["mean", "worst", "variance"]
@@ -17,7 +18,7 @@ Members = Annotated[int, Range(least=1, most=64)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardModelConfig(OptimiserConfig):
+class RewardModelConfig(LoRAConfig, OptimiserConfig):
     """A Bradley–Terry model of comparisons: P(better) = σ(s_better − s_worse)."""
 
     members: Members = 1

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import Agent, build_agent, rebuild_agent
+from ...agents import Agent, adapt_agent, build_agent, rebuild_agent
 from ...agents.models import TableTrunk
 from ...agents.seeding import seeded_initialisation
-from ...agents.specs import Dtype
+from ...agents.specs import Dtype, LoRA
 from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import Count, Seed, checked
 from ..configs import RewardModelConfig
@@ -181,7 +181,7 @@ def _fit(
     length = _length(backbone, longest, max_length)
     members, told = [], []
     for number in range(config.members):
-        member = _build(backbone, vocabulary, length, derive_seed(seed, f"member {number}"), device, dtype)
+        member = _build(backbone, vocabulary, length, derive_seed(seed, f"member {number}"), config.lora, device, dtype)
         checkpointing(member, config.gradient_checkpointing)
         if config.members > 1 and not config.bootstrap and isinstance(member.trunk, TableTrunk):
             raise TokenGymError(
@@ -350,11 +350,19 @@ def _length(backbone: Any, longest: int, wanted: int | None) -> int:
 
 
 def _build(
-    backbone: Any, vocabulary: Vocabulary, length: int, seed: int, device: str | torch.device, dtype: Dtype | None
+    backbone: Any,
+    vocabulary: Vocabulary,
+    length: int,
+    seed: int,
+    lora: LoRA | None,
+    device: str | torch.device,
+    dtype: Dtype | None,
 ) -> Agent:
     """Build a member: a value head, whose weights are drawn, on a trunk from scratch or from pretrained weights."""
     if not isinstance(backbone, Agent):
-        member = build_agent(backbone, vocabulary, length, heads=("value",), seed=seed, device=device, dtype=dtype)
+        member = build_agent(
+            backbone, vocabulary, length, heads=("value",), seed=seed, device=device, dtype=dtype, lora=lora
+        )
     else:
         if backbone.vocabulary.tokens != vocabulary.tokens:
             raise TokenGymError(
@@ -367,5 +375,8 @@ def _build(
         told = {**backbone.config(), "heads": ["value"], "separate_critic": False, "head_dim": None, "seed": seed}
         member = rebuild_agent(told, device=device)
         member.trunk.load_state_dict(backbone.trunk.state_dict())
+        if lora is not None:
+            with seeded_initialisation(seed):
+                adapt_agent(member, lora)
     with seeded_initialisation(seed):
         return start_head(member)

@@ -179,6 +179,8 @@ class RewardModel:
         tensors: dict[str, Tensor | np.ndarray] = {"shift": self.shift}
         for number, member in enumerate(self.members):
             tensors |= {f"members/{number}/{name}": value for name, value in member.state_dict().items()}
+            if member.base_is_given:
+                tensors |= {f"bases/{number}/{name}": value for name, value in member.base.items()}
         data = {
             "kind": KIND,
             "config": self.config.to_dict(),
@@ -207,7 +209,8 @@ class RewardModel:
             config = RewardModelConfig.restored(data["config"])
             members = []
             for number, said in enumerate(data["members"]):
-                members.append(rebuild_agent(said, device=device))
+                base = state.take(tensors, f"bases/{number}") or None
+                members.append(rebuild_agent(said, device=device, base=base))
                 members[-1].load_state_dict(state.take(tensors, f"members/{number}"))
             model = cls(members, config, data["about"])
             model.shift, model.scale = tensors["shift"].double().numpy(), float(data["scale"])

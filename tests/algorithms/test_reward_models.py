@@ -163,6 +163,24 @@ def test_a_saved_model_scores_the_same_bits(tmp_path):
         load_reward_model(tmp_path / "reward")
 
 
+@pytest.mark.parametrize("begin", ["scratch", "folder", "agent"])
+def test_adapters_alone_are_fitted_and_come_back_with_what_they_stand_on(tmp_path, begin):
+    pytest.importorskip("peft")
+    data = tree_comparisons(60)
+    agent = build_agent("gpt2-tiny", data.vocabulary, 4, seed=1)
+    agent.save_pretrained(tmp_path / "checkpoint")
+    backbone = {"scratch": "gpt2-tiny", "folder": tmp_path / "checkpoint", "agent": agent}[begin]
+    model = fit_reward_model(data, backbone, members=2, lora_rank=2, epochs=4, validation=0)
+    scores = model.score_members(data.episodes.tokens, data.episodes.lengths)
+    assert np.abs(scores[0] - scores[1]).max() > 0.01 and model.members[0].lora is not None
+    model.save(tmp_path / "reward")
+    again = load_reward_model(tmp_path / "reward").score_members(data.episodes.tokens, data.episodes.lengths)
+    assert np.array_equal(scores, again)
+    if begin != "scratch":
+        (first, *_), (second, *_) = (list(member.base.values()) for member in model.members)
+        assert torch.equal(first, second)
+
+
 def test_what_is_no_reward_model_is_refused(tmp_path):
     with pytest.raises(TokenGymError, match="there is no reward model"):
         load_reward_model(tmp_path / "nothing")
