@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -113,6 +114,9 @@ class Preferences(Offline[PreferencesConfigT]):
                 "action_masks is True, and the comparisons do not hold which tokens were legal: record them with "
                 "action_masks, or leave that out."
             )
+        if not self.config.action_masks and episodes.action_masks is not None:
+            open_episodes = replace(episodes, action_masks=None, final_action_masks=None)
+            return PreferenceDataset(open_episodes, data.vocabulary, data.pairs, data.ranks, data.about)
         return data
 
     def data_state(self, data: PreferenceDataset) -> tuple[dict[str, Any], dict[str, Any]]:

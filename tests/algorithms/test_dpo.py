@@ -1,15 +1,16 @@
 """DPO and its kin: where their losses balance, what they learn, and what they refuse."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 from preference_cases import log_ratios, population
 
-from tokengym.algorithms import DPO, StopAfter, load_algorithm
+from tokengym.algorithms import DPO, RRHF, StopAfter, load_algorithm
 from tokengym.algorithms.configs.preferences import PAIR_LOSS_KINDS
-from tokengym.algorithms.data import PreferenceDataset, PreferencePairs, prompts_of
+from tokengym.algorithms.data import PreferenceDataset, PreferencePairs, prompts_of, write_preferences
 from tokengym.algorithms.preferences.objective import mismatched
 from tokengym.envs import TokenGymError, make_task
 from tokengym.experiments.audit import expected_gradient, optimum, regret, table_agent
@@ -238,8 +239,62 @@ def test_masks_hold_in_what_is_sampled_and_in_what_is_learnt(loss):
     masks = algorithm.data.episodes.action_masks
     said = algorithm.data.episodes.flat.action
     assert masks is not None and masks.allows(torch.as_tensor(said)).all()
+    without = DPO("WordleMini", loss=loss, dataset=algorithm.data)
+    assert without.data.episodes.action_masks is None, "not asked for, they do not hold"
     with pytest.raises(TokenGymError, match="action_masks is True; expected False with the loss 'kto'"):
         DPO("WordleMini", loss="kto", action_masks=True)
+
+
+def test_lines_of_json_are_read_with_the_tasks_own_tokens(tmp_path):
+    made = DPO("TextGeneration", labels=30, seed=0)
+    write_preferences(made.data, tmp_path / "pairs.jsonl", made.task)
+    read = DPO("TextGeneration", data=str(tmp_path / "pairs.jsonl"), seed=0)
+    assert len(read.data) == 30 and read.num_timesteps == 0
+    assert np.isfinite(read.update(read.next_batch())["preferences/loss"])
+    assert RRHF("TextGeneration", data=str(tmp_path / "pairs.jsonl"), seed=0).data.ranks.sizes.tolist() == [2] * 30
+    line = json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0])
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({**line, "rejected": line["chosen"]}))
+    with pytest.raises(TokenGymError, match="equal"):
+        DPO("TextGeneration", data=str(tmp_path / "pairs.jsonl"))
+
+
+BAD_LINES = {
+    "an empty file": ("", "no line|empty|no comparison"),
+    "no rejected": ('{"prompt": "a", "chosen": "b"}\n', "rejected"),
+    "one-sided": ('{"prompt": "a", "chosen": "b", "rejected": ""}\n', "rejected"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), BAD_LINES.values(), ids=BAD_LINES)
+def test_a_file_without_comparisons_is_refused_before_any_time_is_spent(text, says, tmp_path):
+    (tmp_path / "pairs.jsonl").write_text(text)
+    with pytest.raises(TokenGymError, match=says):
+        DPO("TextGeneration", data=str(tmp_path / "pairs.jsonl"))
+    with pytest.raises(TokenGymError, match="nowhere"):
+        DPO("TextGeneration", data=str(tmp_path / "nowhere.jsonl"))
+
+
+OPTIONS = [
+    {"loss": "cdpo", "label_smoothing": 0.3},
+    {"loss": "simpo", "target_margin": 0.5, "beta": 1.0},
+    {"loss": "kto", "better_weight": 2.0, "worse_weight": 0.5},
+    {"label_temperature": 0.0},
+    {"label_flips": 0.25},
+    {"batch_pairs": 3},
+    {"temperature": 2.0},
+    {"learning_rate": "linear(1e-2, 1e-3)", "weight_decay": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))
+def test_every_option_runs_and_changes_what_is_learnt(options):
+    def learnt(**given):
+        algorithm = DPO("Copy", "table", labels=60, seed=0, **given)
+        algorithm.learn(3)
+        return torch.cat([parameter.detach().flatten() for parameter in algorithm.agent.parameters()])
+
+    usual = {"loss": options["loss"]} if "loss" in options else {}
+    assert not torch.equal(learnt(**options), learnt(**usual))
 
 
 def test_comparisons_are_read_from_a_file_and_a_changed_file_is_noticed(tmp_path):
