@@ -169,10 +169,11 @@ class EpisodeOrder:
         places = self.drawn + np.arange(count)
         self.drawn += count
         passes = places // self.num_episodes
-        orders = {number: self._order(number) for number in np.unique(passes).tolist()}
-        return np.array(
-            [orders[number][place] for number, place in zip(passes, places % self.num_episodes, strict=True)]
-        )
+        drawn = np.empty(count, np.int64)
+        for number in np.unique(passes).tolist():
+            here = passes == number
+            drawn[here] = self._order(number)[places[here] % self.num_episodes]
+        return drawn
 
     def _order(self, number: int) -> np.ndarray:
         return np.random.default_rng([self.seed, number]).permutation(self.num_episodes)

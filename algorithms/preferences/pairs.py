@@ -71,8 +71,9 @@ class PreparedPairs:
         alone = np.setdiff1d(np.arange(count), np.concatenate([pairs.better, pairs.worse]))
         last = int(cluster.max(initial=-1)) + 1
         alone_keys = (last + np.arange(len(alone))) * count + alone
-        pair_keys = [cluster * count + side for side in (pairs.better, pairs.worse)]
-        keys = np.unique(np.concatenate([*pair_keys, alone_keys]))
+        all_keys = [cluster * count + pairs.better, cluster * count + pairs.worse, alone_keys]
+        keys, place = np.unique(np.concatenate(all_keys), return_inverse=True)
+        better, worse, _ = np.split(place.reshape(-1), [len(pairs), 2 * len(pairs)])
         source = keys % count
         originals = np.unique(source, return_index=True)[1]
         # What shares a start is a group, and micro-batches keep groups whole.
@@ -87,8 +88,8 @@ class PreparedPairs:
 
         return cls(
             batch=batch,
-            better=tensor(np.searchsorted(keys, pair_keys[0])),
-            worse=tensor(np.searchsorted(keys, pair_keys[1])),
+            better=tensor(better),
+            worse=tensor(worse),
             weight=weights(weight),
             best=tensor(originals[best] if best is not None else originals[:0]),
             best_weight=weights(best_weight),
