@@ -104,6 +104,8 @@ class Person:
         room = max(4, self.console.height - _AROUND) if self.screen.live else len(lines)
         first = 0
         while first < len(lines):
+            if first and not lines[first].plain.strip() and first + 1 < len(lines):
+                first += 1  # a page needs no empty line at its top
             titles = [line.plain.strip("─ ") for line in lines[: first + 1] if line.plain.startswith("──")]
             goes_on = first > 0 and not lines[first].plain.startswith("──")
             head = [Text(f"… {titles[-1]} goes on", "dim")] if goes_on else []
