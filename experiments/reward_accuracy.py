@@ -86,7 +86,7 @@ def table(found: Sequence[Reached]) -> str:
         cells = []
         for share in flips:
             values = [one.accuracy for one in found if (one.num_labels, one.flips) == (count, share)]
-            cells.append(f"{np.mean(values):.3f}")
+            cells.append(f"{np.mean(values):.3f}" if values else "–")
         allowed = np.mean([one.allowed for one in found if one.num_labels == count])
         lines.append(f"| {count:,} | " + " | ".join(cells) + f" | {allowed:.3f} |")
     return "\n".join(lines)

@@ -34,7 +34,7 @@ def reliability_diagram(found: Mapping[str, Calibration]) -> Figure:
     axis.set_xlim(0.49, 1.01)
     lowest = min((float(np.nanmin(one.accuracy)) for one in found.values()), default=0.5)
     axis.set_ylim(min(0.45, lowest - 0.03), 1.01)
-    axis.legend(loc="upper left")
+    axis.legend(loc="lower right")
     return figure
 
 

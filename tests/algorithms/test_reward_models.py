@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from comparison_cases import drawn_labels, smooth_gold, soft_labels, tree, tree_comparisons
+from comparison_cases import smooth_gold, soft_labels, tree, tree_comparisons
 
 from tokengym.agents import build_agent
 from tokengym.algorithms import PPO
@@ -319,17 +319,3 @@ def test_bad_input_stops_at_the_door():
     assert model.score(np.array([[3, -1, 99, -1]]), [1]).shape == (1,)  # what stands in the padding does not matter
     with pytest.raises(TokenGymError, match="combine"):
         model.with_combine("worst")
-
-
-def test_drawn_labels_are_learnt_nearly_as_well_as_they_allow():
-    """Accuracy on held-out pairs comes near that of the gold reward, which no model can beat but by chance."""
-    vocabulary, tokens = tree(4, 6)
-    gold = 2 * smooth_gold(tokens)
-    lengths = np.full(len(tokens), tokens.shape[1])
-    model = fit_from_tokens(tokens, lengths, *drawn_labels(gold, 3000, 1), vocabulary=vocabulary)
-    scores = model.score(tokens, lengths)
-    first, second = np.random.default_rng(2).integers(len(gold), size=(2, 20_000))
-    probability = 1 / (1 + np.exp(gold[second] - gold[first]))
-    best = np.maximum(probability, 1 - probability).mean()
-    reached = np.where(scores[first] > scores[second], probability, 1 - probability).mean()
-    assert best - reached < 0.02
