@@ -162,8 +162,8 @@ class AdaptiveKLConfig(KLConfig):
     kl_horizon: Interval = 10_000
     """Episodes over which the adaptive β reacts. Smaller reacts faster and overshoots more."""
     kl_budget: Positive | None = None
-    """KL an episode, in nats, at which training ends, with or without a β; None never ends it. The update that measured
-    a larger one still counts. Pressure of optimisation is often stated in √KL; 1 to 50."""
+    """KL an episode, in nats, at which training ends, with or without a β; None never ends it. Episodes
+    that show a larger one are not learnt from. Pressure of optimisation is often stated in √KL; 1 to 50."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -135,6 +135,8 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
     def update(self, batch: Episodes) -> dict[str, float]:
         """Assess the episodes, then go through them in epochs and minibatches; metrics as documented on its page."""
         targets = self.prepare(batch)
+        if self.kl_budget.exceeded:  # as these episodes have shown: another step would only go further
+            return {**targets.metrics, "optim/steps": 0.0}
         reports: list[dict[str, float]] = []
         cut, unit = self.kept_whole
         for _ in range(self.epochs):

@@ -106,6 +106,8 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
                 console.print(told, highlight=False, markup=False)
             summary = _learn(algorithm, folder, spec, options, console)
             told = f"trained {name} on {task.name} for {summary['tokens']:,} {config.budget}; saved in {out}"
+            ended = algorithm.finished()
+            told = told if ended is None else f"{told} ({ended})"
             console.print(told, highlight=False, markup=False)
     if options.json:
         print(json.dumps(plain({"folder": str(folder.path), **summary}), allow_nan=False))

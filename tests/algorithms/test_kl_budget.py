@@ -6,6 +6,7 @@ import torch
 from tokengym.agents import build_agent
 from tokengym.algorithms import A2C, DQN, PPO, SAC, Callback, check_config
 from tokengym.envs import TokenGymError
+from tokengym.envs.exact import evaluate_policy
 from tokengym.envs.tasks.diagnostics import KLTree
 
 SETTINGS = {"kl_budget": 0.3, "kl_reference": "uniform", "learning_rate": 0.1, "seed": 0}
@@ -31,6 +32,8 @@ def test_training_ends_with_the_update_that_measured_more(kind, settings, kl_coe
     assert algorithm.kl_budget.spent > 0.3 >= max(seen.kl[:-1])
     if kind is not SAC:  # which takes several steps an update, and reports their mean
         assert seen.kl[-1] == algorithm.kl_budget.spent
+        exact = evaluate_policy(algorithm.task, algorithm.agent.probabilities).kl
+        assert exact == pytest.approx(algorithm.kl_budget.spent, abs=0.05)  # nothing was learnt from what measured it
     assert "kl_budget is spent" in algorithm.finished()
 
 
