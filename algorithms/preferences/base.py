@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...envs import TokenGymError
-from ...envs.checking import shown
+from ...envs.checking import checked, shown
 from ..configs import PreferencesConfig
 from ..data import Episodes, PreferenceDataset, PreferencePairs, Ranks, Unit, columns_of, episodes_of, read_preferences
 from ..labelling import SimulatedLabeller, choose_pairs, label_pairs
@@ -36,6 +36,7 @@ class Preferences(Offline[PreferencesConfigT]):
     unit: ClassVar[Unit] = "group"
     making: ClassVar[tuple[str, ...]] = ("labels", "label_temperature", "label_flips", "length_preference")
 
+    @checked
     def read_data(self, path: Path) -> PreferenceDataset:
         """Read what `PreferenceDataset.save` wrote, or lines of JSON in the layouts of `read_preferences`."""
         if path.suffix == ".safetensors":
@@ -49,7 +50,7 @@ class Preferences(Offline[PreferencesConfigT]):
             TokenGymError: its answers are equal too often for so many comparisons.
         """
         count, found = self.config.labels, 0
-        for episodes in self.samples(count, 2):
+        for episodes in self._samples(count, 2):
             first, second = choose_pairs(episodes, count, seed=derive_seed(self.seed, "pairs"), at_most=True)
             if (found := len(first)) == count:
                 return label_pairs(episodes, self.task.vocabulary, self.labeller(), first, second)
@@ -62,7 +63,7 @@ class Preferences(Offline[PreferencesConfigT]):
         """Who compares where no data are given."""
         return SimulatedLabeller.of(self.config, derive_seed(self.seed, "labels"))
 
-    def samples(self, num_starts: int, answers: int) -> Iterator[Episodes]:
+    def _samples(self, num_starts: int, answers: int) -> Iterator[Episodes]:
         """Yield episodes of the agent as it is, ``answers`` from each of so many starts, and each time as many more."""
         parts: list[Episodes] = []
         for number in range(_ROUNDS):

@@ -69,7 +69,7 @@ class RRHF(Preferences[RRHFConfig]):
                 f"labels is {labels}, and a ranking of ranking_size {size} costs {price}: buy more, or rank fewer."
             )
         count, seed, failed = labels // price, derive_seed(self.seed, "pairs"), TokenGymError()
-        for episodes in self.samples(count, size):
+        for episodes in self._samples(count, size):
             try:
                 return rank_episodes(episodes, self.task.vocabulary, self.labeller(), count, size, seed)
             except TokenGymError as error:
