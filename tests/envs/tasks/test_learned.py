@@ -181,3 +181,12 @@ def test_the_learned_sentiment_pays_words_and_reports_the_gold_reward():
 def test_bad_input_is_told(call, told):
     with pytest.raises(TokenGymError, match=told):
         call()
+
+
+def test_the_proxy_predicts_held_out_labels_nearly_as_well_as_their_noise_allows():
+    task = GoldProxy(num_labels=5_000)
+    first, second = task.texts.pairs(20_000, np.random.default_rng(99))
+    preferred = 1 / (1 + np.exp((task.gold[second] - task.gold[first]) / 0.5))
+    allowed = np.maximum(preferred, 1 - preferred).mean()
+    accuracy = np.where(task.proxy[first] > task.proxy[second], preferred, 1 - preferred).mean()
+    assert 0.8 < allowed - 0.02 < accuracy <= allowed
