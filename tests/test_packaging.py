@@ -88,7 +88,7 @@ def test_it_installs_into_a_new_environment_and_runs_from_any_folder(source: Pat
     run(scripts / "python", "-m", "pip", "install", *flags, source, cwd=elsewhere)
 
     listed = run(scripts / "tokengym", "compare", "--list", cwd=elsewhere)
-    assert "first" in listed and "(84 runs)" in listed
+    assert "first" in listed and "(105 runs)" in listed
     where = run(scripts / "python", "-c", "import tokengym.envs as e; print(e.__file__)", cwd=elsewhere)
     assert Path(where).is_relative_to(packages)
     assert "Lattice" in run(scripts / "tokengym", "list", cwd=elsewhere)
