@@ -138,7 +138,9 @@ TEXT = {
     ),
     "Sentiment": Entry("text.sentiment:Sentiment", reward_threshold=0.95),
     "Sentiment-8": Entry("text.sentiment:Sentiment", {"length": 8}, reward_threshold=0.95, variant_of="Sentiment"),
-    "Sentiment-learned": Entry("text.sentiment:Sentiment", {"num_labels": 1000}, variant_of="Sentiment"),
+    "Sentiment-learned": Entry(
+        "text.sentiment:Sentiment", {"num_labels": 1000}, reward_threshold=8.7, variant_of="Sentiment"
+    ),
     "TextGeneration": Entry("text.text_generation:TextGeneration"),
     "TextGym": Entry("text.text_gym:TextGym", reward_threshold=0.95),
 }
@@ -253,9 +255,12 @@ REASONING = {
 }
 
 LEARNED = {
-    "GoldProxy": Entry("learned.gold_proxy:GoldProxy"),
+    "GoldProxy": Entry("learned.gold_proxy:GoldProxy", reward_threshold=3.7),
     "GoldProxy-noisy": Entry(
-        "learned.gold_proxy:GoldProxy", {"num_labels": 300, "flips": 0.25}, variant_of="GoldProxy"
+        "learned.gold_proxy:GoldProxy",
+        {"num_labels": 300, "flips": 0.25},
+        reward_threshold=3.75,
+        variant_of="GoldProxy",
     ),
     "GoldProxy-repeats": Entry(
         "learned.gold_proxy:GoldProxy",
@@ -269,11 +274,14 @@ LEARNED = {
             "reads": "repeats",
             "hidden": 0,
         },
+        reward_threshold=12.5,
         variant_of="GoldProxy",
     ),
-    "NoisyPref": Entry("learned.noisy_pref:NoisyPref"),
-    "NoisyPref-worst": Entry("learned.noisy_pref:NoisyPref", {"combine": "worst"}, variant_of="NoisyPref"),
-    "LengthBias": Entry("learned.length_bias:LengthBias"),
+    "NoisyPref": Entry("learned.noisy_pref:NoisyPref", reward_threshold=3.1),
+    "NoisyPref-worst": Entry(
+        "learned.noisy_pref:NoisyPref", {"combine": "worst"}, reward_threshold=2.9, variant_of="NoisyPref"
+    ),
+    "LengthBias": Entry("learned.length_bias:LengthBias", reward_threshold=3.3),
 }
 
 FAMILIES: dict[str, dict[str, Entry]] = {

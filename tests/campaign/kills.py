@@ -210,6 +210,17 @@ def run_chain(chain: Chain, folder: Path, random: np.random.Generator, *, in_pro
     chain.verdict = difference(contents(whole), contents(out)) or "identical"
 
 
+RECORDED = ["--demonstrations", "40", "--batch-episodes", "8"]
+SMALL_DATA = {
+    "sft": RECORDED,
+    "bc": RECORDED,
+    "filtered-bc": RECORDED,
+    "dpo": ["--labels", "24", "--batch-pairs", "8"],
+    "rrhf": ["--labels", "24", "--batch-rankings", "2"],
+}
+"""What algorithms that play nothing are given to learn from, so that a chain takes seconds."""
+
+
 def moments(changes: list[str], random: np.random.Generator) -> list[int]:
     """Return numbers of changes to aim at: the first and the last of every sort, in an order that is drawn."""
     if not changes:
@@ -231,9 +242,13 @@ def chains(short: bool) -> list[tuple[Chain, bool]]:
     kwargs = ["--kwargs", "num_tokens=3", "k=2"]
     found = []
     for name in ALGORITHMS:
-        small = [] if name.startswith("sb3") else ["--rollout-tokens", "40"]
         agent = [] if name.startswith("sb3") else ["--agent", "table"]
-        budget = ["--total-tokens", "400", "--save-every", "80", "--episodes", "10"]
+        budget, small = ["--total-tokens", "400", "--save-every", "80"], ["--rollout-tokens", "40"]
+        if ALGORITHMS.config(name).budget == "updates":
+            budget, small = ["--total-updates", "60", "--save-every", "12"], SMALL_DATA[name]
+        elif name.startswith("sb3"):
+            small = []
+        budget += ["--episodes", "10"]
         kills = 2 if short else 16
         found.append((Chain(f"train {name}", ["train", name, "Copy", *budget, *kwargs, *small, *agent], kills), True))
     if not short:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checking import TokenGymError, finite_number, positive_int, unknown_name
+from ...checking import TokenGymError, finite_number, flag, positive_int, unknown_name
 from ...columns import How
 from ...exact import best_of_draws, divergence, tilted
 from ...finite import FiniteArrays, FiniteTask, Initial, Transition
@@ -79,7 +79,7 @@ class ProxyTask(FiniteTask):
         words = [f"t{word}" for word in range(texts.num_words)]
         self.vocabulary = Vocabulary.of([*words, "<eos>"], eos="<eos>") if texts.can_stop else Vocabulary.of(words)
         random = instance_random(instance_seed)
-        self.gold = random_network(texts, roughness, random, repeats_count)
+        self.gold = random_network(texts, roughness, random, flag("repeats_count", repeats_count))
         first, second = texts.pairs(num_labels, random)
         label_seed, model_seed = random.integers(2**31, size=2).tolist()
         self.compared = labelled(first, second, self.gold, texts.lengths, labeller, label_seed)
