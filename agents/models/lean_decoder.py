@@ -13,8 +13,11 @@ import torch.nn.functional as F
 from ..devices import is_half, uploaded
 from .trunk import Decoder
 
-CHUNK = 128
-"""Columns that the cache starts with; it doubles from there, up to the context."""
+BLOCK = 16
+"""The cache grows by so many columns, or by a quarter where that is more, up to the context.
+
+It is kept hardly longer than what is in it, and read whole: processors fetch memory ahead in runs, and a gap of half a
+kilobyte behind each row's keys halves the speed at which they are read."""
 
 MAX_SCORES = 1 << 24
 """Attention scores held at once while prompts are read; more rows than that allows are read in groups."""
@@ -147,10 +150,12 @@ class LeanDecoder(Decoder):
     def _grow(self, needed: int) -> None:
         if needed <= self._capacity:
             return
-        capacity = min(max(needed, CHUNK, 2 * self._capacity), self._max_length + 1)
+        wanted = max(needed, self._capacity + self._capacity // 4)
+        capacity = min((wanted // BLOCK + 1) * BLOCK, self._max_length + 1)
         for layer, old in enumerate(self._cache):
-            new = old.new_zeros(*old.shape[:3], capacity, self._head_dim)
+            new = old.new_empty(*old.shape[:3], capacity, self._head_dim)
             new[:, :, :, : self._capacity] = old
+            new[:, :, :, self._capacity :] = 0.0  # a weight of 0 hides any number, but no NaN
             self._cache[layer] = new
         self._capacity = capacity
         self._flatten()
@@ -185,33 +190,41 @@ class LeanDecoder(Decoder):
         index = None if rows is None else uploaded(rows, self._device)
         written = self._every_row if index is None else index
         x = self._embed(given, where.clamp(max=self._max_length - 1))
-        mask = self._mask(where[:, None], length)[:, None].expand(-1, self._num_cached_heads, -1, -1).flatten(0, 1)
+        read = self._columns_read(length) if index is None else length
+        mask = self._mask(where[:, None], read)[:, None].expand(-1, self._num_cached_heads, -1, -1).flatten(0, 1)
         for layer, cache in enumerate(self._cache):
             queries, new = self._project(layer, x, where)
             cache[:, written, :, where] = new.transpose(0, 1)
             if index is None:
                 keys, values = self._flat[layer]
-                keys, values = keys.narrow(1, 0, length), values.narrow(1, 0, length)
+                keys, values = keys.narrow(1, 0, read), values.narrow(1, 0, read)
             else:
-                keys, values = cache[:, index, :, :length].flatten(1, 2).unbind(0)
+                keys, values = cache[:, index, :, :read].flatten(1, 2).unbind(0)
             attended = self._attend(queries.reshape(-1, self._group, self._head_dim), keys, values, mask)
             x = self._finish(layer, x, attended.view(len(x), -1))
         return self._normalise(x)
 
     def _step_aligned(self, ids: torch.Tensor, length: int) -> torch.Tensor:
-        """One new token (n,) in every row, all at position length - 1: no mask, and slices instead of indices."""
+        """One new token (n,) in every row, all at position length - 1: one mask for all, and slices, not indices."""
         where = self._columns[length - 1 : length]
+        read = self._columns_read(length)
+        mask = None if read == length else self._mask(where, read).expand(self._group, -1)
         x = self._embed(ids, where)
         shape, wide = (-1, self._group, self._head_dim), (self._num_rows, -1)
         for layer, cache in enumerate(self._cache):
             queries, new = self._project(layer, x, where)
             cache.select(3, length - 1).copy_(new)
             keys, values = self._flat[layer]
-            attended = self._attend(
-                queries.reshape(shape), keys.narrow(1, 0, length), values.narrow(1, 0, length), None
-            )
+            attended = self._attend(queries.reshape(shape), keys.narrow(1, 0, read), values.narrow(1, 0, read), mask)
             x = self._finish(layer, x, attended.view(wide))
         return self._normalise(x)
+
+    def _columns_read(self, length: int) -> int:
+        """How many columns a step reads of all rows: the whole cache unless most of it is behind them.
+
+        In half precision those that are used, as the fused kernel reads them.
+        """
+        return length if self.half or 2 * length < self._capacity else self._capacity
 
     @property
     def _group(self) -> int:

@@ -100,7 +100,7 @@ def test_grouped_query_attention_decodes_exactly():
 
 
 def test_a_cache_grows_past_its_first_chunk(monkeypatch):
-    monkeypatch.setattr("tokengym.agents.models.lean_decoder.CHUNK", 8)
+    monkeypatch.setattr("tokengym.agents.models.lean_decoder.BLOCK", 4)
     agent = make_agent("gpt2-tiny", max_length=150)
     session, tokens = agent.session(3), random_tokens(3, length=150)
     for lengths in ([7, 6, 1], [8, 7, 2], [9, 8, 3], [17, 16, 4], [66, 130, 150], [67, 131, 150]):
