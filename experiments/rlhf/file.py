@@ -1,28 +1,17 @@
 """Pipelines as YAML files: read, checked, found by name, and written again.
 
-name: sentiment
-environment: {id: Sentiment}
-model: gpt2-tiny
-sft: {data: corpus, updates: 300}
-comparisons: {labels: 1000, flips: 0.1}
-reward_model: {}
-
-Methods:
-  ppo: {tokens: 20000, config: {kl_coef: 0.05}}
-  dpo: {updates: 300}
-  best-of-n: {n: [4, 16]}
+What such a file holds is shown by those in `examples`, and explained in docs/guides/rlhf.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
 from ...envs import TokenGymError
-from ...envs.checking import checked, from_mapping, unknown_name
-from ..study import as_integers, as_mapping, is_int, read_yaml
+from ...envs.checking import checked, from_mapping
+from ..study import as_integers, as_mapping, files_in, find_file, is_int, read_yaml
 from .spec import (
     ComparisonsPart,
     EnvironmentPart,
@@ -117,7 +106,7 @@ def pipeline_to_mapping(pipeline: Pipeline) -> dict[str, Any]:
 
 def packaged_pipelines() -> dict[str, Path]:
     """Return the files of the pipelines that come with the package, by name."""
-    return {path.stem: path for path in sorted(EXAMPLES.glob("*.yaml"))}
+    return files_in(EXAMPLES)
 
 
 def find_pipeline(pipeline: str | Path) -> Path:
@@ -126,17 +115,7 @@ def find_pipeline(pipeline: str | Path) -> Path:
     Raises:
         TokenGymError: If a bare name is none of these; names the nearest.
     """
-    path, known = Path(pipeline), packaged_pipelines()
-    beside = Path(f"{pipeline}.yaml")
-    if path.is_file():
-        return path
-    if path.suffix not in (".yaml", ".yml") and beside.is_file():
-        return beside
-    if str(pipeline) in known:
-        return known[str(pipeline)]
-    if re.fullmatch(r"[\w+-]+", str(pipeline)):
-        raise unknown_name("pipeline", str(pipeline), [*known, f"a file {beside}"])
-    return path
+    return find_file("pipeline", pipeline, packaged_pipelines())
 
 
 def _seeds(value: Any) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .full_disk import REMEDY, is_disk_full
     from .lock import sole_use
     from .mappings import as_integers, as_mapping, is_int, parse_arguments
-    from .packaged import descriptions, find_study
+    from .packaged import descriptions, files_in, find_file, find_study
     from .run import MODES, Saving, learn_and_seal, make_algorithm, newest, run_references
     from .runner import Event, run_study
     from .single_run import specification, take_up
@@ -32,6 +32,8 @@ __all__ = [
     "as_integers",
     "as_mapping",
     "descriptions",
+    "files_in",
+    "find_file",
     "find_study",
     "is_disk_full",
     "is_int",
@@ -67,6 +69,8 @@ __getattr__, __dir__ = lazy_names(
         "as_integers": "mappings",
         "as_mapping": "mappings",
         "descriptions": "packaged",
+        "files_in": "packaged",
+        "find_file": "packaged",
         "find_study": "packaged",
         "is_disk_full": "full_disk",
         "is_int": "mappings",
