@@ -15,6 +15,7 @@ from ..finite import FiniteTask
 from .backup import ask, legal_actions, require_finite
 from .levels import Graph, Level, unfold
 from .lookup import Lookup
+from .tilting import best_of_draws, divergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,15 +88,19 @@ def best_of_n(
 
     graph = unfold(task, observe=True, follow=follow, max_nodes=max_nodes)
     root, chance, returns, going = _ends(graph, drafting)
-    log_weight = _log_weights(root, chance, returns, n)
-    kept = chance * np.exp(log_weight)
+    kept, kl = np.zeros(len(chance)), np.zeros(len(graph.root_probability))
+    by_root = np.argsort(root, kind="stable")
+    for among in np.split(by_root, np.flatnonzero(np.diff(root[by_root])) + 1):
+        drafted = np.log(chance[among])
+        # Returns that differ by rounding alone are equal.
+        kept[among] = best_of_draws(np.round(returns[among], 12), n, drafted)
+        kl[root[among[0]]] = divergence(kept[among], drafted)
     said = _tokens_of(graph, going, kept)
     probabilities = [_shares(mass, before) for mass, before in zip(said, drafting, strict=True)]
-    start = graph.root_probability[root]
     return BestOfNEvaluation(
         n,
-        expected_return=float(start @ (kept * returns)),
-        kl=max(0.0, float(start @ np.where(kept > 0, kept * np.where(kept > 0, log_weight, 0.0), 0.0))),
+        expected_return=float(graph.root_probability[root] @ (kept * returns)),
+        kl=float(graph.root_probability @ kl),
         policy=partial(Lookup(task, graph).gather, probabilities),
     )
 
@@ -140,25 +145,6 @@ def _ends(
         next_return[after] = returns_so_far[node] + reward[node, token]
         root, chance, returns_so_far = next_root, next_chance, next_return
     return np.concatenate(roots), np.concatenate(chances), np.concatenate(totals), going
-
-
-def _log_weights(root: np.ndarray, chance: np.ndarray, returns: np.ndarray, n: int) -> np.ndarray:
-    """Return log of (F(R)ⁿ − F(R−)ⁿ)/(F(R) − F(R−)) for each end (e,), within its root."""
-    # Returns that differ by rounding alone are equal.
-    rounded = np.round(returns, 12)
-    order = np.lexsort((rounded, root))
-    begins = np.concatenate([[True], (np.diff(root[order]) != 0) | (np.diff(rounded[order]) != 0)])
-    tie = np.empty(len(order), np.intp)
-    tie[order] = np.cumsum(begins) - 1
-    mass = np.bincount(tie, weights=chance)
-    of_root = root[order][begins]
-    below = np.cumsum(mass) - mass
-    first = np.concatenate([[True], np.diff(of_root) != 0])
-    below -= np.repeat(below[first], np.diff(np.append(np.flatnonzero(first), len(first))))
-    total = np.bincount(of_root, weights=mass)[of_root]
-    upper, lower = (below + mass) / total, below / total
-    with np.errstate(divide="ignore"):  # what is all but surely beaten
-        return np.log((upper**n - lower**n) / (mass / total))[tie]
 
 
 def _tokens_of(
