@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +12,7 @@ import numpy as np
 
 from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import Range, Seed, checked
-from .dataset import EpisodeDataset, fingerprint
+from .dataset import EpisodeDataset, header_of, vocabulary_of
 from .episode_file import Columns, columns_of, episodes_of, guarded, read_file, write_file
 from .episodes import Episodes
 from .preferences import PreferencePairs, Ranks, prompts_of
@@ -210,8 +209,7 @@ class PreferenceDataset:
                 columns[f"pairs/{name}"] = values
         if self.ranks is not None:
             columns |= {f"ranks/{name}": getattr(self.ranks, name) for name in ("order", "sizes", "places")}
-        header = {"vocabulary": asdict(self.vocabulary), "fingerprint": fingerprint(self.vocabulary)}
-        write_file(Path(path), columns, {**header, "about": self.about}, FORMAT)
+        write_file(Path(path), columns, {**header_of(self.vocabulary), "about": self.about}, FORMAT)
 
     @classmethod
     @checked
@@ -230,9 +228,7 @@ class PreferenceDataset:
         columns, header = read_file(path, FORMAT)
 
         def rebuild() -> PreferenceDataset:
-            known = Vocabulary(**header["vocabulary"])
-            if header["fingerprint"] != fingerprint(known):
-                raise ValueError("its vocabulary is not the one that it was written with")
+            known = vocabulary_of(header)
             parts: dict[str, Columns] = {"pairs": {}, "ranks": {}, "": {}}
             for name, values in columns.items():
                 room, _, rest = name.rpartition("/")

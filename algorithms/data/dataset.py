@@ -65,7 +65,7 @@ class EpisodeDataset:
         write_file(
             Path(path),
             columns_of(self.episodes),
-            {"vocabulary": asdict(self.vocabulary), "fingerprint": fingerprint(self.vocabulary), "about": self.about},
+            {**header_of(self.vocabulary), "about": self.about},
         )
 
     @classmethod
@@ -85,9 +85,7 @@ class EpisodeDataset:
         columns, header = read_file(path)
 
         def rebuild() -> EpisodeDataset:
-            known = Vocabulary(**header["vocabulary"])
-            if header["fingerprint"] != fingerprint(known):
-                raise ValueError("its vocabulary is not the one that it was written with")
+            known = vocabulary_of(header)
             return cls(episodes_of(columns, known.num_actions, known.size, known.pad), known, header["about"])
 
         dataset = guarded(path, rebuild)
@@ -177,6 +175,23 @@ class EpisodeOrder:
 
     def _order(self, number: int) -> np.ndarray:
         return np.random.default_rng([self.seed, number]).permutation(self.num_episodes)
+
+
+def header_of(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return what the header of a file says of the vocabulary; `vocabulary_of` reads it."""
+    return {"vocabulary": asdict(vocabulary), "fingerprint": fingerprint(vocabulary)}
+
+
+def vocabulary_of(header: Mapping[str, Any]) -> Vocabulary:
+    """Return the vocabulary that a file's header holds.
+
+    Raises:
+        ValueError: it is not the one that the file was written with.
+    """
+    known = Vocabulary(**header["vocabulary"])
+    if header["fingerprint"] != fingerprint(known):
+        raise ValueError("its vocabulary is not the one that it was written with")
+    return known
 
 
 def fingerprint(vocabulary: Vocabulary) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from ...algorithms import ALGORITHMS, check_config
 from ...algorithms.configs import RewardModelConfig
 from ...envs import TokenGymError
 from ...envs.registration import check_task
+from ..study import at_place
 from .spec import ComparisonsPart, MethodPart, Pipeline
 
 NAMED_DATA = ("corpus", "expert", "random")
@@ -26,29 +25,29 @@ def check_pipeline(pipeline: Pipeline) -> None:
         TokenGymError: An unknown name (the nearest are listed), a value out of range, a file that is not there, or
             parts that do not go together; says where in the file it stands.
     """
-    with _at("environment"):
+    with at_place("environment"):
         check_task(pipeline.environment.id, **pipeline.environment.kwargs)
-    with _at("model"):
+    with at_place("model"):
         check_agent_spec(pipeline.model)
         check_agent_dtype(pipeline.model, pipeline.dtype)
     if pipeline.sft is not None:
-        with _at("sft"):
+        with at_place("sft"):
             check_config("sft", pipeline.sft.config)
             if pipeline.sft.data not in NAMED_DATA:
                 _check_file("data", pipeline.sft.data, f"a file, or one of {', '.join(NAMED_DATA)}")
     if pipeline.comparisons is not None:
-        with _at("comparisons"):
+        with at_place("comparisons"):
             _check_comparisons(pipeline.comparisons)
     part = pipeline.reward_model
     if part is not None:
-        with _at("reward_model"):
+        with at_place("reward_model"):
             if part.path is not None and not Path(part.path).is_dir():
                 raise TokenGymError(f"path is {part.path!r}, and there is no such folder; name one, or leave it out")
             if part.backbone not in (None, "sft"):
                 check_agent_spec(part.backbone)
             RewardModelConfig().replace(**part.config)
     for method in pipeline.methods:
-        with _at(f"method {method.name!r}"):
+        with at_place(f"method {method.name!r}"):
             _check_method(pipeline, method)
 
 
@@ -93,13 +92,3 @@ def _check_method(pipeline: Pipeline, method: MethodPart) -> None:
 def _check_file(name: str, file: str, expected: str) -> None:
     if not Path(file).is_file():
         raise TokenGymError(f"{name} is {file!r}, and there is no such file; give {expected}")
-
-
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Say where in the pipeline an error stands, unless it says so itself."""
-    try:
-        yield
-    except TokenGymError as error:
-        text = str(error)
-        raise error if text.startswith(place) else TokenGymError(f"{place}: {text}") from error

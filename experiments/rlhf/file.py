@@ -11,7 +11,7 @@ from typing import Any
 
 from ...envs import TokenGymError
 from ...envs.checking import checked, from_mapping
-from ..study import as_integers, as_mapping, files_in, find_file, is_int, read_yaml
+from ..study import as_integers, as_mapping, files_in, find_file, is_int, read_yaml_file
 from .spec import (
     ComparisonsPart,
     EnvironmentPart,
@@ -45,16 +45,7 @@ def load_pipeline(path: str | Path) -> Pipeline:
         TokenGymError: If the file is missing or no YAML mapping, or a key or value is wrong; names the nearest keys.
     """
     path = Path(path)
-    noun = f"pipeline {str(path)!r}"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise TokenGymError(f"cannot read {noun}: {error.strerror or error}; give a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise TokenGymError(f"{noun} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    data = read_yaml(text, noun)
-    if data is None:
-        raise TokenGymError(f"{noun} is empty; it must name an environment and methods")
+    data = read_yaml_file(path, f"pipeline {str(path)!r}", "an environment and methods")
     try:
         return pipeline_from_mapping(data, path.stem)
     except TokenGymError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .check import at_place
     from .file import load_study, study_to_mapping
     from .folder import RunFolder, plain, run_folder
     from .full_disk import REMEDY, is_disk_full
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .runner import Event, run_study
     from .single_run import specification, take_up
     from .spec import AlgorithmSpec, EnvironmentSpec, RunSpec, Study
-    from .yaml_text import read_yaml, write_yaml
+    from .yaml_text import read_yaml, read_yaml_file, write_yaml
 
 __all__ = [
     "AlgorithmSpec",
@@ -31,6 +32,7 @@ __all__ = [
     "Study",
     "as_integers",
     "as_mapping",
+    "at_place",
     "descriptions",
     "files_in",
     "find_file",
@@ -44,6 +46,7 @@ __all__ = [
     "parse_arguments",
     "plain",
     "read_yaml",
+    "read_yaml_file",
     "run_folder",
     "run_references",
     "run_study",
@@ -68,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "Study": "spec",
         "as_integers": "mappings",
         "as_mapping": "mappings",
+        "at_place": "check",
         "descriptions": "packaged",
         "files_in": "packaged",
         "find_file": "packaged",
@@ -81,6 +85,7 @@ __getattr__, __dir__ = lazy_names(
         "parse_arguments": "mappings",
         "plain": "folder",
         "read_yaml": "yaml_text",
+        "read_yaml_file": "yaml_text",
         "run_folder": "folder",
         "run_references": "run",
         "run_study": "runner",

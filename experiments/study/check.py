@@ -31,11 +31,11 @@ def check_study(study: Study) -> None:
             in the study it stands.
     """
     for environment in study.environments:
-        with _at(f"environment {environment.name!r}"):
+        with at_place(f"environment {environment.name!r}"):
             check_task(environment.task_id, **environment.kwargs)
             check_agent_spec(environment.agent, also=_OUTSIDE_AGENTS)
     for algorithm in study.algorithms:
-        with _at(f"algorithm {algorithm.name!r}"):
+        with at_place(f"algorithm {algorithm.name!r}"):
             _check_budget(algorithm)
             if not ALGORITHMS.is_to_be_imported(algorithm.registered_name):  # else by whoever makes it
                 ALGORITHMS.config(algorithm.registered_name)
@@ -49,11 +49,11 @@ def _check_cell(study: Study, algorithm: AlgorithmSpec, environment: Environment
     """Check an algorithm as it is on an environment; overrides also where it does not run."""
     overrides = algorithm.overrides.get(environment.name, {})
     if study.covers(algorithm, environment) or overrides:
-        with _at(f"algorithm {algorithm.name!r}" + (f" on environment {environment.name!r}" if overrides else "")):
+        with at_place(f"algorithm {algorithm.name!r}" + (f" on environment {environment.name!r}" if overrides else "")):
             if not ALGORITHMS.is_to_be_imported(algorithm.registered_name):
                 check_config(algorithm.registered_name, {**algorithm.config, **overrides})
     if study.covers(algorithm, environment):
-        with _at(f"algorithm {algorithm.name!r} on environment {environment.name!r}"):
+        with at_place(f"algorithm {algorithm.name!r} on environment {environment.name!r}"):
             agent = environment.agent if algorithm.agent is None else algorithm.agent
             if algorithm.agent is None:
                 _check_agent(algorithm, agent)
@@ -88,8 +88,8 @@ def _check_adapters(algorithm: AlgorithmSpec, values: dict[str, Any], agent: Any
 
 
 @contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Say where in the study an error stands, unless it says so itself."""
+def at_place(place: str) -> Iterator[None]:
+    """Say where in a study or a pipeline an error stands, unless it says so itself."""
     try:
         yield
     except TokenGymError as error:

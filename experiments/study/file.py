@@ -24,7 +24,7 @@ from ...envs.checking import ClassT, checked, from_mapping
 from .check import check_study
 from .mappings import as_integers, as_mapping, is_int
 from .spec import MOST_SEEDS, AlgorithmSpec, EnvironmentSpec, EvaluationSpec, Study
-from .yaml_text import read_yaml
+from .yaml_text import read_yaml_file
 
 
 @checked
@@ -40,18 +40,7 @@ def load_study(path: str | Path, *, check: bool = True) -> Study:
         TokenGymError: If the file is missing or is no YAML mapping, or a key or value is wrong; names the nearest keys.
     """
     path = Path(path)
-    noun = f"study {str(path)!r}"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise TokenGymError(f"cannot read {noun}: {error.strerror or error}; give a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise TokenGymError(
-            f"{noun} is not UTF-8 text ({error.reason} at byte {error.start}); save it as such"
-        ) from error
-    data = read_yaml(text, noun)
-    if data is None:
-        raise TokenGymError(f"{noun} is empty; it must name environments and algorithms")
+    data = read_yaml_file(path, f"study {str(path)!r}", "environments and algorithms")
     try:
         return study_from_mapping(data, default_name=path.stem, check=check)
     except TokenGymError as error:

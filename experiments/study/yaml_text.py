@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -33,6 +34,31 @@ _SCALARS = (
     ("float", _FLOAT, list("-+.0123456789")),
     ("merge", "<<", ["<"]),
 )
+
+
+def read_yaml_file(path: Path, noun: str, holds: str) -> Any:
+    """Return the one value that a YAML file holds; see `read_yaml`.
+
+    Args:
+        path: The file.
+        noun: What it is, for the message, such as ``study 'first.yaml'``.
+        holds: What it must name, for the message where it is empty.
+
+    Raises:
+        TokenGymError: If it cannot be read, is no UTF-8 text, is not valid YAML, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TokenGymError(f"cannot read {noun}: {error.strerror or error}; give a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise TokenGymError(
+            f"{noun} is not UTF-8 text ({error.reason} at byte {error.start}); save it as such"
+        ) from error
+    data = read_yaml(text, noun)
+    if data is None:
+        raise TokenGymError(f"{noun} is empty; it must name {holds}")
+    return data
 
 
 def read_yaml(text: str, noun: str) -> Any:
