@@ -11,6 +11,27 @@ VOCABULARY = Vocabulary((*"abcdefg", "<x>", "<bos>", "<pad>"), num_actions=7, bo
 LENGTH = 24
 
 
+def tiny_llama(**settings):
+    """A Llama of two blocks whose heads share keys and values in pairs."""
+    torch.manual_seed(1)
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=VOCABULARY.size,
+            max_position_embeddings=LENGTH,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=48,
+            initializer_range=0.2,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+            **settings,
+        )
+    )
+
+
 def tiny_neox(num_tokens: int = VOCABULARY.size, length: int = LENGTH):
     torch.manual_seed(0)
     return transformers.GPTNeoXForCausalLM(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, random_tokens, tiny_neox
+from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, random_tokens, tiny_llama, tiny_neox
 
 from tokengym.agents import adapt_agent, build_agent, rebuild_agent, stands_on_same
 from tokengym.agents.models import adapted, generic_decoder, gpt2_decoder, llama_decoder, parameters_of
@@ -19,30 +19,10 @@ peft = pytest.importorskip("peft")
 LORA = LoRA(rank=3, alpha=6.0)
 
 
-def tiny_llama():
-    torch.manual_seed(1)
-    return transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=VOCABULARY.size,
-            max_position_embeddings=LENGTH,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=48,
-            initializer_range=0.2,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=None,
-        )
-    )
-
-
 MODELS = {
     "gpt2": (lambda: "gpt2-tiny", gpt2_decoder.GPT2Decoder),
     "llama": (lambda: "llama-tiny", llama_decoder.LlamaDecoder),
-    "llama instance, grouped": (tiny_llama, llama_decoder.LlamaDecoder),
+    "llama instance, grouped": (lambda: tiny_llama(tie_word_embeddings=True), llama_decoder.LlamaDecoder),
     "neox": (tiny_neox, generic_decoder.CacheDecoder),
 }
 
@@ -50,7 +30,7 @@ MODELS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("model") / "llama"
-    tiny_llama().save_pretrained(place)
+    tiny_llama(tie_word_embeddings=True).save_pretrained(place)
     return str(place)
 
 
@@ -147,7 +127,7 @@ def test_switching_an_adapter_off_empties_the_cache_and_gives_the_model_back_bit
 @pytest.mark.filterwarnings("ignore:.*lora_bias")
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"lora_dropout": 0.1}, {"lora_bias": True}])
 def test_other_kinds_of_adapters_are_left_to_their_own_code(settings):
-    model = tiny_llama()
+    model = tiny_llama(tie_word_embeddings=True)
     chosen = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, **settings)
     peft.inject_adapter_in_model(chosen, model)
     agent = build_agent(model, VOCABULARY, LENGTH)
@@ -226,9 +206,9 @@ def test_an_agent_from_scratch_is_rebuilt_by_its_seed_and_another_base_is_found_
 
 
 def test_the_folder_under_the_adapters_has_to_be_there_and_to_be_the_same(tmp_path):
-    tiny_llama().save_pretrained(tmp_path / "model")
+    tiny_llama(tie_word_embeddings=True).save_pretrained(tmp_path / "model")
     config = build_agent(str(tmp_path / "model"), VOCABULARY, LENGTH, lora=LORA).config()
-    changed = tiny_llama()
+    changed = tiny_llama(tie_word_embeddings=True)
     with torch.no_grad():
         changed.model.norm.weight[0] += 1e-3
     changed.save_pretrained(tmp_path / "model")

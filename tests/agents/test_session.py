@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, random_tokens, tiny_neox
+from agent_cases import LENGTH, VOCABULARY, final_states, make_agent, padded, random_tokens, tiny_llama, tiny_neox
 
 from tokengym.agents.models import generic_decoder, gpt2_decoder, llama_decoder
 from tokengym.agents.models.build import TransformerTrunk
@@ -72,25 +72,7 @@ def test_rows_can_be_stepped_apart_and_may_repeat_or_shrink(name):
 
 
 def test_grouped_query_attention_decodes_exactly():
-    import transformers
-
-    torch.manual_seed(1)
-    model = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=VOCABULARY.size,
-            max_position_embeddings=LENGTH,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            intermediate_size=48,
-            attention_bias=True,
-            mlp_bias=True,
-            initializer_range=0.2,
-            pad_token_id=None,
-        )
-    )
-    agent = make_agent(model)
+    agent = make_agent(tiny_llama(attention_bias=True, mlp_bias=True))
     assert isinstance(agent.trunk, TransformerTrunk) and agent.trunk.family == "llama"
     session, tokens = agent.session(4, heads=("policy", "value")), random_tokens(4)
     for lengths in ([3, 1, 4, 2], [4, 2, 9, 3], [5, 3, 10, 4], [6, 3, 11, 5]):
