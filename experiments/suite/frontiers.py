@@ -50,6 +50,10 @@ class Frontier:
         """The KL at which it lies."""
         return float(self.kl[self.gold.argmax()])
 
+    def gold_at(self, kl: float) -> float:
+        """The expected gold reward at some KL between the smallest and the largest, linear in √KL between points."""
+        return float(np.interp(np.sqrt(kl), np.sqrt(self.kl), self.gold))
+
     @property
     def fall(self) -> float:
         """What part of the gain in gold is lost again at the largest KL; infinite where there never was any."""

@@ -19,6 +19,7 @@ def test_gold_turns_over_where_a_tenth_is_lost_while_the_proxy_climbs():
     assert not Frontier(KL, risen.proxy, np.array([0.0, 1.0, 2.0, 1.9]), 0.0).turned
     assert not Frontier(KL, np.array([0.0, 1.0, 3.0, 2.0]), risen.gold, 0.0).turned
     assert Frontier(KL, risen.proxy, np.array([0.0, -1.0, -1.0, -1.0]), 0.0).fall == np.inf
+    assert risen.gold_at(4.0) == 2.0 and risen.gold_at(2.25) == pytest.approx(1.5)
 
 
 def test_known_forms_are_found_again():
