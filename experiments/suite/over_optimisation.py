@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +40,7 @@ def instance(number: int, **settings: Any) -> ProxyTask:
     return cast(ProxyTask, make_task("GoldProxy-repeats", instance_seed=number, **settings))
 
 
-def frontier_table() -> str:
+def frontier_table(instances: Sequence[int] = INSTANCES) -> str:
     """Return the table of exact frontiers, medians over the instances, as Markdown."""
     lines = [
         "| reward model | how | turns over | gold's peak | at KL | gold at the end | proxy at the end | form's error |",
@@ -51,7 +51,7 @@ def frontier_table() -> str:
         ("best-of-n", best_of_frontier),
     )
     for name, settings in SETTINGS:
-        tasks = [instance(number, **settings) for number in INSTANCES]
+        tasks = [instance(number, **settings) for number in instances]
         for way, frontier_of in ways:
             found = [frontier_of(task) for task in tasks]
             numbers = [
@@ -75,13 +75,13 @@ def ensemble_table() -> str:
 
     Means over the instances, with 95% percentile intervals of a bootstrap of the instances.
     """
-    settings = {"num_labels": 200}
+    ways: dict[str, dict[str, Any]] = {"worst": {"combine": "worst"}, "single": {"members": 1}}
     kept: dict[str, list[Frontier]] = {
         name: [
-            tilted_frontier(cast(ProxyTask, make_task("NoisyPref", instance_seed=number, **settings, **more)))
+            tilted_frontier(cast(ProxyTask, make_task("NoisyPref", instance_seed=number, num_labels=200, **more)))
             for number in INSTANCES
         ]
-        for name, more in (("worst", {"combine": "worst"}), ("single", {"members": 1}))
+        for name, more in ways.items()
     }
     lines = ["| KL | gold of the worst of five, less that of one model |", "|--:|--:|"]
     for kl in ENSEMBLE_KLS:
@@ -150,7 +150,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the tables and draw the picture; 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="the folder of the finished study")
+    parser.add_argument("--fresh", action="store_true", help="print the exact table of the instances 100 to 109 only")
     options = parser.parse_args(arguments)
+    if options.fresh:
+        print(frontier_table(range(100, 110)))
+        return 0
     try:
         results = collect(load_study(find_study("over-optimisation")), options.out)
         print(f"{frontier_table()}\n\n{run_table(results)}\n\n{ensemble_table()}")
