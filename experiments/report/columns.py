@@ -33,23 +33,25 @@ def column_names(results: StudyResults, environment: str) -> list[str]:
 
 
 def column_table(results: StudyResults) -> Table | None:
-    """Return (environment, column) × algorithm: what the final evaluations say of each column; None without any."""
+    """Return (environment, algorithm) × column: what the final evaluations say of each column; None without any."""
+    reporting = {environment: column_names(results, environment) for environment in results.environments}
+    names = list(dict.fromkeys(name for found in reporting.values() for name in found))
+    if not names:
+        return None
     rows = []
-    for environment in results.environments:
-        for name in column_names(results, environment):
-            row = [Cell(environment, "name"), Cell(name, "name")]
-            for algorithm in results.algorithms:
+    for environment in (environment for environment, found in reporting.items() if found):
+        for algorithm in results.algorithms:
+            row = [Cell(environment, "name"), Cell(algorithm, "name")]
+            for name in names:
                 found = [_final(run).get("columns", {}).get(name) for run in results.cell(environment, algorithm)]
                 values = np.array([value for value in found if value is not None], float)
                 row.append(Cell(summarise(values).text() if len(values) else ""))
             rows.append(row)
-    if not rows:
-        return None
     note = (
         "What tasks and reward functions reported beside the reward, in the final evaluation that is scored: means, "
         f"or sums over an episode where the task says so. {described(results.counts())}"
     )
-    return Table("Columns", ["environment", "column", *results.algorithms], rows, note)
+    return Table("Columns", ["environment", "algorithm", *names], rows, note)
 
 
 def column_curves(results: StudyResults, narrow: bool = False) -> Figure | None:

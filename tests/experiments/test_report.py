@@ -216,7 +216,8 @@ def test_what_was_reported_beside_the_reward_has_a_table_and_a_picture_with_gold
     results = collect(study, tmp_path)
     assert column_names(results, "Copy") == ["gold", "format"] and not column_names(results, "Lattice")
     table = column_table(results)
-    assert [[cell.text for cell in row[:2]] for row in table.rows] == [["Copy", "gold"], ["Copy", "format"]]
+    assert table.header == ["environment", "algorithm", "gold", "format"]
+    assert [[cell.text for cell in row[:2]] for row in table.rows] == [["Copy", "ppo"], ["Copy", "sac"]]
     gold = [run.summary["greedy"]["columns"]["gold"] for run in results.cell("Copy", "ppo")]
     assert table.rows[0][2].text == summarise(np.array(gold)).text()
     figure = column_curves(results)
