@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from ..envs import TokenGymError, Vocabulary
 from .heads import OwnHead
 from .heads import read as read_head
-from .models import TransformerTrunk, Trunk
+from .models import TransformerTrunk, Trunk, quiet_bars
 from .new_folder import new_folder
 
 TOLERANCE = 1e-3
@@ -163,10 +163,12 @@ def save_pretrained(agent: Speaker, folder: str | os.PathLike[str], tokenizer: A
         spoken = tokenizer_of(agent.vocabulary) if tokenizer is None else tokenizer
         if not callable(getattr(spoken, "save_pretrained", None)):
             raise TokenGymError(f"a {type(spoken).__name__} has no save_pretrained; give a tokenizer of transformers")
-        model.save_pretrained(begun)
-        spoken.save_pretrained(begun)
+        with quiet_bars():
+            model.save_pretrained(begun)
+            spoken.save_pretrained(begun)
         (begun / "README.md").write_text(card or "# A policy of tokengym\n", encoding="utf-8")
-        _check(agent, model, begun)
+        with quiet_bars():
+            _check(agent, model, begun)
 
 
 @torch.no_grad()

@@ -1,15 +1,17 @@
 """Whether this package works on a GPU, in at most five minutes: `make gpu-check`, or `python -m benchmarks.gpu_check`.
 
-It checks that decoding agrees with the teacher-forced pass (and both with the CPU) in float32 and bfloat16, that one
-iteration of each algorithm learns on the device and a checkpoint comes back to the CPU, that a decoding step waits for
-the device once, and how fast a PPO iteration is beside the CPU. Any check that fails makes the command fail. Without
-CUDA it says so and ends with 2; ``--device cpu --quick`` runs the same checks on a CPU, as a test does.
+It checks that decoding agrees with the teacher-forced pass (and both with the CPU) in float32 and bfloat16, that every
+algorithm learns on the device and its checkpoint comes back to the CPU, that PPO with adapters does and what it exports
+answers alike in plain transformers, that a reward model fitted there scores alike on the CPU, that a decoding step
+waits for the device once, and how fast a PPO iteration is beside the CPU. Any check that fails makes the command fail.
+Without CUDA it says so and ends with 2; ``--device cpu --quick`` runs the same checks on a CPU, as a test does.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import sys
 import tempfile
 import time
@@ -20,10 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoModelForCausalLM
 
 from tokengym.agents import Agent, AgentPolicy, Sampler, build_agent, sampling
-from tokengym.algorithms import A2C, DQN, PPO, SAC, load_algorithm
+from tokengym.algorithms import ALGORITHMS, PPO, load_algorithm
 from tokengym.algorithms.configs.on_policy import RATIO_TOLERANCES
+from tokengym.algorithms.labelling import SimulatedLabeller, label_episodes
+from tokengym.algorithms.offline.playing import record
+from tokengym.algorithms.reward_models import RewardModel, fit_reward_model
 from tokengym.envs import Engine, make_task
 
 from .workload import PROMPT, Completion
@@ -32,6 +38,9 @@ MODELS = ("gpt2", "llama")
 DTYPES = ("float32", "bfloat16")
 AGREEMENT = {"float32": 1e-3, "bfloat16": 0.3}
 """How far log-probabilities may differ. A GPU adds up in another order than a CPU, and may multiply in TF32."""
+
+SMALL = {"learning_starts": 1, "demonstrations": 64, "labels": 64}
+"""What keeps an iteration short, for the algorithms that have such a field."""
 
 
 class Check:
@@ -85,23 +94,76 @@ class Check:
             raise ValueError(f"log-probabilities differ: {told}; expected at most {AGREEMENT[dtype]}")
         return f"log-probabilities agree: {told}"
 
-    def iteration(self, kind: Any, dtype: Any) -> str:
+    def iteration(self, name: str, dtype: Any) -> str:
         """Learn for an iteration on the device, save, and load on the CPU."""
         tokens = 64 if self.quick else 512
-        options = {"learning_starts": 1} if kind in (DQN, SAC) else {"kl_coef": 0.05, "gradient_checkpointing": True}
+        config = ALGORITHMS.config(name)
+        known = {field.name for field in dataclasses.fields(config)}
+        options: dict[str, Any] = {
+            key: value for key, value in {"rollout_tokens": tokens, **SMALL}.items() if key in known
+        }
+        if name in ("ppo", "a2c"):
+            options.update(kl_coef=0.05, gradient_checkpointing=True)
         task = make_task("tokengym/Copy-v0")
-        learner = kind(task, self.model("llama"), device=self.device, dtype=dtype, rollout_tokens=tokens, **options)
-        learner.learn(tokens)
-        assert all(bool(torch.isfinite(parameter).all()) for parameter in learner.agent.parameters())
+        given = {} if name.startswith("sb3-") else {"agent": self.model("llama"), "dtype": dtype}
+        learner: Any = ALGORITHMS[name](task, device=self.device, **given, **options)
+        learner.learn(2 if config.budget == "updates" else tokens)
         with tempfile.TemporaryDirectory() as folder:
             learner.save(Path(folder) / "saved")
             back: Any = load_algorithm(Path(folder) / "saved", device="cpu")
-        for mine, theirs in zip(learner.agent.parameters(), back.agent.parameters(), strict=True):
-            assert torch.equal(mine.cpu(), theirs)
+        mine, theirs = _parameters(learner), _parameters(back)
+        assert mine and mine.keys() == theirs.keys()
+        for key, parameter in mine.items():
+            assert bool(torch.isfinite(parameter).all()), key
+            assert parameter.device.type == torch.device(self.device).type, key
+            assert torch.equal(parameter.cpu(), theirs[key]), key
+        told = f"{learner.num_updates} updates, finite"
         if not hasattr(learner, "check_ratio"):
-            return f"{learner.num_updates} updates, finite"
+            return told
         error = learner.update(learner.collect())["policy/initial_ratio_error"]
-        return f"{learner.num_updates} updates, finite; ratio off by {error:.1g}, at most {RATIO_TOLERANCES[dtype]:g}"
+        return f"{told}; ratio off by {error:.1g}, at most {RATIO_TOLERANCES[dtype]:g}"
+
+    def adapters(self, dtype: Any) -> str:
+        """Learn adapters of a checkpoint folder, and ask what is exported the same as what was learnt."""
+        task = make_task("tokengym/Copy-v0")
+        base = build_agent(self.model("llama"), task.vocabulary, task.max_length, seed=1)
+        with tempfile.TemporaryDirectory() as folder:
+            base.save_pretrained(Path(folder) / "base")
+            options = {"rollout_tokens": 64 if self.quick else 512, "kl_coef": 0.05, "learning_rate": 1e-2}
+            learner = PPO(task, str(Path(folder) / "base"), device=self.device, dtype=dtype, lora_rank=4, **options)
+            learner.learn(2 * options["rollout_tokens"])
+            error = learner.update(learner.collect())["policy/initial_ratio_error"]
+            learner.agent.save_pretrained(Path(folder) / "merged")
+            merged = AutoModelForCausalLM.from_pretrained(Path(folder) / "merged", dtype=torch.float32)
+        asked = torch.randint(
+            0, task.vocabulary.num_actions, (4, task.max_length), generator=torch.Generator().manual_seed(0)
+        )
+        row, column = (index.reshape(-1) for index in torch.meshgrid(*map(torch.arange, asked.shape), indexing="ij"))
+        places = (asked.int(), torch.full((4,), task.max_length), row, column + 1)
+        with torch.no_grad():
+            ours = learner.agent.evaluate(*(place.to(self.device) for place in places), heads=("policy",)).logits
+            theirs = merged(asked).logits.reshape(len(row), -1)
+        assert ours is not None
+        width = ours.shape[-1]
+        far = float((torch.log_softmax(ours.float().cpu(), -1) - torch.log_softmax(theirs[:, :width], -1)).abs().max())
+        if not far <= AGREEMENT[dtype]:
+            raise ValueError(f"log-probabilities of the export differ by {far:.2g}; expected {AGREEMENT[dtype]}")
+        return f"ratio off by {error:.1g}; the export agrees to {far:.1g}"
+
+    def reward_model(self) -> str:
+        """Fit an ensemble of two on the device, and score the same episodes there and on the CPU."""
+        task = make_task("tokengym/KLTree-v0")
+        writer = build_agent(self.model("gpt2"), task.vocabulary, task.max_length, device=self.device)
+        episodes, _ = record(task, writer, 64 if self.quick else 512, seed=1)
+        data = label_episodes(episodes, task.vocabulary, SimulatedLabeller(seed=1), 64 if self.quick else 256, seed=1)
+        model = fit_reward_model(data, self.model("gpt2"), seed=1, device=self.device, members=2, epochs=2)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(Path(folder) / "saved")
+            back = RewardModel.load(Path(folder) / "saved", "cpu")
+        far = float(np.abs(model.score_episodes(episodes) - back.score_episodes(episodes)).max())
+        if not far <= AGREEMENT["float32"]:
+            raise ValueError(f"scores differ by {far:.2g}; expected at most {AGREEMENT['float32']}")
+        return f"scores agree with the CPU's to {far:.1g}"
 
     def waits(self, masked: bool) -> str:
         """Count what waits for the device in a step of decoding: where CUDA can tell, it raises at the second."""
@@ -135,6 +197,13 @@ class Check:
             ) / (time.perf_counter() - started)
         here = took.get("device", took["cpu"])
         return f"{here:,.0f} tokens/s, {here / took['cpu']:.1f} times the CPU's {took['cpu']:,.0f} in float32"
+
+
+def _parameters(learner: Any) -> dict[str, torch.Tensor]:
+    """Return what an algorithm learns, by name."""
+    agent = learner.agent
+    module = agent if isinstance(agent, torch.nn.Module) else agent.model.policy
+    return dict(module.named_parameters())
 
 
 def _counted(step: Callable[[], Any]) -> int:
@@ -176,9 +245,11 @@ def main(arguments: list[str] | None = None) -> int:
         for kind in MODELS:
             check.run(f"{kind}, {dtype}: agreement", lambda kind=kind, dtype=dtype: check.agreement(kind, dtype))
     for dtype in DTYPES:
-        for kind in (PPO, A2C, DQN, SAC):
-            what = f"{kind.name}, {dtype}: one iteration"
+        for kind in (name for name in ALGORITHMS.built_in if dtype == "float32" or not name.startswith("sb3-")):
+            what = f"{kind}, {dtype}: one iteration"
             check.run(what, lambda kind=kind, dtype=dtype: check.iteration(kind, dtype))
+        check.run(f"ppo, {dtype}: adapters", lambda dtype=dtype: check.adapters(dtype))
+    check.run("reward model, float32", check.reward_model)
     for masked in (False, True):
         check.run(f"decoding{', masks' * masked}", lambda masked=masked: check.waits(masked))
     for dtype in DTYPES:

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ...agents.export import tokenizer_of
-from ...agents.models import TransformerTrunk
+from ...agents.models import TransformerTrunk, quiet_bars
 from ...agents.new_folder import new_folder
 from ...envs import TokenGymError
 from ...envs.checking import checked
@@ -56,9 +56,10 @@ def export_reward_model(model: RewardModel, folder: str | Path, tokenizer: Any =
         written.score.weight.copy_(head.weight / model.scale)
     spoken = tokenizer_of(model.vocabulary) if tokenizer is None else tokenizer
     with new_folder(folder) as begun:
-        written.save_pretrained(begun)
-        spoken.save_pretrained(begun)
-        _check(model, begun)
+        with quiet_bars():
+            written.save_pretrained(begun)
+            spoken.save_pretrained(begun)
+            _check(model, begun)
 
 
 def _check(model: RewardModel, folder: Path) -> None:
