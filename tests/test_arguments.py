@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from tokengym.algorithms import ALGORITHMS, DQN, PPO
 from tokengym.algorithms.sb3.algorithm import SB3Algorithm
 from tokengym.envs.checking.arguments import checked, checked_functions, hints_of
 from tokengym.envs.checking.errors import TokenGymError
-from tokengym.envs.checking.fields import Range
+from tokengym.envs.checking.fields import Range, check_value
 from tokengym.envs.finite.task import FiniteTask
 from tokengym.envs.task import Task
 from tokengym.experiments import evaluate_agent, statistics
@@ -241,3 +241,15 @@ def test_what_was_checked_is_plain_and_the_function_still_shows_its_parameters()
     assert str(inspect.signature(doubled)) == "(count: int, *, by: float = 2.0) -> Any"
     with pytest.raises(TypeError, match="missing a required argument: 'count'"):
         doubled()  # type: ignore[call-arg]
+
+
+def test_an_alias_is_what_it_stands_for():
+    """NumPy 2.5 declares `ArrayLike` and `NDArray` by the statement ``type``."""
+    aliases = pytest.importorskip("typing_extensions")
+    element = TypeVar("element")
+    share = aliases.TypeAliasType("share", Annotated[float, Range(least=0, most=1)] | None)
+    array = aliases.TypeAliasType("array", np.ndarray[Any, np.dtype[element]], type_params=(element,))
+    assert check_value("part", share, 0.5) == 0.5 and check_value("part", share, None) is None
+    assert check_value("scores", array[np.float64] | None, [1.0]) == [1.0]
+    with pytest.raises(TokenGymError, match="part is 2"):
+        check_value("part", share, 2.0)

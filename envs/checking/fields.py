@@ -179,7 +179,15 @@ class _Mismatch(Exception):
         self.expected = described(annotation)
 
 
+def _unaliased(annotation: Any) -> Any:
+    """Return what a ``type`` alias stands for: NumPy 2.5 declares ``ArrayLike`` and ``NDArray`` so."""
+    while (alias := get_origin(annotation) or annotation) is not None and hasattr(alias, "__value__"):
+        annotation = alias.__value__
+    return annotation
+
+
 def _checked(annotation: Any, value: Any) -> Any:
+    annotation = _unaliased(annotation)
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is Any or isinstance(annotation, TypeVar) or _is_array(annotation):
         return value
