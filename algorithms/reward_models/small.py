@@ -2,7 +2,7 @@
 
 A network with one hidden layer, or a linear model, reads a text by its places (which token stands where), by its counts
 (how often each occurs), or by its places and repeats (powers of the counts). Members of an ensemble are trained side by
-side, from initial weights and through orders of their own.
+side, from initial weights and through orders of their own, and where asked for on resampled comparisons.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def fit_scores(
     batch_pairs: Count = 64,
     learning_rate: Positive = 0.01,
     weight_decay: NotNegative = 0.0,
+    bootstrap: bool = False,
     seed: Seed = 0,
 ) -> Array:
     """Fit Bradley–Terry models to comparisons of texts, and return what they score all the texts.
@@ -65,7 +66,9 @@ def fit_scores(
         batch_pairs: Comparisons in a step; all of them where there are fewer.
         learning_rate: Its first value.
         weight_decay: Decoupled decay of all weights, as in AdamW.
-        seed: Draws initial weights and orders.
+        bootstrap: Whether each model learns from comparisons of its own, drawn with replacement from those given and as
+            many: models that saw the same wrong labels err alike.
+        seed: Draws initial weights, orders and what each model sees.
 
     Returns:
         float64 of shape (members, M), read-only.
@@ -94,6 +97,7 @@ def fit_scores(
         batch_pairs,
         learning_rate,
         weight_decay,
+        bootstrap,
         seed,
     )
 
@@ -102,7 +106,7 @@ def fit_scores(
         model = _Model(_width(tokens, num_tokens, features), hidden, members, seed, spread)
         compared, where = np.unique(pairs, return_inverse=True)
         read = _features(tokens[compared], shown[compared], num_tokens, features)
-        model.fit(read, where.reshape(pairs.shape), updates, batch_pairs, learning_rate, weight_decay)
+        model.fit(read, where.reshape(pairs.shape), updates, batch_pairs, learning_rate, weight_decay, bootstrap)
         parts = [slice(first, first + _SCORED) for first in range(0, len(tokens), _SCORED)]
         scores = [model.scores(_features(tokens[part], shown[part], num_tokens, features)) for part in parts]
         return np.concatenate(scores, axis=1)
@@ -161,16 +165,26 @@ class _Model:
         return [read.transpose(0, 2, 1) @ inner, inner.sum(axis=1), np.einsum("kmh,km->kh", units, by_score)]
 
     def fit(
-        self, read: Array, pairs: np.ndarray, updates: int, batch_pairs: int, learning_rate: float, decay: float
+        self,
+        read: Array,
+        pairs: np.ndarray,
+        updates: int,
+        batch_pairs: int,
+        learning_rate: float,
+        decay: float,
+        bootstrap: bool,
     ) -> None:
         """Train on comparisons: the features (m, D) of the texts, and which are better and worse, (2, P)."""
         members, total = len(self._weights[0]), pairs.shape[1]
+        seen = np.broadcast_to(np.arange(total), (members, total))
+        if bootstrap:
+            seen = self._draw.integers(total, size=(members, total))
         size = min(batch_pairs, total)
         moments = [(np.zeros_like(weight), np.zeros_like(weight)) for weight in self._weights]
         orders, place = np.empty((members, 0), np.int64), 0
         for update in range(updates):
             if place + size > orders.shape[1]:
-                orders = self._draw.permuted(np.broadcast_to(np.arange(total), (members, total)), axis=1)
+                orders = self._draw.permuted(seen, axis=1)
                 place = 0
             drawn = pairs[:, orders[:, place : place + size]]  # (2, K, size)
             place += size

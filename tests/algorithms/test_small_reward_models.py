@@ -59,6 +59,18 @@ def test_equal_seeds_give_equal_scores_and_members_differ():
     assert (first != fit(members=2, hidden=4, updates=20, batch_pairs=3, seed=1)).any()
 
 
+def test_bootstrapped_members_fit_comparisons_of_their_own():
+    scores = fit(hidden=0, members=2, bootstrap=True, seed=4)
+    seen = np.random.default_rng(4).integers(len(BETTER), size=(2, len(BETTER)))
+    assert (np.bincount(seen[0], minlength=7) != np.bincount(seen[1], minlength=7)).any()
+    for own, drawn in zip(scores, seen, strict=True):
+        alone = fit_scores(TEXTS, LENGTHS, BETTER[drawn], WORSE[drawn], num_tokens=2, updates=3000, hidden=0)[0]
+        np.testing.assert_allclose(np.diff(own), np.diff(alone), atol=1e-3)
+    one = dict(num_tokens=2, updates=30, hidden=4)  # of one comparison there is no other sample
+    pair = TEXTS, LENGTHS, BETTER[:1], WORSE[:1]
+    np.testing.assert_array_equal(fit_scores(*pair, **one, bootstrap=True), fit_scores(*pair, **one))
+
+
 def test_what_lies_beyond_a_text_s_end_does_not_count():
     other = TEXTS.copy()
     other[2, 1] = 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
-from ...checking import TokenGymError
+from ...checking import TokenGymError, flag
 from ...columns import How
 from ..proxies import Combine
 from .proxy_task import ProxyTask, all_texts
@@ -49,6 +50,8 @@ class NoisyPref(ProxyTask):
     * `members=5`: reward models (k).
     * `combine="mean"`: `"mean"` of the scores, the `"worst"` of them, or `"variance"`: mean − coefficient · variance.
     * `coefficient=1.0`: weight of the variance.
+    * `bootstrap=False`: whether each model is fitted to comparisons drawn with replacement from those that were made.
+    * `repeats_count=True`, `reads="places"`: of the gold reward and the models, as in GoldProxy.
     * `roughness=1.0`: of the gold reward; `hidden=64`, `updates=1000`, `model_roughness=0.5`, `weight_decay=0.0`: of
       the models; all as in GoldProxy.
     * `instance_seed=0`: draws the gold reward, the comparisons, the labels and the models' initial weights.
@@ -78,7 +81,10 @@ class NoisyPref(ProxyTask):
         members: int = 5,
         combine: Combine = "mean",
         coefficient: float = 1.0,
+        bootstrap: bool = False,
         roughness: float = 1.0,
+        repeats_count: bool = True,
+        reads: Literal["places", "repeats"] = "places",
         hidden: int = 64,
         updates: int = 1000,
         model_roughness: float = 0.5,
@@ -95,7 +101,10 @@ class NoisyPref(ProxyTask):
             num_labels=num_labels,
             labeller={"flips": flips, "temperature": temperature},
             roughness=roughness,
+            repeats_count=repeats_count,
             model={
+                "features": reads,
+                "bootstrap": flag("bootstrap", bootstrap),
                 "hidden": hidden,
                 "updates": updates,
                 "roughness": model_roughness,

@@ -101,6 +101,17 @@ def test_a_seed_gives_an_instance_and_more_labels_the_same_gold():
     assert (make().proxy != make(num_labels=70).proxy).any()
 
 
+def test_one_model_of_repeats_is_gold_proxy_s_and_bootstrapped_ones_see_the_same_gold():
+    """What an ensemble is held against differs from it in nothing else."""
+    texts = {"num_tokens": 4, "length": 3, "repeats_count": False, "reads": "repeats", **QUICK}
+    single, one = GoldProxy(**texts, flips=0.25), NoisyPref(**texts, members=1)
+    np.testing.assert_array_equal(single.proxy, one.proxy)
+    many = NoisyPref(**texts, members=3, combine="worst", bootstrap=True)
+    np.testing.assert_array_equal(single.gold, many.gold)
+    np.testing.assert_array_equal(np.stack(single.compared), np.stack(many.compared))
+    assert (many.members != NoisyPref(**texts, members=3).members).any()
+
+
 def test_scores_are_combined():
     scores = np.array([[1.0, 4.0], [3.0, 0.0]])
     assert combined(scores, "mean").tolist() == [2, 2]
