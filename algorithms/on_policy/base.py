@@ -231,6 +231,12 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             reference=self.reference.logits(part) if whole and self.reference is not None else None,
         )
 
+    @property
+    def ratio_tolerance(self) -> float:
+        """How far π/π_old may be from 1 before the first step: the config's, or what the agent's dtype allows."""
+        tolerance = self.config.ratio_tolerance
+        return RATIO_TOLERANCES[name_of(self.agent.dtype)] if tolerance is None else tolerance
+
     def check_ratio(self, log_ratio: Tensor) -> float:
         """Return max |π/π_old − 1| before the first step.
 
@@ -238,9 +244,7 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             TokenGymError: it is above the tolerance.
         """
         error = float(torch.expm1(log_ratio).abs().max())
-        tolerance = self.config.ratio_tolerance
-        if tolerance is None:
-            tolerance = RATIO_TOLERANCES[name_of(self.agent.dtype)]
+        tolerance = self.ratio_tolerance
         if not error <= tolerance:
             raise TokenGymError(
                 f"Before the first step the ratio of new to old probability is off by {error:.3g}; expected 1 within "

@@ -96,6 +96,11 @@ class Classifier:
             ) from error
         return cls(model.to(usable_device(device)), tokenizer)
 
+    def to(self, device: str | torch.device) -> Classifier:
+        """Move the model to where it is to score, and return this one."""
+        self.model.to(usable_device(device))
+        return self
+
     @property
     def num_tokens(self) -> int:
         """How many ids it embeds."""

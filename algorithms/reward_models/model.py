@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...agents import Agent, rebuild_agent
+from ...agents.devices import usable_device
 from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import checked
 from ..configs import RewardModelConfig
@@ -77,6 +78,12 @@ class RewardModel:
     def process(self) -> bool:
         """Whether it scores every token of the agent's."""
         return self.config.process
+
+    def to(self, device: str | torch.device) -> RewardModel:
+        """Move its members to where they are to score, and return this model."""
+        for member in self.members:
+            member.to(usable_device(device))
+        return self
 
     @checked
     def score(self, tokens: Any, lengths: Any, said: Any = None) -> np.ndarray:

@@ -25,7 +25,7 @@ from ..checking import TokenGymError, call_entry_point, load_entry_point, unknow
 from ..text import TextWriter
 from .awaiting import await_all, drop
 from .learned import LearnedReward
-from .rules import ExactMatch, Keyword, Length, NamedRule, Regex, RepetitionPenalty
+from .rules import ExactMatch, Keyword, Length, Lexicon, NamedRule, Regex, RepetitionPenalty
 from .scorer import Scorer, Scores, name_of, reward_range
 
 
@@ -181,7 +181,8 @@ class WeightedSum(NamedRule):
 
 
 REWARDS: dict[str, Callable[..., Any]] = {
-    rule.name: rule for rule in (Keyword, Length, Regex, ExactMatch, RepetitionPenalty, LearnedReward, WeightedSum)
+    rule.name: rule
+    for rule in (Keyword, Lexicon, Length, Regex, ExactMatch, RepetitionPenalty, LearnedReward, WeightedSum)
 }
 """The named rules: name to class, whose fields are the parameters. `GuardedReward` adds itself."""
 

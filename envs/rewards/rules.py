@@ -92,6 +92,55 @@ class Keyword(NamedRule):
 
 
 @dataclass(frozen=True)
+class Lexicon(NamedRule):
+    """How many different words of one list a completion uses beyond those of another, in parts of `most`, −1 to 1.
+
+    Words are found whole, and one that is said again counts once, so that repeating it earns nothing.
+    """
+
+    positive: tuple[str, ...]
+    """The words that count for it."""
+    negative: tuple[str, ...] = ()
+    """The words that count against it."""
+    most: int = 3
+    """How many words more give 1, or as many less −1."""
+    ignore_case: bool = True
+    """Whether "Good" counts for "good"."""
+    name: ClassVar[str] = "lexicon"
+
+    def __post_init__(self) -> None:
+        """Check that there are words, each on one side."""
+        for label in ("positive", "negative"):
+            object.__setattr__(self, label, _strings(label, getattr(self, label)))
+        if not self.positive:
+            raise TokenGymError("The lexicon rule needs positive words, got none.")
+        both = sorted(set(self.positive) & set(self.negative))
+        if both:
+            raise TokenGymError(f"The lexicon rule has {both[0]!r} among positive and negative; leave one out.")
+        _positive("lexicon", "most", self.most)
+
+    @property
+    def reward_range(self) -> tuple[float, float]:
+        """Lowest and highest possible score."""
+        return (-1.0 if self.negative else 0.0), 1.0
+
+    def __call__(
+        self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], **columns: Any
+    ) -> list[float]:
+        """Give the balance of each completion's words, cut off at `most` to both sides."""
+        flags = re.IGNORECASE if self.ignore_case else 0
+        rewards = []
+        for text in completions:
+            said = self._said(text)
+            found = [
+                sum(any(_holds(said, form, flags) for form in self._wanted(word)) for word in words)
+                for words in (self.positive, self.negative)
+            ]
+            rewards.append(max(-1.0, min(1.0, (found[0] - found[1]) / self.most)))
+        return rewards
+
+
+@dataclass(frozen=True)
 class Length(NamedRule):
     """Closeness to a target length: 1 at the target, falling by 1/target a unit to 0."""
 

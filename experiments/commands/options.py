@@ -113,6 +113,11 @@ class RLHFOptions:
     """Folder of the results; by default results/rlhf/<pipeline>."""
     seeds: Annotated[tuple[Seed, ...] | None, _named("SEED …")] = None
     """Seeds, instead of the pipeline's."""
+    model: Annotated[str | None, _named("MODEL")] = None
+    """Model, instead of the pipeline's, such as a checkpoint folder; its tokenizer goes with it where the pipeline took
+    its model's."""
+    device: Annotated[str | None, _named("DEVICE")] = None
+    """Where models live and learn, instead of the pipeline's: cpu, cuda, cuda:1, mps."""
     report_only: bool = False
     """Write the report again from what is there, without running anything."""
     replace_changed: bool = False

@@ -45,6 +45,7 @@ def rlhf(options: RLHFOptions, console: Console) -> int:
     if options.pipeline is None:
         raise TokenGymError("name a pipeline's YAML file, or one of --list")
     pipeline = load_pipeline(find_pipeline(options.pipeline)).with_seeds(options.seeds)
+    pipeline = pipeline.with_model(options.model).with_device(options.device)
     out = options.out or Path("results") / "rlhf" / pipeline.name
     console = Terminal(stderr=True) if options.json else console
     if options.report_only:
@@ -152,6 +153,8 @@ def _write(pipeline: Pipeline, out: Path, options: RLHFOptions, console: Console
     command = ["tokengym", "rlhf", str(options.pipeline)]
     command += ["--out", str(options.out)] if options.out is not None else []
     command += ["--seeds", *map(str, options.seeds)] if options.seeds is not None else []
+    command += ["--model", options.model] if options.model is not None else []
+    command += ["--device", options.device] if options.device is not None else []
     files = write_report(results, out, command=shlex.join(command))
     shown = Table(title=files.outcome.title, title_justify="left")
     for column in files.outcome.header:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ...agents import check_agent_spec
 from ...agents.specs import check_agent_dtype
@@ -12,6 +13,7 @@ from ...algorithms.configs import RewardModelConfig
 from ...envs import TokenGymError
 from ...envs.registration import check_task
 from ..study import at_place
+from .file import data_file
 from .spec import ComparisonsPart, MethodPart, Pipeline
 
 NAMED_DATA = ("corpus", "expert", "random")
@@ -25,11 +27,13 @@ def check_pipeline(pipeline: Pipeline) -> None:
         TokenGymError: An unknown name (the nearest are listed), a value out of range, a file that is not there, or
             parts that do not go together; says where in the file it stands.
     """
+    with at_place("model"):
+        _check_model(pipeline.model)
+        check_agent_dtype(pipeline.model, pipeline.dtype)
     with at_place("environment"):
         check_task(pipeline.environment.id, **pipeline.environment.kwargs)
-    with at_place("model"):
-        check_agent_spec(pipeline.model)
-        check_agent_dtype(pipeline.model, pipeline.dtype)
+    with at_place("judgement"):
+        check_task(pipeline.environment.id, **{**pipeline.environment.kwargs, **pipeline.judgement.kwargs})
     if pipeline.sft is not None:
         with at_place("sft"):
             check_config("sft", pipeline.sft.config)
@@ -89,6 +93,19 @@ def _check_method(pipeline: Pipeline, method: MethodPart) -> None:
         )
 
 
+def _check_model(model: Any) -> None:
+    """Say how a checkpoint folder is named or made, where a name is no kind of model and no folder is there."""
+    try:
+        check_agent_spec(model)
+    except TokenGymError as error:
+        if not isinstance(model, str):
+            raise
+        raise TokenGymError(
+            f"{str(error).rstrip('.')}; there is no such folder: name one by --model FOLDER, or make that of "
+            "SmolLM2-135M: tokengym model smollm2 FOLDER"
+        ) from error
+
+
 def _check_file(name: str, file: str, expected: str) -> None:
-    if not Path(file).is_file():
+    if not data_file(file).is_file():
         raise TokenGymError(f"{name} is {file!r}, and there is no such file; give {expected}")

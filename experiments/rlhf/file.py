@@ -95,6 +95,11 @@ def pipeline_to_mapping(pipeline: Pipeline) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
 
 
+def data_file(name: str) -> Path:
+    """Return a file of texts or comparisons: itself, or the package's own of that name."""
+    return EXAMPLES / name if not Path(name).is_file() and (EXAMPLES / name).is_file() else Path(name)
+
+
 def packaged_pipelines() -> dict[str, Path]:
     """Return the files of the pipelines that come with the package, by name."""
     return files_in(EXAMPLES)

@@ -19,6 +19,9 @@ from .setting import TRAIN, Setting
 from .spec import MethodPart
 from .stages import COMPARISONS
 
+RATIO_ERROR = "policy/initial_ratio_error"
+"""How far the ratio before the first step of an update was from 1, where an algorithm has one."""
+
 
 def learn(
     setting: Setting,
@@ -84,11 +87,14 @@ def method(setting: Setting, folder: Path, part: MethodPart) -> dict[str, Any]:
         algorithm=part.registered_name,
         config=config,
         budget=part.budget,
-        task=setting.task if part.reward == "gold" else setting.judged,
+        task=setting.task if part.reward == "gold" else setting.paid,
         agent=setting.start,
         watch=watch,
     )
     watch.conclude(learner)
+    errors = [row[RATIO_ERROR] for row in RunFolder(folder).read("metrics.jsonl") if RATIO_ERROR in row]
+    if errors:
+        facts |= {"ratio_error": max(errors), "ratio_tolerance": learner.ratio_tolerance}
     if facts["seconds"] is not None:
         facts["seconds"] = max(facts["seconds"] - watch.seconds, 0.0)
     return {**facts, "points": watch.found, "final": watch.found[-1], "samples": _samples(setting, learner)}

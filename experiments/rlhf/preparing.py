@@ -15,6 +15,8 @@ from ...algorithms.labelling import SimulatedLabeller, label_episodes
 from ...algorithms.offline import record
 from ...algorithms.reward_models import calibration, fit_reward_model, load_reward_model, pair_accuracy
 from ...envs import Task, TokenGymError
+from .check import NAMED_DATA
+from .file import data_file
 from .learning import learn
 from .setting import HELD_OUT, TRAIN, Setting
 from .spec import ComparisonsPart
@@ -58,6 +60,8 @@ def tune(setting: Setting) -> dict[str, Any]:
         episodes, _ = record(setting.task, policy, part.episodes, setting.drawn_from("corpus starts"))
         data = str(setting.folder / "corpus.safetensors")
         EpisodeDataset(episodes, setting.task.vocabulary, {"of": "the task's own language"}).save(data)
+    elif data not in NAMED_DATA:
+        data = str(data_file(data))
     learner, facts = learn(
         setting,
         folder=setting.folder / TUNED,
@@ -77,7 +81,7 @@ def compare(setting: Setting, folder: Path) -> dict[str, Any]:
     if part.file is None:
         found, told = _labelled(setting, part), {"source": "labelled", "flips": part.flips}
     else:
-        found = read_preferences(part.file, setting.task)
+        found = read_preferences(data_file(part.file), setting.task)
         told = {"source": part.file, "dropped": found.about.get("dropped", 0)}
     train, held_out = _parted(found, part.held_out, setting.drawn_from("held out"))
     train.save(folder / TRAIN)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from ...envs import TokenGymError
 from ..study import sole_use
+from .file import data_file
+from .memory import peak_memory
 from .spec import Pipeline
 from .stages import BEFORE, COMPARISONS, MODEL, TUNED, Stage
 
@@ -46,6 +48,8 @@ def plan(pipeline: Pipeline, out: Path, seed: int) -> list[Stage]:
     common = {"seed": seed, "environment": asdict(pipeline.environment), "model": pipeline.model}
     common |= {"dtype": pipeline.dtype} if pipeline.dtype != "float32" else {}
     judged = asdict(pipeline.judgement)
+    if not judged["kwargs"]:
+        del judged["kwargs"]
     stages: list[Stage] = []
     below: tuple[Stage, ...] = ()
     if pipeline.sft is not None:
@@ -72,9 +76,9 @@ def plan(pipeline: Pipeline, out: Path, seed: int) -> list[Stage]:
 
 def _content(file: str | None) -> dict[str, str]:
     """Return what is in a file as a hash, so that a file that is written anew is another one."""
-    if file is None or not Path(file).is_file():
+    if file is None or not data_file(file).is_file():
         return {}
-    return {"content": hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]}
+    return {"content": hashlib.sha256(data_file(file).read_bytes()).hexdigest()[:16]}
 
 
 def all_stages(pipeline: Pipeline, out: Path) -> Iterator[tuple[int, Stage]]:
@@ -123,8 +127,9 @@ def run_pipeline(
                 on_event(StageEvent(kind="kept", seed=seed, stage=stage.name, facts=stage.facts()))
                 continue
             if seed not in settings:
-                from .setting import Setting
+                from .setting import Setting, check_device
 
+                check_device(pipeline)
                 settings[seed] = Setting(pipeline, seed, out / f"seed-{seed}")
                 if stop is not None:
                     settings[seed].stop = stop
@@ -147,5 +152,5 @@ def _do(setting: Any, stage: Stage, on_event: OnEvent) -> None:
     began = time.perf_counter()
     facts = do(setting, stage)
     seconds = time.perf_counter() - began
-    stage.finish(facts, seconds)
+    stage.finish(facts, seconds, peak_memory(setting.pipeline.device))
     told("finished", seconds=seconds, facts=facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,22 @@ from typing import Any
 import torch
 
 from ...agents import Agent
+from ...agents.devices import usable_device
 from ...algorithms import PPO, Callback, PreferenceDataset, load_algorithm
 from ...algorithms.making import make_agent
 from ...algorithms.parts import derive_seed
-from ...algorithms.reward_models import load_reward_model
 from ...envs import Task, make_task
+from ...envs.rewards import open_reward_model
+from ..study import at_place
 from .spec import Pipeline
 from .stages import COMPARISONS, MODEL, TUNED
+
+
+def check_device(pipeline: Pipeline) -> None:
+    """Raise a `TokenGymError` where the pipeline's device is none of this machine's."""
+    with at_place("device"):
+        usable_device(pipeline.device)
+
 
 TRAIN, HELD_OUT = "train.safetensors", "held-out.safetensors"
 """The comparisons that are learnt from and those that are not, in the folder of their stage."""
@@ -58,13 +67,23 @@ class Setting:
         return self.folder / MODEL / "model" if part.path is None else Path(part.path)
 
     @cached_property
+    def paid(self) -> Task:
+        """The task as methods are paid in it: around it the reward model, where there is one."""
+        return self.task if self.model_folder is None else self._made({})
+
+    @cached_property
     def judged(self) -> Task:
-        """The task as methods are paid in it and all are judged: around it the reward model, where there is one."""
-        if self.model_folder is None:
-            return self.task
-        kwargs = dict(self.pipeline.environment.kwargs)
-        around = {"name": "reward_model", "path": str(self.model_folder)}
-        transforms = [*kwargs.pop("transforms", ()), around]
+        """The task as all are judged in it, which has the reward model around it, too."""
+        changes = self.pipeline.judgement.kwargs
+        return self._made(changes) if changes else self.paid
+
+    def _made(self, changes: Mapping[str, Any]) -> Task:
+        kwargs = {**self.pipeline.environment.kwargs, **changes}
+        around = []
+        if self.model_folder is not None:
+            around.append({"name": "reward_model", "path": str(self.model_folder)})
+            self.reward_model.to(self.pipeline.device)  # the tasks' model is the very same
+        transforms = [*kwargs.pop("transforms", ()), *around]
         return make_task(self.pipeline.environment.id, transforms=transforms, **kwargs)
 
     @property
@@ -96,7 +115,7 @@ class Setting:
     def reward_model(self) -> Any:
         """The reward model."""
         assert self.model_folder is not None
-        return load_reward_model(self.model_folder)
+        return open_reward_model(self.model_folder)
 
     def drawn_from(self, purpose: str) -> int:
         """Return the seed of one of the pipeline's own generators."""

@@ -168,6 +168,8 @@ class JudgementPart:
     """Completions of each method that the report shows."""
     seed: Seed = 1_000_003
     """Seed of the prompts and draws by which all are judged; it may not be one of the pipeline's."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the task that are others where it is judged, such as ``split: held_out``."""
 
     def __post_init__(self) -> None:
         check_fields(self, "judgement")
@@ -227,6 +229,19 @@ class Pipeline:
             )
         if model is not None and model.backbone == "sft" and self.sft is None:
             raise TokenGymError("reward_model: backbone is 'sft', and nothing is tuned: add sft, or name a model")
+
+    def with_model(self, model: str | None) -> Pipeline:
+        """Return the pipeline with another model, and its tokenizer where the task had the model's, or as it is."""
+        if model is None:
+            return self
+        environment = self.environment
+        if self.model is not None and environment.kwargs.get("tokenizer") == self.model:
+            environment = dataclasses.replace(environment, kwargs={**environment.kwargs, "tokenizer": model})
+        return dataclasses.replace(self, model=model, environment=environment)
+
+    def with_device(self, device: str | None) -> Pipeline:
+        """Return the pipeline on another device, or as it is."""
+        return self if device is None else dataclasses.replace(self, device=device)
 
     def with_seeds(self, seeds: Sequence[int] | None) -> Pipeline:
         """Return the pipeline with other seeds, or as it is."""

@@ -94,7 +94,12 @@ class Stage:
         """How long a finished stage took."""
         return float(self._recorded()["seconds"])
 
-    def finish(self, facts: Mapping[str, Any], seconds: float) -> None:
+    @property
+    def memory(self) -> dict[str, float]:
+        """The most gigabytes that the process had held when the stage ended, by where; see `peak_memory`."""
+        return dict(self._recorded().get("memory", {}))
+
+    def finish(self, facts: Mapping[str, Any], seconds: float, memory: Mapping[str, float] | None = None) -> None:
         """Seal the stage with what it found."""
         content = {
             "format": _FORMAT,
@@ -103,6 +108,7 @@ class Stage:
             "settings": plain(self.settings),
             "upon": {stage.name: stage.key for stage in self.upon},
             "seconds": seconds,
+            "memory": dict(memory or {}),
             "facts": plain(facts),
         }
         temporary = self.path / f".{_SEAL}.writing"

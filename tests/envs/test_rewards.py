@@ -53,6 +53,29 @@ def test_exact_match_compares_with_an_answer_or_a_column():
     assert score({"name": "exact_match", "column": "answer"}, ["4", "4"], answer=[4, "5"]) == [1.0, 0.0]
 
 
+def test_lexicon_counts_different_words_of_both_sides_and_is_cut_off():
+    spec = {"name": "lexicon", "positive": ["good", "kind", "warm"], "negative": ["bad"], "most": 2}
+    texts = ["good", "Good, kind and warm", "good good good", "bad", "good, but bad", "goods", "bad bad"]
+    assert score(spec, texts) == [0.5, 1.0, 0.5, -0.5, 0.0, 0.0, -0.5]
+    assert score(spec | {"ignore_case": False}, ["Good"]) == [0.0]
+    assert build_reward(spec).reward_range == (-1.0, 1.0)
+    assert build_reward({"name": "lexicon", "positive": ["good"]}).reward_range == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"positive": []}, "needs positive words"),
+        ({"positive": ["good"], "negative": ["good"]}, "'good' among positive and negative"),
+        ({"positive": "good"}, "list of non-empty strings"),
+        ({"positive": ["good"], "most": 0}, "at least 1"),
+    ],
+)
+def test_a_lexicon_that_says_nothing_is_refused(parameters, says):
+    with pytest.raises(TokenGymError, match=says):
+        build_reward({"name": "lexicon", **parameters})
+
+
 def test_repetition_penalty_is_the_share_of_repeated_ngrams():
     spec = {"name": "repetition_penalty", "ngram": 1}
     assert score(spec, ["a a a a", "a b c d", ""]) == [-0.75, 0.0, 0.0]
@@ -101,6 +124,7 @@ def test_weighted_sum_of_per_token_and_whole_rewards_pays_the_whole_at_the_last_
 def test_every_rule_is_a_reward_function_that_stays_in_its_range():
     specs = {
         "keyword": {"words": ["a"]},
+        "lexicon": {"positive": ["a"], "negative": ["b"]},
         "length": {"target": 3},
         "regex": {"pattern": "a"},
         "exact_match": {"answer": "a"},
