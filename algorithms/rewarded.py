@@ -18,6 +18,7 @@ from .parts import (
     KLController,
     Reference,
     RunningStd,
+    VisitCounts,
     length_penalties,
     missing_end_penalties,
     potential_shaping,
@@ -37,6 +38,7 @@ class Rewarded(Online[RewardedConfigT], ABC):
         self.kl_controller = KLController(value_at(self.config.kl_coef, 0.0), *self.config.kl_steering)
         self.kl_budget = KLBudget(self.config.kl_limit)
         self.return_scale = RunningStd()
+        self.visits = VisitCounts() if self.config.counts_visits else None
         super().make_parts()
 
     def build_reference(self, given: Agent | None) -> Reference | None:
@@ -67,8 +69,18 @@ class Rewarded(Online[RewardedConfigT], ABC):
         return self.kl_controller.coef / self.reward_scale
 
     def observe_returns(self, episodes: Episodes) -> None:
-        """Take freshly collected episodes into the running scale of the returns-to-go."""
-        self.return_scale.update(returns_to_go(episodes.flat, self.config.gamma, self.clipped_rewards(episodes)))
+        """Take freshly collected episodes into the counts of visits and the running scale of the returns-to-go."""
+        rewards = self.clipped_rewards(episodes)
+        if self.visits is not None:
+            self.visits.add(episodes)
+            rewards = rewards + self.count_bonuses(episodes)
+        self.return_scale.update(returns_to_go(episodes.flat, self.config.gamma, rewards))
+
+    def count_bonuses(self, episodes: Episodes) -> np.ndarray | float:
+        """Return float64 (N,), what the tokens are paid for being rare, as things stand now, or 0."""
+        if self.visits is None:
+            return 0.0
+        return self.scheduled(self.config.count_bonus) * self.visits.bonuses(episodes)
 
     def clipped_rewards(self, episodes: Episodes) -> np.ndarray:
         """Return the task's rewards (N,), clipped to ± ``config.reward_clip``."""
@@ -78,15 +90,15 @@ class Rewarded(Online[RewardedConfigT], ABC):
     def learning_rewards(self, episodes: Episodes, penalties: np.ndarray | None = None) -> np.ndarray:
         """Return float (N,), what the update learns from.
 
-        The task's rewards, clipped, less the missing-end and the length penalty, shaped by `potentials`, less the
-        penalties given, all divided by `reward_scale`.
+        The task's rewards, clipped, and the bonus of rare tokens, less the missing-end and the length penalty, shaped
+        by `potentials`, less the penalties given, all divided by `reward_scale`.
 
         Args:
             episodes: whole episodes with N agent tokens.
             penalties: float (N,), of each token, in the units of the task's rewards, such as β times the KL estimate.
         """
         config, flat = self.config, episodes.flat
-        rewards = self.clipped_rewards(episodes).astype(np.float64)
+        rewards = self.clipped_rewards(episodes).astype(np.float64) + self.count_bonuses(episodes)
         if config.missing_eos_penalty:
             assert self.task.vocabulary.eos is not None
             rewards -= missing_end_penalties(flat, self.task.vocabulary.eos, config.missing_eos_penalty)
@@ -116,6 +128,8 @@ class Rewarded(Online[RewardedConfigT], ABC):
     def shared_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The scale of returns, the coefficient of the KL and what of its budget is spent, too."""
         tensors, data = super().shared_state()
+        if self.visits is not None:
+            tensors |= {f"visits/{name}": array for name, array in self.visits.state_arrays().items()}
         own = {"return_scale": self.return_scale.state(), "kl_coef": self.kl_controller.coef}
         return tensors, {**own, "kl_spent": self.kl_budget.spent, **data}
 
@@ -123,5 +137,8 @@ class Rewarded(Online[RewardedConfigT], ABC):
         """Take back what `shared_state` returned."""
         super().load_shared_state(tensors, data)
         self.return_scale.load_state(data["return_scale"])
+        if self.visits is not None:
+            held = {name: np.asarray(tensors[f"visits/{name}"].cpu()) for name in self.visits.state_arrays()}
+            self.visits.load_state_arrays(held)
         self.kl_controller.coef = data["kl_coef"]
         self.kl_budget.spent = data.get("kl_spent")

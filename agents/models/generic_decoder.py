@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ class CachingTrunk(Trunk):
     """A trunk around a transformers model without its head.
 
     Attributes:
-        body: the model, which takes and gives `past_key_values`.
+        body: the model, which takes a cache and adds to it.
     """
 
     body: Any
@@ -44,6 +45,9 @@ class CacheDecoder(Decoder):
 
     def __init__(self, trunk: CachingTrunk, num_rows: int):
         self._body = trunk.body
+        # Renamed in transformers 5.24, which warns of the former name.
+        takes = inspect.signature(self._body.forward).parameters
+        self._cache_argument = "cache" if "cache" in takes else "past_key_values"
         self._device = trunk.device
         self._num_rows = num_rows
         self._max_columns = 2 * trunk.max_length
@@ -101,8 +105,8 @@ class CacheDecoder(Decoder):
             input_ids=uploaded(ids.astype(np.int64), self._device),
             attention_mask=uploaded(shown.astype(np.int64), self._device),
             position_ids=uploaded(positions, self._device),
-            past_key_values=self._cache,
             use_cache=True,
+            **{self._cache_argument: self._cache},
         )
         last = uploaded(np.maximum(counts, 1) - 1, self._device)
         return output.last_hidden_state[torch.arange(len(counts), device=self._device), last]

@@ -39,7 +39,7 @@ from .parts import (
 from .preferences import DPOConfig, OnlineDPOConfig, PairLossConfig, PreferencesConfig, RRHFConfig
 from .reward_models import RewardModelConfig
 from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
-from .schedule import Schedule, linear, value_at
+from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 
 __all__ = [
@@ -100,6 +100,7 @@ __all__ = [
     "SampledKLConfig",
     "Schedule",
     "SelectionConfig",
+    "ends",
     "linear",
     "value_at",
 ]

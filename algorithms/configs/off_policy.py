@@ -56,6 +56,10 @@ class OffPolicyConfig(AlgorithmConfig):
     exploration_temperature: Temperature = 1.0
     """Temperature of "boltzmann", in units of the scaled reward. Larger is closer to uniform; 0.05 to 1."""
 
+    untried_first: bool = False
+    """In each state, say what was never said there before anything else, where it may be said. Goes with `count_bonus`,
+    which alone leaves what was never tried at what the networks happen to make of it."""
+
     target_polyak: Annotated[float, Range(above=0, most=1)] = 0.02
     """How far the target network moves to the online one at each target update; 1 copies it. 0.005 to 0.05, or 1."""
     target_every: Interval = 1
@@ -86,6 +90,11 @@ class OffPolicyConfig(AlgorithmConfig):
             yield "n_step", "returns is 'trace'"
         else:
             yield "trace_lambda", "returns is 'n_step'"
+
+    @property
+    def counts_visits(self) -> bool:
+        """Whether what was said where is counted."""
+        return self.untried_first or super().counts_visits
 
     def epsilon_at(self, progress: float) -> float:
         """Return the share of exploring tokens once the share ``progress`` of the budget is spent."""

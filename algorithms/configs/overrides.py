@@ -65,6 +65,7 @@ class RewardOverrides(TypedDict, total=False):
     missing_eos_penalty: float
     length_penalty: float
     length_free: int
+    count_bonus: float | Schedule
 
 
 class KLOverrides(TypedDict, total=False):
@@ -167,6 +168,7 @@ class OffPolicyOverrides(AlgorithmOverrides, total=False):
     epsilon_fraction: float
     exploration: Literal["uniform", "boltzmann"]
     exploration_temperature: float
+    untried_first: bool
     target_polyak: float
     target_every: int
     returns: Literal["n_step", "trace"]

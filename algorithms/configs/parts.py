@@ -109,6 +109,14 @@ class RewardConfig(Config):
     """Taken off the reward of every token beyond an episode's first `length_free`, in the task's own units; 0 to .1."""
     length_free: Delay = 0
     """Tokens an episode that `length_penalty` leaves alone."""
+    count_bonus: NotNegative | Schedule = 0.0
+    """Paid besides for saying a token, divided by √n where it was said n times in its state, in the task's own units.
+    Leads to what was never tried where rewards are rare, and fades there; never part of an evaluation. 0.01 to 1."""
+
+    @property
+    def counts_visits(self) -> bool:
+        """Whether what was said where is counted."""
+        return any(ends(self.count_bonus))
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""

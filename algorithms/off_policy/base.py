@@ -20,6 +20,7 @@ from ..parts import AgentReference, Loss, derive_seed, n_step_targets, trace_tar
 from ..rewarded import Rewarded
 from .reading import Reading
 from .replayed import Part, Prepared, Replayed
+from .untried import UntriedFirst
 
 OffPolicyConfigT = TypeVar("OffPolicyConfigT", bound=OffPolicyConfig)
 
@@ -129,7 +130,11 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
         """Build who collects: `policy_probabilities` with exploration mixed in."""
         temperature = None if self.config.exploration == "uniform" else self.config.exploration_temperature
         self.exploring = Exploring(self.policy_probabilities, self.share_exploring, temperature)
-        return AgentPolicy(self.agent, sampler, rule=self.exploring)
+        policy = AgentPolicy(self.agent, sampler, rule=self.exploring)
+        if not self.config.untried_first:
+            return policy
+        assert self.visits is not None
+        return UntriedFirst(policy, self.visits, self.task.vocabulary.num_actions)
 
     # Learning --------------------------------------------------------------------------------------------------------
 

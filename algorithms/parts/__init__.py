@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .losses import clipped_surrogate, token_weights, value_errors
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
+    from .novelty import VisitCounts
     from .preference_losses import PAIR_LOSSES, Completions, PairLossOptions, ranking_hinges
     from .running_std import RunningStd
     from .seeds import derive_seed
@@ -50,6 +51,7 @@ __all__ = [
     "RunningStd",
     "Step",
     "UniformReference",
+    "VisitCounts",
     "Weighed",
     "accumulate",
     "at_actions",
@@ -102,6 +104,7 @@ __getattr__, __dir__ = lazy_names(
         "RunningStd": "running_std",
         "Step": "stepping",
         "UniformReference": "kl",
+        "VisitCounts": "novelty",
         "Weighed": "likelihood",
         "accumulate": "stepping",
         "at_actions": "targets",
