@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from .models import PrefixIndex, add_nothing, merge, sharing, take_off
 from .specs import LoRA
 
 StandingT = TypeVar("StandingT", bound="StandsOnBase")
+
+_STANDING: WeakValueDictionary[tuple[str, str], StandsOnBase] = WeakValueDictionary()
+"""The latest module on some frozen weights, by their hash and device; see `StandsOnBase.share_base`."""
 
 Source = Literal["folder", "seed", "given"]
 """Where frozen weights can be had again: a checkpoint folder, the seed of a model from scratch, or nowhere."""
@@ -42,6 +46,27 @@ class StandsOnBase(nn.Module):
         ids = {id(parameter) for parameter in self._base}
         return {name: parameter for name, parameter in self.named_parameters() if id(parameter) in ids}
 
+    def share_base(self) -> None:
+        """Hold the very frozen weights of another module whose are the same, and no second copy of them.
+
+        So an agent, what it is compared with and a reward model take the memory of one model where all are adapters
+        around one folder. Weights are told by their hash. Who is given other weights, or learns them, parts first.
+        """
+        if not self._base:
+            return
+        key = (self.base_hash, str(self._base[0].device))
+        other = _STANDING.get(key)
+        if other is None or not _is_whole(other, key):
+            _STANDING[key] = self
+            return
+        for mine, theirs in zip(self._base, other._base, strict=True):
+            mine.data = theirs.data
+
+    def _part(self) -> None:
+        """Have numbers of its own under the names that it may have shared."""
+        for parameter in self._base:
+            parameter.data = parameter.data.clone()
+
     def stand_on(self, source: Source, folder: str | None = None) -> None:
         """Count all parameters that need no gradient as base.
 
@@ -65,13 +90,19 @@ class StandsOnBase(nn.Module):
             digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    @property
+    def base_hash(self) -> str:
+        """`base_digest`, worked out once: it takes a second, and the base never changes."""
+        if "sha256" not in self._base_source:
+            self._base_source["sha256"] = self.base_digest()
+        return self._base_source["sha256"]
+
     def adapter_settings(self) -> dict[str, Any]:
         """Return what the adapters are and what they stand on, JSON-able; nothing where everything is learnt."""
         if not self._base:
             return {}
-        if "sha256" not in self._base_source:  # it takes a second, and the base never changes
-            self._base_source["sha256"] = self.base_digest()
-        return {"lora": None if self.lora is None else asdict(self.lora), "base": dict(self._base_source)}
+        lora, told = None if self.lora is None else asdict(self.lora), {"sha256": self.base_hash}
+        return {"lora": lora, "base": {**self._base_source, **told}}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return what `torch.nn.Module` does, without the base."""
@@ -84,11 +115,13 @@ class StandsOnBase(nn.Module):
         """Take back what `state_dict` returned, as `torch.nn.Module` does; the base stays, unless it is given, too."""
         kept = self.base_state()
         if any(name in state_dict for name in kept):
+            self._part()
             self._base_source.pop("sha256", None)
         return super().load_state_dict({**kept, **state_dict}, strict, assign)
 
     def load_base(self, state: Mapping[str, Tensor]) -> None:
         """Take back the frozen weights that `base` gave."""
+        self._part()
         for name, parameter in self.base.items():
             if name not in state or state[name].shape != parameter.shape:
                 raise TokenGymError(f"the weights under the adapters lack {name}, or it has another shape")
@@ -121,6 +154,7 @@ class StandsOnBase(nn.Module):
 
     def merge_adapters(self) -> None:
         """Add what the adapters add to the weights themselves, of which all are learnt from then on."""
+        self._part()
         merge(self)
         self.lora, self._base, self._base_source = None, [], {}
         self.requires_grad_(True)
@@ -132,6 +166,12 @@ class StandsOnBase(nn.Module):
             return {}
         named = self.named_parameters(remove_duplicate=False)
         return {name: parameter.detach() for name, parameter in named if id(parameter) in ids}
+
+
+def _is_whole(module: StandsOnBase, key: tuple[str, str]) -> bool:
+    """Whether a module still stands where and on what it did."""
+    there = {str(parameter.device) for parameter in module._base}
+    return module._base_source.get("sha256") == key[0] and there == {key[1]}
 
 
 def stands_on_same(one: StandsOnBase, other: StandsOnBase) -> bool:

@@ -97,7 +97,10 @@ def build_agent(
     agent = Agent(trunk, critic_trunk, modules, heads, vocabulary, max_length, temperature, seed, settings)
     if lora is not None:
         adapt_agent(agent, lora, *_source(spec))
-    return agent.eval().to(device)
+    agent.eval().to(device)
+    if lora is not None and _source(spec)[0] == "folder":
+        agent.share_base()
+    return agent
 
 
 @checked
@@ -244,7 +247,7 @@ def _rebuild_adapted(
         agent.take_adapters_off()
     if base is not None:
         agent.load_base(base)
-    if agent.base_digest() != under["sha256"]:
+    if agent.base_hash != under["sha256"]:
         where = f"in {folder}" if folder is not None else "that its seed draws"
         if agent.base_is_given:
             where = "given"

@@ -84,7 +84,10 @@ def agent_of_run(
     mine = {**agent.state_dict(), **agent.base_state()}
     taken = {name: value for name, value in known.items() if name in mine and _fits(value, mine[name])}
     agent.load_state_dict({**mine, **taken})
-    return agent if lora is None or goes_on else adapt_agent(agent, lora)
+    if lora is not None and goes_on:
+        agent.share_base()
+        return agent
+    return agent if lora is None else adapt_agent(agent, lora)
 
 
 def _fits(value: Any, place: Any) -> bool:

@@ -82,7 +82,7 @@ class RewardModel:
     def to(self, device: str | torch.device) -> RewardModel:
         """Move its members to where they are to score, and return this model."""
         for member in self.members:
-            member.to(usable_device(device))
+            member.to(usable_device(device)).share_base()
         return self
 
     @checked

@@ -219,6 +219,36 @@ def test_the_folder_under_the_adapters_has_to_be_there_and_to_be_the_same(tmp_pa
         rebuild_agent(config)
 
 
+def places(agent):
+    return {name: parameter.data_ptr() for name, parameter in agent.base.items()}
+
+
+def test_agents_on_one_folder_hold_its_weights_once_and_part_where_one_changes_them(folder):
+    first, second = (build_agent(folder, VOCABULARY, LENGTH, seed=seed, lora=LORA) for seed in (1, 2))
+    critic = build_agent(folder, VOCABULARY, LENGTH, heads=("value",), lora=LoRA(rank=2))
+    again = rebuild_agent(json.loads(json.dumps(second.config())))
+    assert places(first) == places(second) == places(again)
+    assert set(places(critic).values()) == set(places(first).values())
+    kept = {name: parameter.clone() for name, parameter in first.base.items()}
+    second.merge_adapters()
+    given = {name: parameter + 1 for name, parameter in again.base.items()}
+    again.load_base(given)
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(parameter, kept[name]) for name, parameter in first.base.items())
+    assert all(torch.equal(parameter, given[name]) for name, parameter in again.base.items())
+    del first, second, critic
+    third, fourth = (build_agent(folder, VOCABULARY, LENGTH, lora=LORA) for _ in range(2))
+    assert places(third) == places(fourth) != places(again)
+    assert all(torch.equal(parameter, kept[name]) for name, parameter in third.base.items())
+
+
+def test_weights_in_another_precision_are_other_weights(folder):
+    wide, half = (build_agent(folder, VOCABULARY, LENGTH, dtype=dtype, lora=LORA) for dtype in ("float32", "bfloat16"))
+    assert not set(places(wide).values()) & set(places(half).values())
+
+
 @pytest.mark.parametrize("name", [*MODELS, "folder"])
 def test_the_merged_export_gives_equal_logits_in_plain_transformers(name, folder, tmp_path):
     agent = stirred(make_agent(folder if name == "folder" else MODELS[name][0](), lora=LORA))
