@@ -117,4 +117,10 @@ def summary(results: PipelineResults) -> dict[str, Any]:
         ]
         for stage in (COMPARISONS, MODEL)
     }
+    errors = {
+        part.name: [{"seed": one.seed, "ratio_error": one.facts[part.name]["ratio_error"]} for one in results.seeds
+                    if "ratio_error" in one.facts.get(part.name, {})]
+        for part in results.pipeline.methods
+    }  # fmt: skip
+    told["ratio_errors"] = {name: found for name, found in errors.items() if found}
     return {"name": results.pipeline.name, "methods": finals, **{k: v for k, v in told.items() if v}}

@@ -83,6 +83,33 @@ def stage_table(results: PipelineResults) -> Table:
     return Table("Stages", header, rows, "Seconds on the wall, judging and saving included.")
 
 
+def machine_table(results: PipelineResults) -> Table | None:
+    """Return the peak memory and the ratio errors, the largest of all seeds; None where neither was recorded."""
+    names = list(dict.fromkeys(name for one in results.seeds for name in one.seconds))
+    rows = []
+    for name in names:
+        peaks = [one.memory[name] for one in results.seeds if one.memory.get(name)]
+        facts = [found for found in results.of(name) if found.get("ratio_error") is not None]
+        if peaks or facts:
+            cells = [_largest([peak.get(where) for peak in peaks], ".2f") for where in ("process", "device")]
+            cells += [_largest([found[key] for found in facts], ".1e") for key in ("ratio_error", "ratio_tolerance")]
+            rows.append([Cell(name, "name"), *cells])
+    if not rows:
+        return None
+    note = (
+        "The most that the process held until the stage ended, stages of the same process before it included, in "
+        "gigabytes, and what torch had allocated of a GPU. The ratio error is the largest |π/π_old − 1| before the "
+        "first step of an update: how far decoding and learning disagree about the same tokens. The largest of all "
+        "seeds."
+    )
+    return Table("Memory and precision", ["stage", "peak GB", "GPU GB", "ratio error", "tolerance"], rows, note)
+
+
+def _largest(values: list[float | None], form: str) -> Cell:
+    known = [value for value in values if value is not None]
+    return Cell(format(max(known), form)) if known else Cell("–", "quiet")
+
+
 def _row(results: PipelineResults, stage: str, name: str, best: str | None, budget: str, seconds: str) -> list[Cell]:
     finals = [facts["final"] for facts in results.of(stage)]
     if not finals:

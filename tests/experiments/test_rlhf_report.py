@@ -68,6 +68,8 @@ def facts(stage: str, seed: int) -> dict[str, object]:
     end = {"point": 2, "tokens": 1000, "updates": 10, **ends[stage]}
     middle = {**end, "point": 1, "gold": 0.55, "kl": 0.25}
     more = {} if stage == "best-of-n" else {"tokens": 1000, "updates": 10, "seconds": 12.5}
+    if stage == "ppo":
+        more |= {"ratio_error": 3e-5 * (1 + seed), "ratio_tolerance": 2e-4}
     return {
         **more,
         "points": [middle, end],
@@ -85,7 +87,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     for seed in pipeline.seeds:
         for stage in plan(pipeline, out, seed):
             stage.path.mkdir(parents=True)
-            stage.finish(facts(stage.name, seed), 2.5)
+            stage.finish(facts(stage.name, seed), 2.5, {"process": 1.25 + seed})
     write_report(gather(pipeline, out), out, command="tokengym rlhf made-up.yaml")
     return out, (out / "report.html").read_text(encoding="utf-8")
 
@@ -117,6 +119,14 @@ def test_the_table_has_the_mean_and_range_of_the_seeds_and_calls_a_bound_one(mad
     assert "0.775 (0.750 to 0.800)" in ppo and "1,000 tokens" in ppo
     assert re.search(r"\| best-of-n .*≤ 0\.636", table)
     assert "77.5%" in table and "81.2%" in table
+
+
+def test_the_peak_and_the_ratio_error_are_the_largest_of_the_seeds(made_up: tuple[Path, str]):
+    table = (made_up[0] / "table.md").read_text()
+    found = {line.split("|")[1].strip(): line.split("|")[2:6] for line in table.splitlines() if "2.25" in line}
+    assert [cell.strip() for cell in found["ppo"]] == ["2.25", "–", "6.0e-05", "2.0e-04"]
+    assert [cell.strip() for cell in found["dpo"]] == ["2.25", "–", "–", "–"]
+    assert "Memory and precision" in made_up[1]
 
 
 def test_the_summary_says_what_each_seed_ended_with(made_up: tuple[Path, str]):
