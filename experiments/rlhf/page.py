@@ -13,7 +13,7 @@ from .file import pipeline_to_mapping
 from .plots import save_plots
 from .results import PipelineResults, summary
 from .stages import BEFORE, COMPARISONS, TUNED
-from .tables import labels_table, machine_table, outcome_table, stage_table
+from .tables import cost_table, labels_table, outcome_table, stage_table
 
 _CAPTIONS = {
     "against_kl": (
@@ -62,7 +62,7 @@ def write_report(results: PipelineResults, out: str | Path, *, command: str) -> 
     out = Path(out)
     plots = save_plots(results, out / "plots")
     narrow = save_plots(results, out / "plots" / "narrow", narrow=True)
-    tables = [outcome_table(results), labels_table(results), stage_table(results), machine_table(results)]
+    tables = [outcome_table(results), labels_table(results), stage_table(results), cost_table(results)]
     files = PipelineReport(out / "report.html", out / "table.md", out / "summary.json", outcome_table(results))
     made = made_by(command)
     files.html.write_text(_html(results, plots, narrow, made), encoding="utf-8")
@@ -87,7 +87,7 @@ def _html(results: PipelineResults, plots: dict[str, Path], narrow: dict[str, Pa
         outcome_table=outcome_table(results),
         labels_table=labels_table(results),
         stage_table=stage_table(results),
-        machine_table=machine_table(results),
+        cost_table=cost_table(results),
         pictures=[
             {
                 "name": name,

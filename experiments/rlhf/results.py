@@ -22,14 +22,14 @@ class SeedResults:
         seed: the seed.
         facts: what every finished stage found, by the stage's name.
         seconds: how long it took.
-        memory: the most gigabytes that the process had held when each ended, by where; see `peak_memory`.
+        costs: what each cost beside that; see `cost_since`.
         missing: the stages that are not done.
     """
 
     seed: int
     facts: dict[str, dict[str, Any]]
     seconds: dict[str, float]
-    memory: dict[str, dict[str, float]]
+    costs: dict[str, dict[str, float]]
     missing: tuple[str, ...]
 
 
@@ -93,13 +93,13 @@ def gather(pipeline: Pipeline, out: str | Path) -> PipelineResults:
     """
     seeds = []
     for seed in pipeline.seeds:
-        facts, seconds, memory, missing = {}, {}, {}, []
+        facts, seconds, costs, missing = {}, {}, {}, []
         for stage in plan(pipeline, Path(out), seed):
             if stage.state() == "done":
-                facts[stage.name], seconds[stage.name], memory[stage.name] = stage.facts(), stage.seconds, stage.memory
+                facts[stage.name], seconds[stage.name], costs[stage.name] = stage.facts(), stage.seconds, stage.cost
             else:
                 missing.append(stage.name)
-        seeds.append(SeedResults(seed, facts, seconds, memory, tuple(missing)))
+        seeds.append(SeedResults(seed, facts, seconds, costs, tuple(missing)))
     return PipelineResults(pipeline, tuple(seeds))
 
 

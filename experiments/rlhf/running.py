@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from ...envs import TokenGymError
 from ..study import sole_use
+from .costs import cost_since
 from .file import data_file
-from .memory import peak_memory
 from .spec import Pipeline
 from .stages import BEFORE, COMPARISONS, MODEL, TUNED, Stage
 
@@ -149,8 +149,8 @@ def _do(setting: Any, stage: Stage, on_event: OnEvent) -> None:
     told("started")
     setting.progress = lambda part: told("alive", part=part)
     setting.tell = lambda text: told("told", text=text)
-    began = time.perf_counter()
+    began, computed = time.perf_counter(), time.process_time()
     facts = do(setting, stage)
     seconds = time.perf_counter() - began
-    stage.finish(facts, seconds, peak_memory(setting.pipeline.device))
+    stage.finish(facts, seconds, cost_since(computed, setting.pipeline.device))
     told("finished", seconds=seconds, facts=facts)

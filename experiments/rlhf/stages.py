@@ -95,11 +95,11 @@ class Stage:
         return float(self._recorded()["seconds"])
 
     @property
-    def memory(self) -> dict[str, float]:
-        """The most gigabytes that the process had held when the stage ended, by where; see `peak_memory`."""
-        return dict(self._recorded().get("memory", {}))
+    def cost(self) -> dict[str, float]:
+        """What a finished stage cost beside seconds on the wall; see `cost_since`."""
+        return dict(self._recorded().get("cost", {}))
 
-    def finish(self, facts: Mapping[str, Any], seconds: float, memory: Mapping[str, float] | None = None) -> None:
+    def finish(self, facts: Mapping[str, Any], seconds: float, cost: Mapping[str, float] | None = None) -> None:
         """Seal the stage with what it found."""
         content = {
             "format": _FORMAT,
@@ -108,7 +108,7 @@ class Stage:
             "settings": plain(self.settings),
             "upon": {stage.name: stage.key for stage in self.upon},
             "seconds": seconds,
-            "memory": dict(memory or {}),
+            "cost": dict(cost or {}),
             "facts": plain(facts),
         }
         temporary = self.path / f".{_SEAL}.writing"

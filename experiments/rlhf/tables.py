@@ -83,30 +83,32 @@ def stage_table(results: PipelineResults) -> Table:
     return Table("Stages", header, rows, "Seconds on the wall, judging and saving included.")
 
 
-def machine_table(results: PipelineResults) -> Table | None:
-    """Return the peak memory and the ratio errors, the largest of all seeds; None where neither was recorded."""
+def cost_table(results: PipelineResults) -> Table | None:
+    """Return processor seconds, peak memory and ratio errors, the largest of all seeds; None where none is known."""
     names = list(dict.fromkeys(name for one in results.seeds for name in one.seconds))
     rows = []
     for name in names:
-        peaks = [one.memory[name] for one in results.seeds if one.memory.get(name)]
+        costs = [one.costs[name] for one in results.seeds if one.costs.get(name)]
         facts = [found for found in results.of(name) if found.get("ratio_error") is not None]
-        if peaks or facts:
-            cells = [_largest([peak.get(where) for peak in peaks], ".2f") for where in ("process", "device")]
-            cells += [_largest([found[key] for found in facts], ".1e") for key in ("ratio_error", "ratio_tolerance")]
+        if costs or facts:
+            cells = [_largest(costs, key, form) for key, form in (("cpu_seconds", ".0f"), ("peak_gb", ".2f"))]
+            cells += [_largest(costs, "gpu_gb", ".2f")]
+            cells += [_largest(facts, key, ".1e") for key in ("ratio_error", "ratio_tolerance")]
             rows.append([Cell(name, "name"), *cells])
     if not rows:
         return None
     note = (
-        "The most that the process held until the stage ended, stages of the same process before it included, in "
-        "gigabytes, and what torch had allocated of a GPU. The ratio error is the largest |π/π_old − 1| before the "
-        "first step of an update: how far decoding and learning disagree about the same tokens. The largest of all "
-        "seeds."
+        "Seconds are of processors, all threads together. The peak is the most that the process held until the stage "
+        "ended, earlier stages of the same process included, and on a GPU what torch had allocated. The ratio error is "
+        "the largest |π/π_old − 1| before the first step of an update: how far decoding and learning disagree about "
+        "the same tokens. The largest of all seeds."
     )
-    return Table("Memory and precision", ["stage", "peak GB", "GPU GB", "ratio error", "tolerance"], rows, note)
+    header = ["stage", "CPU seconds", "peak GB", "GPU GB", "ratio error", "tolerance"]
+    return Table("Cost and precision", header, rows, note)
 
 
-def _largest(values: list[float | None], form: str) -> Cell:
-    known = [value for value in values if value is not None]
+def _largest(found: list[dict[str, float]], key: str, form: str) -> Cell:
+    known = [one[key] for one in found if one.get(key) is not None]
     return Cell(format(max(known), form)) if known else Cell("–", "quiet")
 
 

@@ -87,7 +87,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     for seed in pipeline.seeds:
         for stage in plan(pipeline, out, seed):
             stage.path.mkdir(parents=True)
-            stage.finish(facts(stage.name, seed), 2.5, {"process": 1.25 + seed})
+            stage.finish(facts(stage.name, seed), 2.5, {"cpu_seconds": 12.4, "peak_gb": 1.25 + seed})
     write_report(gather(pipeline, out), out, command="tokengym rlhf made-up.yaml")
     return out, (out / "report.html").read_text(encoding="utf-8")
 
@@ -123,10 +123,10 @@ def test_the_table_has_the_mean_and_range_of_the_seeds_and_calls_a_bound_one(mad
 
 def test_the_peak_and_the_ratio_error_are_the_largest_of_the_seeds(made_up: tuple[Path, str]):
     table = (made_up[0] / "table.md").read_text()
-    found = {line.split("|")[1].strip(): line.split("|")[2:6] for line in table.splitlines() if "2.25" in line}
-    assert [cell.strip() for cell in found["ppo"]] == ["2.25", "–", "6.0e-05", "2.0e-04"]
-    assert [cell.strip() for cell in found["dpo"]] == ["2.25", "–", "–", "–"]
-    assert "Memory and precision" in made_up[1]
+    found = {line.split("|")[1].strip(): line.split("|")[2:7] for line in table.splitlines() if "2.25" in line}
+    assert [cell.strip() for cell in found["ppo"]] == ["12", "2.25", "–", "6.0e-05", "2.0e-04"]
+    assert [cell.strip() for cell in found["dpo"]] == ["12", "2.25", "–", "–", "–"]
+    assert "Cost and precision" in made_up[1]
 
 
 def test_the_summary_says_what_each_seed_ended_with(made_up: tuple[Path, str]):
