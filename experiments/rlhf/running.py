@@ -121,19 +121,19 @@ def run_pipeline(
             )
     out.mkdir(parents=True, exist_ok=True)
     with sole_use(out, "running the pipeline"):
-        settings: dict[int, Any] = {}
+        setting: Any = None
         for seed, stage in stages:
             if stage.state() == "done":
                 on_event(StageEvent(kind="kept", seed=seed, stage=stage.name, facts=stage.facts()))
                 continue
-            if seed not in settings:
+            if setting is None or setting.seed != seed:  # one at a time: each holds models
                 from .setting import Setting, check_device
 
                 check_device(pipeline)
-                settings[seed] = Setting(pipeline, seed, out / f"seed-{seed}")
+                setting = Setting(pipeline, seed, out / f"seed-{seed}")
                 if stop is not None:
-                    settings[seed].stop = stop
-            _do(settings[seed], stage, on_event)
+                    setting.stop = stop
+            _do(setting, stage, on_event)
 
 
 def _do(setting: Any, stage: Stage, on_event: OnEvent) -> None:
