@@ -11,13 +11,30 @@ if TYPE_CHECKING:
     from .estimators import Estimator, kl_estimators
     from .fixed_points import fixed_point, regret
     from .gradients import ExpectedGradient, expected_gradient
+    from .groups import Groups, all_groups
+    from .listing import Listing
+    from .losses import GIVEN, Sampled, expected
+    from .objectives import Objective
     from .tables import optimum, table_agent
+    from .trees import LeafTree
+    from .verdicts import Claim, LossAudit, audit_loss
 
 __all__ = [
+    "Claim",
     "Estimator",
     "ExpectedGradient",
+    "GIVEN",
+    "Groups",
+    "LeafTree",
+    "Listing",
+    "LossAudit",
+    "Objective",
+    "Sampled",
     "all_episodes",
+    "all_groups",
+    "audit_loss",
     "drawn",
+    "expected",
     "expected_gradient",
     "fixed_point",
     "kl_estimators",
@@ -29,10 +46,21 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Claim": "verdicts",
         "Estimator": "estimators",
         "ExpectedGradient": "gradients",
+        "GIVEN": "losses",
+        "Groups": "groups",
+        "LeafTree": "trees",
+        "Listing": "listing",
+        "LossAudit": "verdicts",
+        "Objective": "objectives",
+        "Sampled": "losses",
         "all_episodes": "enumeration",
+        "all_groups": "groups",
+        "audit_loss": "verdicts",
         "drawn": "enumeration",
+        "expected": "losses",
         "expected_gradient": "gradients",
         "fixed_point": "fixed_points",
         "kl_estimators": "estimators",

@@ -1,0 +1,265 @@
+"""The audit of losses that are functions of log-probabilities: known facts, right ones and broken ones."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tokengym.envs import TokenGymError
+from tokengym.experiments.audit import (
+    Claim,
+    LeafTree,
+    Listing,
+    Objective,
+    Sampled,
+    all_groups,
+    audit_loss,
+    expected,
+)
+from tokengym.experiments.audit.broken import BROKEN, RIGHT, rloo, weighted_rloo
+from tokengym.experiments.audit.ends import end_of
+from tokengym.experiments.audit.groups import number_of_groups
+from tokengym.experiments.audit.losses import tensors_of
+from tokengym.experiments.audit.verdicts import beside_others, compare, counterexamples, order_changes
+
+LEAVES = np.random.default_rng(0).uniform(size=15)
+TREE = Listing.of(LeafTree.stopping(3, 3, LEAVES.tolist()))
+UNIFORM = Sampled(TREE.uniform())
+
+
+def said(log_probs, mask):
+    return torch.where(mask, log_probs, 0.0).sum(1)
+
+
+def centred(rewards):
+    return rewards - rewards.mean()
+
+
+def whitened(rewards):
+    return centred(rewards) / (centred(rewards).square().sum() / (len(rewards) - 1) + 1e-20).sqrt()
+
+
+def own_mean(log_probs, rewards, mask):
+    return -(centred(rewards) * said(log_probs, mask)).mean()
+
+
+def dr_grpo(log_probs, rewards, mask):
+    return own_mean(log_probs, rewards, mask) / 3
+
+
+def grpo(log_probs, rewards, mask):
+    return -(whitened(rewards) * said(log_probs, mask) / mask.sum(1)).mean()
+
+
+def dapo(log_probs, rewards, mask):
+    return -(whitened(rewards) * said(log_probs, mask)).sum() / mask.sum()
+
+
+def rloo_of_tokens(log_probs, rewards, mask):
+    return -(centred(rewards) * 4 / 3 * said(log_probs, mask)).sum() / mask.sum()
+
+
+def opo(log_probs, rewards, mask):
+    lengths = mask.sum(1)
+    return -((rewards - (rewards * lengths).sum() / lengths.sum()) * said(log_probs, mask)).mean()
+
+
+KNOWN = {rloo: (1, 1), own_mean: (1, 0.75), dr_grpo: (1, 0.25), grpo: (0.921, 1.18), dapo: (0.964, 1.21)}
+KNOWN |= {rloo_of_tokens: (0.996, 0.48), opo: (0.996, 0.73)}
+
+
+@pytest.mark.parametrize("loss", KNOWN, ids=lambda loss: loss.__name__)
+def test_what_group_methods_do_in_expectation(loss):
+    """The facts sheet's table: 15 leaves, four of a group, the uniform policy."""
+    ascent = -expected(loss, TREE, UNIFORM, 4).gradient
+    comparison = compare(ascent, Objective().gradient(TREE, TREE.uniform()))
+    assert (comparison.cosine, comparison.scale) == pytest.approx(KNOWN[loss], abs=0.006)
+
+
+def test_groups_are_multisets_with_the_multinomials_weights():
+    probabilities = np.random.default_rng(1).dirichlet(np.ones(5))
+    groups = all_groups(probabilities, 3)
+    assert len(groups) == number_of_groups(5, 3) == 35
+    assert number_of_groups(16, 4) == 3876
+    tuples: dict[tuple[int, ...], float] = {}
+    for first in range(5):
+        for second in range(5):
+            for third in range(5):
+                key = tuple(sorted((first, second, third)))
+                tuples[key] = tuples.get(key, 0) + math.prod(probabilities[[first, second, third]])
+    for members, probability in zip(groups.members.tolist(), groups.probabilities, strict=True):
+        assert probability == pytest.approx(tuples[tuple(members)], abs=1e-15)
+    with pytest.raises(TokenGymError, match="take groups of 2"):
+        all_groups(probabilities, 3, max_groups=20)
+
+
+def test_groups_of_several_starts_do_not_mix():
+    groups = all_groups(np.array([0.1, 0.3, 0.6]), 2, np.array([0, 0, 1]))
+    assert groups.members.tolist() == [[0, 0], [0, 1], [1, 1], [2, 2]]
+    np.testing.assert_allclose(groups.probabilities, [0.025, 0.15, 0.225, 0.6], atol=1e-15)
+
+
+def test_the_variance_is_that_of_single_groups():
+    listing = Listing.of(LeafTree({"0": 1.0, "10": 0.0, "11": 3.0}, replies=True))
+    policy = listing.moved(0.7, 2)
+
+    def with_entropy(log_probs, entropies, rewards, mask):
+        return rloo(log_probs, rewards, mask) - 0.1 * torch.where(mask, entropies, 0.0).sum()
+
+    found = expected(with_entropy, listing, Sampled(policy), 2, with_variance=True)
+    groups = all_groups(listing.chances(policy).numpy(), 2)
+    tensors, mean, square = tensors_of(listing, Sampled(policy)), 0.0, 0.0
+    for members, chance in zip(groups.members, groups.probabilities.tolist(), strict=True):
+        at = policy.clone().requires_grad_()
+        loss = with_entropy(
+            listing.log_probs(at)[members],
+            listing.entropies(at)[members],
+            tensors["rewards"][members],
+            listing.mask[members],
+        )
+        gradient = torch.autograd.grad(loss, at)[0]
+        mean, square = mean + chance * gradient, square + chance * float(gradient.square().sum())
+    torch.testing.assert_close(found.gradient, mean, atol=1e-12, rtol=0)
+    assert found.variance == pytest.approx(square - float(mean.square().sum()), abs=1e-12)
+
+
+def test_a_loop_gives_what_vmap_gives():
+    def asks_for_a_number(log_probs, rewards, mask):
+        return rloo(log_probs, rewards, mask) * (1.0 if float(rewards.sum()) > -1 else 2.0)
+
+    listing = Listing.of(LeafTree({"0": 1.0, "10": 0.0, "11": 3.0}))
+    policy = Sampled(listing.moved())
+    quick, slow = (expected(loss, listing, policy, 3, with_variance=True) for loss in (rloo, asks_for_a_number))
+    assert (quick.vectorised, slow.vectorised) == (True, False)
+    torch.testing.assert_close(quick.gradient, slow.gradient, atol=1e-14, rtol=0)
+    assert quick.variance == pytest.approx(slow.variance, abs=1e-13)
+
+
+@pytest.mark.parametrize("specimen", BROKEN, ids=lambda specimen: specimen.name)
+def test_each_broken_loss_is_found_wrong_on_a_tree_of_at_most_eight_leaves(specimen):
+    found = next(counterexamples(specimen.loss, Claim(**specimen.claim)), None)
+    assert found is not None and found.leaves <= 8
+    assert "the loss climbs" in str(found)
+
+
+@pytest.mark.parametrize("specimen", RIGHT, ids=lambda specimen: specimen.name)
+def test_no_right_loss_is_found_wrong(specimen):
+    assert next(counterexamples(specimen.loss, Claim(**specimen.claim)), None) is None
+    claim = Claim(**specimen.claim)
+    if claim.objective != "max_rl":
+        policy = TREE.moved(0.5, 3)
+        ascent = -expected(specimen.loss, TREE, Sampled(policy), 4).gradient
+        assert compare(ascent, claim.exact.gradient(TREE, policy)).bias < 1e-10
+
+
+def test_a_whole_audit_of_a_right_loss():
+    found = audit_loss(weighted_rloo, off_policy=True)
+    assert found.right and found.vectorised and found.groups == 3060
+    assert found.stale.bias < 1e-10 < found.variance
+    assert [end.kind for end in found.ends] == ["leaf"] * 3
+    assert max(end.regret for end in found.ends) < 1e-5
+
+
+def test_stale_episodes_without_weights_mislead_more_than_with():
+    """Token weights mend some, the whole episode's all; the order of the facts sheet, on this instance."""
+
+    def clipped(log_probs, old_log_probs, rewards, mask):
+        ratio, lead = torch.exp(log_probs - old_log_probs), (centred(rewards) * 4 / 3)[:, None]
+        return -said(torch.minimum(ratio * lead, ratio.clamp(0.8, 1.2) * lead), mask).mean()
+
+    def of_tokens(log_probs, sampling_log_probs, rewards, mask):
+        weights = torch.exp(log_probs.detach() - sampling_log_probs).clamp(max=2)
+        return -(centred(rewards) * 4 / 3 * said(weights * log_probs, mask)).mean()
+
+    def of_episodes(log_probs, sampling_log_probs, rewards, mask):
+        weights = torch.exp(said(log_probs.detach() - sampling_log_probs, mask)).clamp(max=2)
+        return -(centred(rewards) * 4 / 3 * weights * said(log_probs, mask)).mean()
+
+    listing = Listing.of(LeafTree.full(2, 4, np.random.default_rng(0).uniform(size=16).tolist()))
+    random = np.random.default_rng(1)
+    policy, behaviour = (torch.from_numpy(0.3 * random.normal(size=(15, 2))) for _ in range(2))
+    stale = Sampled(policy, behaviour=behaviour)
+    right = Objective().gradient(listing, stale.logits)
+    bias = {
+        loss.__name__: compare(-expected(loss, listing, stale, 4).gradient, right).bias
+        for loss in (rloo, clipped, of_tokens, of_episodes, weighted_rloo)
+    }
+    assert bias["weighted_rloo"] < 1e-10
+    assert bias["of_episodes"] == pytest.approx(0.20, abs=0.01)
+    assert bias["of_tokens"] == pytest.approx(bias["rloo"], abs=0.02) == pytest.approx(0.61, abs=0.02)
+    assert bias["clipped"] == pytest.approx(1.26, abs=0.01)
+
+
+def test_an_end_is_the_optimum_in_closed_form():
+    listing = Listing.of(LeafTree({"0": 1.0, "10": 0.0, "11": 3.0}))
+    objective = Objective("kl_return", 0.5)
+    end = end_of(lambda logits: -objective.gradient(listing, logits), objective, listing, listing.moved(1.0, 4))
+    assert end.kind == "interior" and abs(end.regret) < 1e-10 and end.norm < 1e-10
+    weights = np.array([0.5 * np.exp(2.0), 0.25, 0.25 * np.exp(6.0)])
+    np.testing.assert_allclose(end.policy[0, 0], weights[0] / weights.sum(), atol=1e-9)
+
+
+def test_others_in_the_batch_change_a_normaliser_over_the_batch():
+    def of_a_batch(log_probs, rewards, mask, groups):
+        lead = rewards - torch.where(groups[:, None] == groups, rewards, 0.0).sum(1) / (groups[:, None] == groups).sum(
+            1
+        )
+        return -(lead * said(log_probs, mask)).sum() / mask.sum()
+
+    scales = {size: scale for size, (_, scale) in beside_others(of_a_batch, Claim(group_size=2)).items()}
+    assert len(scales) == 3 and len({round(scale, 3) for scale in scales.values()}) == 3
+
+
+def test_an_order_that_matters_is_found():
+    def first_only(log_probs, rewards, mask):
+        return -(rewards[0] - rewards[1]) * said(log_probs, mask)[0]
+
+    assert order_changes(first_only, TREE, UNIFORM, 4) > 0.01
+    assert order_changes(rloo, TREE, UNIFORM, 4) < 1e-12
+    found = audit_loss(first_only, group_size=2, with_ends=False)
+    assert found.right and found.order > 0.01
+
+
+def no_scalar(log_probs):
+    return log_probs.sum(1)
+
+
+def infinite(log_probs, rewards):
+    return (log_probs.sum(1) / (rewards - rewards.mean()).square().sum()).mean()
+
+
+def root(log_probs, rewards, mask):
+    return (said(log_probs, mask) - said(log_probs, mask)).square().sum().sqrt()
+
+
+def asks_too_much(log_probs, advantages):
+    return log_probs.sum()
+
+
+def asks_nothing(rewards):
+    return rewards.sum()
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (no_scalar, r"gave \(4,\)"),
+        (infinite, r"loss is -?(nan|inf) in group 0 .* rewards are \["),
+        (root, "gradient of log_probs is nan in group 0 of 15, row 0, column 0"),
+        (asks_too_much, "asks for 'advantages'; it can ask for log_probs"),
+        (asks_nothing, "no gradient"),
+    ],
+)
+def test_what_is_wrong_with_a_loss_is_said(loss, message):
+    listing = Listing.of(LeafTree({"0": 1.0, "10": 0.0, "11": 3.0}))
+    with pytest.raises(TokenGymError, match=message):
+        expected(loss, listing, Sampled(listing.uniform()), 4)
+
+
+@pytest.mark.parametrize(
+    "leaves", [{}, {"0": 1.0}, {"0": 1.0, "2": 0.0}, {"0": 1.0, "10": 0.0}, {"0": 1, "1": 1, "11": 0}]
+)
+def test_leaves_that_are_no_tree_are_refused(leaves):
+    with pytest.raises(TokenGymError, match="leaves="):
+        LeafTree(leaves)
