@@ -16,7 +16,10 @@ from ..study import at_place
 from .file import data_file
 from .spec import ComparisonsPart, MethodPart, Pipeline
 
-NAMED_DATA = ("corpus", "expert", "random")
+PLAYERS = ("expert", "random")
+"""Players of the task that fine-tuning may imitate."""
+
+NAMED_DATA = ("corpus", *PLAYERS)
 """What fine-tuning may imitate beside files."""
 
 

@@ -15,7 +15,7 @@ from ...algorithms.labelling import SimulatedLabeller, label_episodes
 from ...algorithms.offline import record
 from ...algorithms.reward_models import calibration, fit_reward_model, load_reward_model, pair_accuracy
 from ...envs import Task, TokenGymError
-from .check import NAMED_DATA
+from .check import PLAYERS
 from .file import data_file
 from .learning import learn
 from .setting import HELD_OUT, TRAIN, Setting
@@ -54,19 +54,19 @@ def tune(setting: Setting) -> dict[str, Any]:
     """Tune the model on texts, and return what there is to tell of it."""
     part = setting.pipeline.sft
     assert part is not None
-    data = part.data
-    if data == "corpus":
+    data: dict[str, Any] = {"data": str(data_file(part.data))}
+    if part.data in PLAYERS:
+        data = {"player": part.data, "demonstrations": part.episodes}
+    elif part.data == "corpus":
         policy = CorpusPolicy(setting.task, setting.drawn_from("corpus"))
         episodes, _ = record(setting.task, policy, part.episodes, setting.drawn_from("corpus starts"))
-        data = str(setting.folder / "corpus.safetensors")
-        EpisodeDataset(episodes, setting.task.vocabulary, {"of": "the task's own language"}).save(data)
-    elif data not in NAMED_DATA:
-        data = str(data_file(data))
+        data = {"data": str(setting.folder / "corpus.safetensors")}
+        EpisodeDataset(episodes, setting.task.vocabulary, {"of": "the task's own language"}).save(data["data"])
     learner, facts = learn(
         setting,
         folder=setting.folder / TUNED,
         algorithm="sft",
-        config={"data": data, **part.config},
+        config={**data, **part.config},
         budget=part.updates,
         task=setting.task,
         agent=setting.pipeline.model,

@@ -73,6 +73,18 @@ def test_labels_are_bought_once_and_parted(done: tuple[Path, list[StageEvent]], 
     assert {"prompt", "better", "worse"} == found["examples"][0].keys()
 
 
+@pytest.mark.parametrize("player", ["expert", "random"])
+def test_a_player_of_the_task_is_imitated(player: str, tmp_path: Path):
+    path = tmp_path / "copies.yaml"
+    path.write_text(
+        f"environment: {{id: Copy}}\nmodel: mlp-tiny\nsft: {{data: {player}, episodes: 24, updates: 2}}\n"
+        "methods: {ppo: {tokens: 16, config: {rollout_tokens: 16}}}\njudgement: {episodes: 4, points: 1, samples: 1}\n"
+    )
+    run_pipeline(load_pipeline(path), tmp_path / "out")
+    found = gather(load_pipeline(path), tmp_path / "out").seeds[0].facts["sft"]
+    assert found["texts"] == 24 and found["updates"] == 2
+
+
 def test_the_same_command_again_does_nothing(done: tuple[Path, list[StageEvent]], pipeline: Any):
     events: list[StageEvent] = []
     run_pipeline(pipeline, done[0], on_event=events.append)
