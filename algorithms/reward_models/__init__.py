@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .losses import bradley_terry
     from .model import RewardModel
     from .reading import Sequences, sequences_of
+    from .small import fit_scores
 
 __all__ = [
     "Calibration",
@@ -26,6 +27,7 @@ __all__ = [
     "export_reward_model",
     "fit_from_tokens",
     "fit_reward_model",
+    "fit_scores",
     "load_reward_model",
     "log_odds",
     "pair_accuracy",
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazy_names(
         "export_reward_model": "export",
         "fit_from_tokens": "fitting",
         "fit_reward_model": "fitting",
+        "fit_scores": "small",
         "load_reward_model": "loading",
         "log_odds": "judging",
         "pair_accuracy": "judging",

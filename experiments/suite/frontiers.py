@@ -50,9 +50,21 @@ class Frontier:
         """The KL at which it lies."""
         return float(self.kl[self.gold.argmax()])
 
+    @property
+    def peak_proxy(self) -> float:
+        """The expected proxy reward there."""
+        return float(self.proxy[self.gold.argmax()])
+
     def gold_at(self, kl: float) -> float:
         """The expected gold reward at some KL between the smallest and the largest, linear in √KL between points."""
         return float(np.interp(np.sqrt(kl), np.sqrt(self.kl), self.gold))
+
+    def spread(self, points: int = 60) -> Frontier:
+        """The same frontier at distances √KL that lie evenly between the smallest and the largest, by lines between."""
+        distance = np.linspace(np.sqrt(self.kl[0]), np.sqrt(self.kl[-1]), points)
+        known = np.sqrt(self.kl)
+        proxy, gold = (np.interp(distance, known, values) for values in (self.proxy, self.gold))
+        return Frontier(distance**2, proxy, gold, self.start)
 
     @property
     def fall(self) -> float:
@@ -89,12 +101,15 @@ class Form:
         alpha: Slope at the start.
         beta: What bends it down.
         error: Root mean square of the residuals, as a part of the curve's peak.
+        explained: R², what part of gold's variance along the frontier the form explains; below 0 where a constant
+            would be nearer.
         values: The form at the frontier's distances, shape (P,).
     """
 
     alpha: float
     beta: float
     error: float
+    explained: float
     values: Array
 
 
@@ -108,4 +123,6 @@ def fitted_form(frontier: Frontier, of: str) -> Form:
     values = np.zeros(len(frontier.kl))
     values[far] = terms @ np.array([alpha, beta])
     residual = np.sqrt(np.mean((values[far] - gain) ** 2))
-    return Form(float(alpha), float(beta), float(residual / max(gain.max(), 1e-12)), values + frontier.start)
+    explained = 1 - residual**2 / max(gain.var(), 1e-24)
+    error = residual / max(gain.max(), 1e-12)
+    return Form(float(alpha), float(beta), float(error), float(explained), values + frontier.start)
