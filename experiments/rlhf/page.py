@@ -76,7 +76,9 @@ def write_report(results: PipelineResults, out: str | Path, *, command: str) -> 
 def _html(results: PipelineResults, plots: dict[str, Path], narrow: dict[str, Path], made: dict[str, str]) -> str:
     pipeline = results.pipeline
     many = len(results.seeds) > 1
-    seeds = f"Lines are means of {len(results.seeds)} seeds." if many else ""
+    seeds = (
+        f"Lines are means of {len(results.seeds)} seeds; bars, what the table has beside its estimates." if many else ""
+    )
     names = [part.name for part in pipeline.methods]
     return page_of(
         "rlhf.html.j2",

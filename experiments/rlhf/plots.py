@@ -62,6 +62,8 @@ def against_kl(results: PipelineResults, narrow: bool = False) -> Figure | None:
         for name, found in curves.items():
             known = np.isfinite(found["kl"]) & np.isfinite(found[what])
             _draw(axis, results, name, found["kl"][known], found[what][known])
+            _spread(axis, results, name, what, found["kl"][known][-1])
+            _spread(axis, results, name, "kl", found[what][known][-1], sideways=True)
         axis.set_xlabel("KL from the model before (nats a completion)")
         axis.set_xscale("function", functions=(_root, np.square))
         axis.set_xlim(left=0)
@@ -83,6 +85,7 @@ def along_the_way(results: PipelineResults, narrow: bool = False) -> Figure | No
         axis.set_title(_NAMES[what])
         for name, found in curves.items():
             _draw(axis, results, name, found["point"] / points, found[what])
+            _spread(axis, results, name, what, found["point"][-1] / points)
         axis.set_xlabel("part of the budget")
         _start(axis, results, what)
     _legend(figure, results, list(curves))
@@ -132,6 +135,18 @@ def _draw(axis: Axes, results: PipelineResults, name: str, places: Any, values: 
     colour, chosen = _colours(results)[name], _chooses(results, name)
     axis.plot(places, values, color=colour, linestyle=(0, (4, 2)) if chosen else "-", zorder=3)
     axis.plot(places[-1:], values[-1:], linestyle="", zorder=4, **_mark(colour, chosen))
+
+
+def _spread(
+    axis: Axes, results: PipelineResults, name: str, what: str, place: float, *, sideways: bool = False
+) -> None:
+    """Draw what the seeds say together of how a method ended as a bar through its last point; of one seed, nothing."""
+    found = results.final(name, what)
+    if len(results.of(name)) < 2 or found is None or found.low is None or found.high is None:
+        return
+    ends, still = [found.low, found.high], [place, place]
+    across, up = (ends, still) if sideways else (still, ends)
+    axis.plot(across, up, color=_colours(results)[name], linewidth=1.2, alpha=0.55, zorder=2)
 
 
 def _start(axis: Axes, results: PipelineResults, what: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokengym.experiments.rlhf import gather, load_pipeline, plan, write_report
+from tokengym.experiments.rlhf.plots import against_kl
 
 TEXT = """
 name: made-up
@@ -139,6 +140,18 @@ def test_every_picture_is_there_and_wide_and_narrow(made_up: tuple[Path, str]):
     wide = {path.stem for path in (made_up[0] / "plots").glob("*.png")}
     assert wide == {"against_kl", "along_the_way", "calibration"}
     assert wide == {path.stem for path in (made_up[0] / "plots" / "narrow").glob("*.png")}
+
+
+def test_a_bar_shows_what_the_seeds_say_of_the_end(made_up: tuple[Path, str], tmp_path: Path):
+    def bars(text: str) -> list[list[float]]:
+        path = tmp_path / "made-up.yaml"
+        path.write_text(text)
+        figure = against_kl(gather(load_pipeline(path), made_up[0]))
+        assert figure is not None
+        return [[float(end) for end in line.get_ydata()] for line in figure.axes[0].lines]  # type: ignore[union-attr]
+
+    assert [0.75, 0.8] in bars(TEXT)
+    assert [0.75, 0.8] not in bars(TEXT.replace("seeds: [0, 1]", "seeds: [0]"))
 
 
 def test_what_is_not_done_is_said(made_up: tuple[Path, str], tmp_path: Path):
