@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .learner import Learner
     from .off_policy import DQN, SAC, OffPolicy
     from .offline import BC, SFT, FilteredBC, Offline
-    from .on_policy import A2C, PPO, RAFT, ExpertIteration, OnPolicy
+    from .on_policy import A2C, GRPO, PPO, RAFT, RLOO, ExpertIteration, OnPolicy, Reinforce, ReinforcePP
     from .online import Online
     from .preferences import DPO, RRHF, OnlineDPO, Preferences
     from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
@@ -37,6 +37,7 @@ __all__ = [
     "ExpertIteration",
     "FilteredBC",
     "FrozenPolicy",
+    "GRPO",
     "Learner",
     "OffPolicy",
     "Offline",
@@ -48,9 +49,12 @@ __all__ = [
     "PreferencePairs",
     "Preferences",
     "RAFT",
+    "RLOO",
     "RRHF",
     "Ranks",
     "RecordEpisodes",
+    "Reinforce",
+    "ReinforcePP",
     "SAC",
     "SFT",
     "SaveBest",
@@ -78,6 +82,7 @@ __getattr__, __dir__ = lazy_names(
         "ExpertIteration": "on_policy.expert_iteration",
         "FilteredBC": "offline.filtered_bc",
         "FrozenPolicy": "self_play",
+        "GRPO": "on_policy.grpo",
         "Learner": "learner",
         "OffPolicy": "off_policy.base",
         "Offline": "offline.base",
@@ -89,9 +94,12 @@ __getattr__, __dir__ = lazy_names(
         "PreferencePairs": "data.preferences",
         "Preferences": "preferences.base",
         "RAFT": "on_policy.raft",
+        "RLOO": "on_policy.rloo",
         "RRHF": "preferences.rrhf",
         "Ranks": "data.preferences",
         "RecordEpisodes": "runs.record_episodes",
+        "Reinforce": "on_policy.reinforce",
+        "ReinforcePP": "on_policy.reinforce_pp",
         "SAC": "off_policy.sac",
         "SFT": "offline.sft",
         "SaveBest": "runs.milestones",

@@ -147,6 +147,10 @@ ALGORITHMS = AlgorithmRegistry(
     {
         "ppo": (".on_policy.ppo:PPO", configs.PPOConfig),
         "a2c": (".on_policy.a2c:A2C", configs.A2CConfig),
+        "reinforce": (".on_policy.reinforce:Reinforce", configs.ReinforceConfig),
+        "rloo": (".on_policy.rloo:RLOO", configs.RLOOConfig),
+        "reinforce-pp": (".on_policy.reinforce_pp:ReinforcePP", configs.ReinforcePPConfig),
+        "grpo": (".on_policy.grpo:GRPO", configs.GRPOConfig),
         "raft": (".on_policy.raft:RAFT", configs.RAFTConfig),
         "expert-iteration": (".on_policy.expert_iteration:ExpertIteration", configs.ExpertIterationConfig),
         "dqn": (".off_policy.dqn:DQN", configs.DQNConfig),

@@ -10,8 +10,11 @@ import numpy as np
 from ...agents import Act, Policy
 from ...envs import AppendResult, Engine, StepResult, TokenGymError
 
-Starts = Callable[[int], np.ndarray]
-"""Asked with the number of free rows for the starts of new episodes, uint64, at most one a free row."""
+Beginnings = np.ndarray | tuple[np.ndarray, np.ndarray | None]
+"""Starts of new episodes, uint64 (m,), and perhaps streams of their own for what is drawn after the start."""
+
+Starts = Callable[[int], Beginnings]
+"""Asked with the number of free rows for the beginnings of new episodes, at most one a free row."""
 
 
 class Step(NamedTuple):
@@ -144,10 +147,11 @@ def play(
 def _begin(engine: Engine, starts: Starts, under_way: np.ndarray, observers: Sequence[Observer]) -> None:
     """Begin episodes on free rows, as many as there are starts for."""
     free = np.flatnonzero(~under_way)
-    begun = starts(len(free))
+    given = starts(len(free))
+    begun, streams = given if isinstance(given, tuple) else (given, None)
     if len(begun):
         where = free[: len(begun)]
-        engine.reset(where, begun)
+        engine.reset(where, begun, streams)
         under_way[where] = True
         for observer in observers:
             observer.began(where, begun)

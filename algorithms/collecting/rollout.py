@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...agents.session import Rows
 from ...envs import Engine, Task, TokenGymError, derive_start
 from ...envs.checking import Count, Seed, checked
 from ..data import Episodes
-from .playing import play
+from .playing import Beginnings, play
 from .recording import Recording
 
 
@@ -28,7 +29,8 @@ class Collector:
         task: what to play.
         num_rows: episodes played side by side.
         seed: of the starts; the k-th group of this seed has the same start in every run.
-        group_size: episodes that share a start.
+        group_size: episodes that share a start. Each draws what comes after the start from a stream of its own, so that
+            where there is chance they are independent of one another.
         action_masks: ask the task for legal tokens, and record them.
         token_rewards: credit rewards that a task gives a token at the end of a turn to those tokens.
         numbers: the dtype of rewards and log-probabilities.
@@ -90,22 +92,36 @@ class Collector:
         if num_episodes is not None and num_episodes % self.group_size:
             raise TokenGymError(f"num_episodes is {num_episodes}; expected a multiple of group_size {self.group_size}.")
         recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards, self.numbers)
-        waiting: list[int] = []
+        waiting: list[tuple[int, int]] = []
+        streams: list[np.ndarray] = []
+
+        def more(free: int) -> Beginnings:
+            starts, own = self._more(free, recording, waiting, num_tokens, num_episodes)
+            if own is not None:
+                streams.append(own)
+            return starts, own
+
         self.num_tokens += play(
             self.engine,
             policy,
-            lambda free: self._more(free, recording, waiting, num_tokens, num_episodes),
+            more,
             [recording],
             action_masks=self.action_masks,
         )
         self.num_episodes += recording.episodes_finished
         self.expected_length = recording.tokens_finished / recording.episodes_finished
-        return recording.episodes()
+        episodes = recording.episodes()
+        return replace(episodes, streams=np.concatenate(streams)) if streams else episodes
 
     def _more(
-        self, free: int, recording: Recording, waiting: list[int], num_tokens: int | None, num_episodes: int | None
-    ) -> np.ndarray:
-        """Return starts for at most so many free rows, as far as the budget asks for more."""
+        self,
+        free: int,
+        recording: Recording,
+        waiting: list[tuple[int, int]],
+        num_tokens: int | None,
+        num_episodes: int | None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return beginnings for at most so many free rows, as far as the budget asks for more."""
         if num_episodes is not None:
             wanted = num_episodes - recording.episodes_started - len(waiting)
         else:
@@ -117,10 +133,16 @@ class Collector:
         if groups > 0:
             numbers = np.arange(self.groups_started, self.groups_started + groups, dtype=np.uint64)
             self.groups_started += groups
-            waiting.extend(np.repeat(derive_start(self.seed, numbers), self.group_size).tolist())
-        starts = np.array(waiting[:free], np.uint64)
+            waiting.extend(self._beginnings(numbers))
+        starts, streams = np.array(waiting[:free], np.uint64).reshape(-1, 2).T
         del waiting[:free]
-        return starts
+        return starts, None if self.group_size == 1 else streams
+
+    def _beginnings(self, groups: np.ndarray) -> list[tuple[int, int]]:
+        """Return the start and the stream of each member of some groups: an episode alone needs none of its own."""
+        starts = np.repeat(derive_start(self.seed, groups), self.group_size)
+        members = np.tile(np.arange(self.group_size, dtype=np.uint64), len(groups))
+        return list(zip(starts.tolist(), derive_start(starts, members).tolist(), strict=True))
 
     def _expected_length(self, recording: Recording) -> float:
         """The mean length in the last collection; in the first one of what has ended, or the longest there can be."""

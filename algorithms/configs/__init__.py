@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Config
+from .groups import GRPOConfig, PolicyGradientConfig, ReinforceConfig, ReinforcePPConfig, RepeatedConfig, RLOOConfig
 from .labels import LabelConfig, LabellerConfig
 from .off_policy import DQNConfig, OffPolicyConfig, Prioritisation, SACConfig
 from .offline import BCConfig, CloningConfig, FilteredBCConfig, OfflineConfig, SFTConfig
@@ -14,9 +15,13 @@ from .overrides import (
     DQNOverrides,
     ExpertIterationOverrides,
     FilteredBCOverrides,
+    GRPOOverrides,
     OnlineDPOOverrides,
     PPOOverrides,
     RAFTOverrides,
+    ReinforceOverrides,
+    ReinforcePPOverrides,
+    RLOOOverrides,
     RRHFOverrides,
     SACOverrides,
     SB3A2COverrides,
@@ -60,6 +65,8 @@ __all__ = [
     "ExpertIterationOverrides",
     "FilteredBCConfig",
     "FilteredBCOverrides",
+    "GRPOConfig",
+    "GRPOOverrides",
     "KLConfig",
     "LabelConfig",
     "LabellerConfig",
@@ -75,13 +82,21 @@ __all__ = [
     "PPOOverrides",
     "PairLossConfig",
     "PolicyConfig",
+    "PolicyGradientConfig",
     "PreferencesConfig",
     "Prioritisation",
     "RAFTConfig",
     "RAFTOverrides",
     "RATIO_TOLERANCES",
+    "RLOOConfig",
+    "RLOOOverrides",
     "RRHFConfig",
     "RRHFOverrides",
+    "ReinforceConfig",
+    "ReinforceOverrides",
+    "ReinforcePPConfig",
+    "ReinforcePPOverrides",
+    "RepeatedConfig",
     "RewardConfig",
     "RewardModelConfig",
     "RolloutConfig",

@@ -13,6 +13,9 @@ from .schedule import Schedule, ends, linear
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+Aggregation = Literal["token", "sequence", "constant", "sum"]
+"""How tokens are weighed in a loss."""
+
 RATIO_TOLERANCES = {"float32": 2e-4, "bfloat16": 0.5, "float64": 1e-9}
 """How far off the ratio before the first step may be, by the agent's dtype."""
 
@@ -30,8 +33,19 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
     noise where all advantages are near 0, as at a KL-regularised optimum. None does so where there is no KL."""
     whiten_rewards: bool = False
     """Scale what is learnt from to variance 1 over the tokens of a collection, keeping its mean (Ziegler et al.)."""
-    loss_aggregation: Literal["token", "sequence", "constant"] = "token"
-    """How tokens are weighed: all alike, all episodes alike (favours short ones), or by a constant divisor."""
+    loss_aggregation: Aggregation | None = None
+    """How tokens are weighed: "token", all alike; "sequence", all episodes alike (favours short ones); "constant", by
+    the longest an episode can be; or "sum", which divides by the number of episodes alone. None takes what the
+    algorithm's paper has, "token" where it says nothing."""
+    importance: Literal["none", "truncate", "mask"] = "none"
+    """Weigh what is learnt from a token by π_old/μ, where μ drew it, such as a sampler of other rounding or top-p:
+    cut at `importance_cap` (truncated importance sampling), or left out beyond bounds (IcePop)."""
+    importance_level: Literal["token", "sequence"] = "token"
+    """Weigh each token by its own ratio, which leaves a bias, or by that of its whole episode, which varies more."""
+    importance_cap: Positive = 2.0
+    """The largest weight. Larger is less biased and varies more; 2 to 5."""
+    importance_floor: NotNegative = 0.5
+    """The smallest weight, below which "mask" leaves a token out; 0 to .5."""
     ratio_tolerance: Positive | None = None
     """The ratio π/π_old before the first step must be 1 to within this. None takes what the agent's dtype allows:
     2e-4 in float32, where decoding and the teacher-forced pass are each right to 1e-4 and may be off to opposite sides,
@@ -52,6 +66,16 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
             yield "final_entropy_fraction", "entropy_coef is a schedule"
         elif not self.entropy_coef:
             yield "final_entropy_fraction", "entropy_coef is 0"
+        if self.importance == "none":
+            yield "importance_level", "importance is 'none'"
+            yield "importance_cap", "importance is 'none'"
+        if self.importance != "mask":
+            yield "importance_floor", "importance is not 'mask'"
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """How tokens are weighed."""
+        return self.loss_aggregation or "token"
 
     def entropy_coef_at(self, progress: float) -> float:
         """Return the weight of the entropy bonus once the share ``progress`` of the budget is spent."""

@@ -102,7 +102,11 @@ class OnPolicyOverrides(SampledKLOverrides, AlgorithmOverrides, total=False):
     final_entropy_fraction: float
     whiten_advantages: bool | None
     whiten_rewards: bool
-    loss_aggregation: Literal["token", "sequence", "constant"]
+    loss_aggregation: Literal["token", "sequence", "constant", "sum"] | None
+    importance: Literal["none", "truncate", "mask"]
+    importance_level: Literal["token", "sequence"]
+    importance_cap: float
+    importance_floor: float
     ratio_tolerance: float | None
 
 
@@ -127,6 +131,50 @@ class PPOOverrides(ActorCriticOverrides, total=False):
 
 class A2COverrides(ActorCriticOverrides, total=False):
     """Fields of `A2CConfig`."""
+
+
+class PolicyGradientOverrides(OnPolicyOverrides, total=False):
+    """Fields of `PolicyGradientConfig`."""
+
+
+class ReinforceOverrides(PolicyGradientOverrides, total=False):
+    """Fields of `ReinforceConfig`."""
+
+    baseline: Literal["none", "mean", "leave_one_out", "optimal", "value"]
+    credit: Literal["to_go", "episode"]
+    value_coef: float | Schedule
+    separate_critic: bool
+
+
+class RLOOOverrides(PolicyGradientOverrides, total=False):
+    """Fields of `RLOOConfig`."""
+
+
+class RepeatedOverrides(PolicyGradientOverrides, total=False):
+    """Fields of `RepeatedConfig`."""
+
+    epochs: int
+    minibatches: int
+    target_kl: float | None
+
+
+class ReinforcePPOverrides(RepeatedOverrides, total=False):
+    """Fields of `ReinforcePPConfig`."""
+
+    clip: float | Schedule
+
+
+class GRPOOverrides(RepeatedOverrides, total=False):
+    """Fields of `GRPOConfig`."""
+
+    preset: Literal["grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo"]
+    baseline: Literal["mean", "leave_one_out", "length", "second_best"] | None
+    scale: Literal["none", "std", "mean"] | None
+    ratio: Literal["token", "sequence", "geometric"] | None
+    surrogate: Literal["clipped", "detached"] | None
+    clip_low: float | None
+    clip_high: float | None
+    drop_tied: bool | None
 
 
 class SelectionOverrides(OnlineOverrides, total=False):

@@ -37,6 +37,8 @@ _TYPES = {
     "log_probs": np.float32,
 }
 _MASKS = {"action_masks": np.uint8, "final_action_masks": np.uint8}
+_STREAMS = "streams"
+_PERHAPS = _MASKS | {_STREAMS: np.uint64}
 
 
 class BrokenDatasetError(TokenGymError):
@@ -47,8 +49,9 @@ def columns_of(episodes: Episodes) -> Columns:
     """Return what is stored of episodes: no padding, and of the agent's tokens alone what only they have.
 
     ``tokens`` and ``agent_mask`` (packed) have an entry a token shown or said; ``lengths``, ``turn``, ``terminated``
-    and ``truncated`` one a sequence; ``starts`` and ``sequences`` (how many) one an episode; ``rewards``,
-    ``log_probs``, the action masks and what was reported beside the reward one a token of the agent's.
+    and ``truncated`` one a sequence; ``starts``, ``sequences`` (how many) and, where there are any, ``streams`` one an
+    episode; ``rewards``, ``log_probs``, the action masks and what was reported beside the reward one a token of
+    the agent's.
     """
     shown = np.arange(episodes.tokens.shape[1]) < episodes.lengths[:, None]
     if (episodes.agent_mask & ~shown).any():
@@ -70,6 +73,8 @@ def columns_of(episodes: Episodes) -> Columns:
     for name in _MASKS:
         if (masks := getattr(episodes, name)) is not None:
             columns[name] = np.ascontiguousarray(masks.bits.cpu().numpy())
+    if episodes.streams is not None:
+        columns[_STREAMS] = np.ascontiguousarray(episodes.streams, np.uint64)
     return columns | {
         _EXTRA + name: np.ascontiguousarray(values, np.float32) for name, values in episodes.extras.items()
     }
@@ -88,11 +93,11 @@ def episodes_of(columns: Mapping[str, np.ndarray], num_actions: int, size: int, 
         ValueError: they do not fit together.
     """
     lacking = sorted(set(_TYPES) - set(columns))
-    unknown = sorted(name for name in columns if name not in _TYPES | _MASKS and not name.startswith(_EXTRA))
+    unknown = sorted(name for name in columns if name not in _TYPES | _PERHAPS and not name.startswith(_EXTRA))
     if lacking or unknown:
         raise ValueError(f"columns are missing or unknown: {', '.join(lacking + unknown)}")
     for name, values in columns.items():
-        kind = (_TYPES | _MASKS).get(name, np.float32)
+        kind = (_TYPES | _PERHAPS).get(name, np.float32)
         if values.dtype != kind:
             raise ValueError(f"{name} is of type {values.dtype}; expected {np.dtype(kind)}")
     lengths, sequences = columns["lengths"], columns["sequences"]
@@ -113,6 +118,7 @@ def episodes_of(columns: Mapping[str, np.ndarray], num_actions: int, size: int, 
     reported = [name for name in columns if name.startswith(_EXTRA)]
     _expect(columns, dict.fromkeys(("rewards", "log_probs", *reported), (count,)))
     _expect(columns, {"action_masks": (count, width), "final_action_masks": (num_episodes, width)})
+    _expect(columns, {_STREAMS: (num_episodes,)})
 
     places = np.arange(int(lengths.max(initial=1))) < lengths[:, None]
     agent_mask = np.zeros(places.shape, bool)
@@ -141,6 +147,7 @@ def episodes_of(columns: Mapping[str, np.ndarray], num_actions: int, size: int, 
         final_action_masks=masks("final_action_masks"),
         pad=pad,
         extras={name.removeprefix(_EXTRA): columns[name] for name in reported},
+        streams=columns.get(_STREAMS),
     )
 
 

@@ -75,6 +75,7 @@ class Episodes:
         pad: the token that fills the rows beyond their lengths.
         extras: what the task reported beside the reward, by name: float32 (N,) over the agent's tokens in the order of
             `flat`, NaN where it reported nothing.
+        streams: uint64 (E,), what all draws after the start came from, or None where they came from the start.
     """
 
     tokens: np.ndarray
@@ -91,6 +92,7 @@ class Episodes:
     final_action_masks: PackedMasks | None = None
     pad: int = 0
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    streams: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in ("action_masks", "final_action_masks"):
@@ -107,6 +109,8 @@ class Episodes:
             raise TokenGymError(
                 f"There are {len(self.starts)} starts for {self.episode_id[-1] + 1} episodes; expected one an episode."
             )
+        if self.streams is not None and len(self.streams) != len(self.starts):
+            raise TokenGymError(f"There are {len(self.streams)} streams for {len(self.starts)} starts; give one each.")
         for name, values in self.extras.items():
             if values.shape != (self.num_tokens,):
                 raise TokenGymError(
@@ -225,6 +229,7 @@ class Episodes:
             final_action_masks=None if self.final_action_masks is None else self.final_action_masks[index],
             pad=self.pad,
             extras={name: values[said] for name, values in self.extras.items()},
+            streams=None if self.streams is None else self.streams[index],
         )
 
     @staticmethod
@@ -277,6 +282,7 @@ class Episodes:
             final_action_masks=join_masks("final_action_masks") if final else None,
             pad=parts[0].pad,
             extras={name: join_extra(name) for name in dict.fromkeys(name for part in parts for name in part.extras)},
+            streams=join("streams") if all(part.streams is not None for part in parts) else None,
         )
 
 

@@ -11,16 +11,24 @@ if TYPE_CHECKING:
     from .actor_critic import ActorCritic
     from .base import OnPolicy, Targets
     from .expert_iteration import ExpertIteration
+    from .grpo import GRPO
     from .ppo import PPO
     from .raft import RAFT
+    from .reinforce import Reinforce
+    from .reinforce_pp import ReinforcePP
+    from .rloo import RLOO
 
 __all__ = [
     "A2C",
     "ActorCritic",
     "ExpertIteration",
+    "GRPO",
     "OnPolicy",
     "PPO",
     "RAFT",
+    "RLOO",
+    "Reinforce",
+    "ReinforcePP",
     "Targets",
 ]
 
@@ -30,9 +38,13 @@ __getattr__, __dir__ = lazy_names(
         "A2C": "a2c",
         "ActorCritic": "actor_critic",
         "ExpertIteration": "expert_iteration",
+        "GRPO": "grpo",
         "OnPolicy": "base",
         "PPO": "ppo",
         "RAFT": "raft",
+        "RLOO": "rloo",
+        "Reinforce": "reinforce",
+        "ReinforcePP": "reinforce_pp",
         "Targets": "base",
     },
 )

@@ -16,7 +16,7 @@ from ...agents.sampling import wide
 from ...envs import TokenGymError
 from ..configs import RATIO_TOLERANCES, OnPolicyConfig
 from ..data import Batch, Episodes, Unit
-from ..parts import Loss, Step, kl_of_tokens, token_weights, whiten
+from ..parts import Loss, Step, importance_weights, kl_of_tokens, token_weights, whiten
 from ..rewarded import Rewarded
 
 
@@ -167,7 +167,13 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
         with torch.set_grad_enabled(once):
             scores = self.assess(parts)
         error = 0.0
-        if self.behaviour.on_policy:
+        corrections: Tensor | float = 1.0
+        if config.importance != "none":
+            log_ratio = scores.log_probs.detach() - whole.log_probs
+            error = float(torch.expm1(log_ratio).abs().max())
+            corrections = self.corrections(log_ratio, whole)
+            whole = replace(whole, log_probs=scores.log_probs.detach())
+        elif self.behaviour.on_policy:
             error = self.check_ratio(scores.log_probs.detach() - whole.log_probs)
         else:  # what drew the tokens is another distribution, or unknown: ratios are to the policy before the update
             whole = replace(whole, log_probs=scores.log_probs.detach())
@@ -204,7 +210,8 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             advantages=torch.as_tensor(advantages, device=self.device),
             returns=None if returns is None else torch.as_tensor(returns, device=self.device),
             values=None if scores.values is None else wide(scores.values.detach()),
-            weights=token_weights(config.loss_aggregation, lengths, episode, max_tokens, whole.log_probs.dtype),
+            weights=token_weights(config.aggregation, lengths, episode, max_tokens, whole.log_probs.dtype)
+            * corrections,
             reference=scores.reference_log_probs,
             metrics={**metrics, **seen},
             scores=scores if once else None,
@@ -229,6 +236,31 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             self.agent,
             self.required_heads(),
             reference=self.reference.logits(part) if whole and self.reference is not None else None,
+        )
+
+    def corrections(self, log_ratio: Tensor, whole: Batch) -> Tensor:
+        """Return what tokens weigh that another distribution drew than the policy, (N,), as the config says.
+
+        Args:
+            log_ratio: log π_old − log μ of each token, (N,).
+            whole: the tokens.
+
+        Raises:
+            TokenGymError: what drew them did not say with which probability.
+        """
+        config = self.config
+        if config.importance == "none" or not torch.isfinite(log_ratio).all():
+            raise TokenGymError(
+                f"importance is {config.importance!r}, and what drew the tokens did not say with which probability: "
+                "let the sampler return log-probabilities, or leave importance out."
+            )
+        return importance_weights(
+            log_ratio,
+            config.importance,
+            config.importance_level,
+            config.importance_cap,
+            config.importance_floor,
+            whole.episodes[whole.rows],
         )
 
     @property

@@ -8,7 +8,9 @@ from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
+    from .collisions import collision_probabilities, squared_scores
     from .exponentials import bounded_exp, exp_excess
+    from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
     from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
     from .likelihood import Weighed, best_episodes, negative_log_likelihood, weigh
     from .losses import clipped_surrogate, token_weights, value_errors
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from .seeds import derive_seed
     from .shaping import length_penalties, missing_end_penalties, potential_shaping
     from .stepping import Loss, Step, accumulate
+    from .surrogates import Ratio, importance_weights, surrogate
     from .targets import (
         EpisodeGrid,
         at_actions,
@@ -47,9 +50,11 @@ __all__ = [
     "NEGLIGIBLE",
     "PAIR_LOSSES",
     "PairLossOptions",
+    "Ratio",
     "Reference",
     "RunningStd",
     "Step",
+    "StepBaseline",
     "UniformReference",
     "VisitCounts",
     "Weighed",
@@ -58,6 +63,7 @@ __all__ = [
     "best_episodes",
     "bounded_exp",
     "clipped_surrogate",
+    "collision_probabilities",
     "cut_traces",
     "derive_seed",
     "dueling_q",
@@ -65,6 +71,9 @@ __all__ = [
     "first_nonfinite",
     "gae",
     "greedy_actions",
+    "group_advantages",
+    "group_numbers",
+    "importance_weights",
     "kl_estimate",
     "kl_of_tokens",
     "length_penalties",
@@ -79,6 +88,10 @@ __all__ = [
     "soft_optimal_log_probs",
     "soft_optimal_values",
     "soft_values",
+    "squared_scores",
+    "step_baselines",
+    "surrogate",
+    "tied",
     "token_weights",
     "trace_targets",
     "value_errors",
@@ -100,9 +113,11 @@ __getattr__, __dir__ = lazy_names(
         "NEGLIGIBLE": "advantages",
         "PAIR_LOSSES": "preference_losses",
         "PairLossOptions": "preference_losses",
+        "Ratio": "surrogates",
         "Reference": "kl",
         "RunningStd": "running_std",
         "Step": "stepping",
+        "StepBaseline": "group_baselines",
         "UniformReference": "kl",
         "VisitCounts": "novelty",
         "Weighed": "likelihood",
@@ -111,6 +126,7 @@ __getattr__, __dir__ = lazy_names(
         "best_episodes": "likelihood",
         "bounded_exp": "exponentials",
         "clipped_surrogate": "losses",
+        "collision_probabilities": "collisions",
         "cut_traces": "targets",
         "derive_seed": "seeds",
         "dueling_q": "targets",
@@ -118,6 +134,9 @@ __getattr__, __dir__ = lazy_names(
         "first_nonfinite": "nonfinite",
         "gae": "advantages",
         "greedy_actions": "targets",
+        "group_advantages": "group_baselines",
+        "group_numbers": "group_baselines",
+        "importance_weights": "surrogates",
         "kl_estimate": "kl",
         "kl_of_tokens": "kl",
         "length_penalties": "shaping",
@@ -132,6 +151,10 @@ __getattr__, __dir__ = lazy_names(
         "soft_optimal_log_probs": "targets",
         "soft_optimal_values": "targets",
         "soft_values": "targets",
+        "squared_scores": "collisions",
+        "step_baselines": "group_baselines",
+        "surrogate": "surrogates",
+        "tied": "group_baselines",
         "token_weights": "losses",
         "trace_targets": "targets",
         "value_errors": "losses",

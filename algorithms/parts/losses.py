@@ -51,7 +51,7 @@ def token_weights(
     Args:
         kind: "token" weighs all tokens alike (1/N); "sequence" weighs all episodes alike, which favours the tokens of
             short ones (1/(E·length)); "constant" divides the sum of each episode by the longest that an episode can
-            be, which favours none (1/(E·max_tokens)).
+            be, which favours none (1/(E·max_tokens)); "sum" takes the mean over episodes of these sums (1/E).
         lengths: the number of agent tokens an episode, (E,).
         episode: the episode of each token, (N,).
         max_tokens: the most agent tokens that an episode can have.
@@ -62,5 +62,5 @@ def token_weights(
     """
     if kind == "sequence":
         return 1.0 / (lengths[episode].to(dtype) * len(lengths))
-    divisor = len(episode) if kind == "token" else max_tokens * len(lengths)
+    divisor = {"token": len(episode), "constant": max_tokens * len(lengths), "sum": len(lengths)}[kind]
     return torch.full((len(episode),), 1.0 / divisor, dtype=dtype, device=lengths.device)

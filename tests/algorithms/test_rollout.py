@@ -6,6 +6,7 @@ from tokengym.agents.build import build_agent
 from tokengym.agents.policies import AgentPolicy
 from tokengym.agents.sampling import Sampler
 from tokengym.algorithms.collecting.rollout import Collector
+from tokengym.algorithms.data import EpisodeDataset, Episodes
 from tokengym.envs import Reply, TokenTask, TurnResult
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.engine import Engine
@@ -68,6 +69,44 @@ def test_the_number_of_episodes_follows_the_length_expected_from_the_last_collec
     assert 400 < np.mean(sizes) < 620
 
 
+@pytest.mark.parametrize("name", ["SlipLock", "Copy"])
+def test_members_of_a_group_have_a_start_in_common_and_chance_of_their_own_which_is_recorded(name, tmp_path):
+    task = make_task(name)
+    collector, policy = collector_of(task, group_size=8, num_rows=16)
+    episodes = collector.collect(policy, num_episodes=32)
+    assert len(np.unique(episodes.starts)) == 4 and len(np.unique(episodes.streams)) == 32
+    replay(task, episodes)
+    chosen = Episodes.concat([episodes.select([5, 3]), episodes.select([30])])
+    replay(task, chosen)
+    EpisodeDataset(chosen, task.vocabulary).save(tmp_path / "file.safetensors")
+    again = EpisodeDataset.load(tmp_path / "file.safetensors").episodes
+    np.testing.assert_array_equal(again.streams, episodes.streams[[5, 3, 30]])
+
+
+class Coin(FiniteTask):
+    """Whatever is said, a coin decides what it pays."""
+
+    name = "Coin"
+    turn_tokens = 1
+
+    def __init__(self):
+        self.vocabulary = Vocabulary.of(["a", "b"])
+
+    def initial(self):
+        return [Initial(1.0, 0)]
+
+    def transitions(self, state, action):
+        return [Transition(0.5, None, 1.0), Transition(0.5, None, 0.0)]
+
+
+def test_chance_differs_within_a_group_and_a_group_played_again_is_the_same():
+    collector, policy = collector_of(Coin(), group_size=64, num_rows=64)
+    episodes = collector.collect(policy, num_episodes=64)
+    assert len(np.unique(episodes.starts)) == 1
+    assert 16 < episodes.returns.sum() < 48
+    replay(Coin(), episodes)
+
+
 def test_groups_share_a_start_and_are_never_split():
     task = make_task("Copy")
     collector, policy = collector_of(task, group_size=4, num_rows=6)
@@ -85,7 +124,8 @@ def replay(task, episodes):
     flat = episodes.flat
     for episode in range(len(episodes)):
         engine = Engine(task, 1)
-        engine.reset(None, int(episodes.starts[episode]))
+        stream = None if episodes.streams is None else int(episodes.streams[episode])
+        engine.reset(None, int(episodes.starts[episode]), stream)
         rewards, ended = [], (False, False)
         for i in range(*flat.episode_offsets[episode : episode + 2]):
             row, column = flat.row[i], flat.column[i]

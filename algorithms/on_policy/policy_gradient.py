@@ -1,0 +1,108 @@
+"""PolicyGradient: the one loss of REINFORCE, RLOO, REINFORCE++, GRPO and its presets."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from ...agents import Scores
+from ..configs import PolicyGradientConfig
+from ..data import Batch, Episodes, Unit
+from ..parts import Loss, Ratio, Step, bounded_exp, exp_excess, group_numbers, surrogate, tied, value_errors
+from .base import OnPolicy, Targets
+
+PolicyGradientConfigT = TypeVar("PolicyGradientConfigT", bound=PolicyGradientConfig)
+
+
+class PolicyGradient(OnPolicy[PolicyGradientConfigT]):
+    """A policy that says more often what was better than what it is compared with; a subclass gives `advantages`.
+
+    Loss: Σ w·[surrogate(π, π_old, A) − c_H·H(π)], plus the KL term where the config asks for it.
+    """
+
+    warned_of_ties: bool = False
+
+    @property
+    def ratio(self) -> Ratio:
+        """How the policy is weighed against the one that spoke, see `surrogate`."""
+        return "none"
+
+    @property
+    def detached(self) -> bool:
+        """Whether the ratio only weighs −A·log π."""
+        return False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between what a ratio may move."""
+        return 0.0, float("inf")
+
+    @property
+    def kept_whole(self) -> tuple[Unit, Unit]:
+        """What minibatches and their parts keep whole: episodes, too, where their tokens share a ratio."""
+        if self.ratio in ("sequence", "geometric"):
+            return "group", "episode"
+        return super().kept_whole
+
+    def loss(self, part: Batch, prepared: Targets) -> Loss:
+        """Σ w·[surrogate − c_H·H(π)] over the tokens of ``part``, and the loss of a critic where there is one."""
+        scores, targets = self.score(part, prepared), prepared.of(part)
+        weights, log_ratio = targets.weights, scores.log_probs - part.log_probs
+        policy_loss = (weights * self.surrogate(scores, part, targets)).sum()
+        entropy = (weights * scores.entropy).sum()
+        total = policy_loss - self.entropy_coef * entropy + self.kl_loss(scores, targets)
+        terms = {"policy/loss": policy_loss, "policy/entropy": entropy}
+        named = {"advantages": prepared.advantages, "log_probs": scores.log_probs, "log_ratio": log_ratio}
+        if targets.returns is not None:
+            assert scores.values is not None and targets.values is not None
+            terms["value/loss"] = (weights * value_errors(scores.values, targets.returns, targets.values)).sum()
+            named |= {"returns": targets.returns, "values": scores.values}
+            total = total + self.value_coef * terms["value/loss"]
+        return Loss(total, terms=terms, tokens={"log_ratio": log_ratio}, named=named)
+
+    def surrogate(self, scores: Scores, part: Batch, targets: Targets) -> Tensor:
+        """What is learnt from each token, (n,); see the part of that name."""
+        low, high = self.bounds
+        episode = part.episodes[part.rows]
+        return surrogate(
+            self.ratio, scores.log_probs, part.log_probs, targets.advantages, low, high, episode, self.detached
+        )
+
+    @property
+    def value_coef(self) -> float:
+        """The weight of the value loss where there is a critic."""
+        return 0.0
+
+    def warn_of_ties(self, episodes: Episodes) -> None:
+        """Warn, once, where in all groups of a collection all returns are equal."""
+        if self.warned_of_ties or not tied(episodes.returns, group_numbers(episodes.starts)).all():
+            return
+        self.warned_of_ties = True
+        low, high = float(np.min(episodes.returns)), float(np.max(episodes.returns))
+        kept = "; the gradient of the KL to the reference is still part of the objective" if self.reference else ""
+        warnings.warn(
+            f"{self.name}: within every one of the collected groups all returns are equal (they are {low:g} to "
+            f"{high:g}), so no episode is better than what it is compared with, and rewards teach nothing from this "
+            f"collection{kept}. Either the policy cannot get better or worse any more, or the task is too hard or too "
+            "easy for it: look at group/zero_std_fraction, and take larger groups or another mix of prompts.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def report(self, step: Step) -> dict[str, float]:
+        """Return the metrics of a step: also how far the policy has moved, where that matters."""
+        metrics = super().report(step)
+        if self.ratio == "none":
+            return metrics
+        log_ratio, (low, high) = step.tokens["log_ratio"], self.bounds
+        ratio = bounded_exp(log_ratio)
+        return {
+            **metrics,
+            "policy/approx_kl": float(exp_excess(log_ratio).mean()),
+            "policy/clip_fraction": float(((ratio < low) | (ratio > high)).float().mean()),
+            "policy/ratio_mean": float(ratio.mean()),
+            "policy/ratio_max": float(ratio.max()),
+        }
