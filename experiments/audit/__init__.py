@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from .objectives import Objective
     from .tables import optimum, table_agent
     from .trees import LeafTree
-    from .verdicts import Claim, LossAudit, audit_loss
+    from .verdicts import LossAudit, audit_loss
 
 __all__ = [
-    "Claim",
     "Estimator",
     "ExpectedGradient",
     "GIVEN",
@@ -46,7 +45,6 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "Claim": "verdicts",
         "Estimator": "estimators",
         "ExpectedGradient": "gradients",
         "GIVEN": "losses",

@@ -45,6 +45,16 @@ def best_value(objective: Objective, listing: Listing, reference: Tensor | None 
     return objective.beta * float(torch.logsumexp(log_reference + listing.rewards / objective.beta, 0))
 
 
+def optimum_logits(objective: Objective, listing: Listing, reference: Tensor | None = None) -> Tensor:
+    """The logits (S, A) of the policy that earns the most of a KL-regularised return: π_ref·e^(R/β)/Z."""
+    start = listing.uniform() if reference is None else reference
+    weights = torch.softmax(listing.log_probs(start).sum(1) + listing.rewards / objective.beta, 0)
+    reached = torch.zeros_like(start)
+    state, action = listing.state[listing.mask], listing.action[listing.mask]
+    reached.index_put_((state, action), weights[:, None].expand_as(listing.state)[listing.mask], accumulate=True)
+    return reached.log()
+
+
 def regret(objective: Objective, listing: Listing, logits: Tensor, reference: Tensor | None = None) -> float:
     """How much of what the reference (None: uniform) lacks of the optimum a policy lacks; above 1 is worse than it."""
     start = listing.uniform() if reference is None else reference

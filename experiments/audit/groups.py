@@ -10,7 +10,7 @@ from itertools import chain, combinations_with_replacement
 import numpy as np
 
 from ...envs import TokenGymError
-from ...envs.checking import Count, checked
+from ...envs.checking import Count, Seed, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +18,14 @@ class Groups:
     """Draws of independent episodes from one start, those that differ in their order alone being one.
 
     Attributes:
-        members: int64 (M, G), numbers of episodes, ascending in a row.
-        probabilities: float64 (M,), theirs; they sum to 1.
+        members: int64 (M, G), numbers of episodes, ascending in a row where all are listed.
+        probabilities: float64 (M,), theirs, or the weights of what was drawn; they sum to 1.
+        strata: int64 (M,), of drawn groups: the number of the first episode; None where all are listed.
     """
 
     members: np.ndarray
     probabilities: np.ndarray
+    strata: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.members)
@@ -63,6 +65,26 @@ def all_groups(
         )
     parts = [_of_one_start(episodes, probabilities, size) for episodes in listed if len(episodes)]
     return Groups(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+
+
+@checked
+def drawn_groups(probabilities: np.ndarray, size: Count, draws: Count, seed: Seed = 0) -> Groups:
+    """Draw groups where there are too many to list: each episode is the first of its own share of them.
+
+    Args:
+        probabilities: float64 (E,) of all episodes, all of which begin alike; they sum to 1.
+        size: G.
+        draws: about how many groups; each episode that can occur is the first of at least two.
+        seed: of the other members.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    possible = np.flatnonzero(probabilities > 0)
+    counts = np.maximum(2, np.round(draws * probabilities[possible]).astype(np.int64))
+    first = np.repeat(possible, counts)
+    random = np.random.default_rng(seed)
+    others = random.choice(len(probabilities), (len(first), size - 1), p=probabilities / probabilities.sum())
+    weights = np.repeat(probabilities[possible] / counts, counts)
+    return Groups(np.column_stack([first, others]), weights / weights.sum(), first)
 
 
 def _of_one_start(episodes: np.ndarray, probabilities: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

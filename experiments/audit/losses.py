@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ...envs import TokenGymError
-from .groups import Groups, all_groups
+from .groups import Groups, all_groups, drawn_groups
 from .listing import Listing
+from .spread import Spread
 
 Loss = Callable[..., Tensor]
 """Takes what it names, and gives a scalar to be minimised: see `GIVEN`."""
@@ -61,6 +62,7 @@ class Expected:
         gradient: float64 (S, A), of the loss in the logits: the policy goes against it.
         loss: the expected loss.
         variance: E‖g‖² − ‖E g‖² of one group's gradient; NaN where it was not asked for.
+        standard_error: float64 (S, A), of the gradient where groups were drawn; 0 where all were listed.
         leak: the largest absolute gradient at a position that the mask leaves out.
         groups: how many were listed.
         vectorised: whether `torch.func.vmap` took the loss.
@@ -69,6 +71,7 @@ class Expected:
     gradient: Tensor
     loss: float
     variance: float
+    standard_error: Tensor
     leak: float
     groups: int
     vectorised: bool
@@ -133,6 +136,8 @@ def expected(
     padding: int = 0,
     with_variance: bool = False,
     ordered: bool = False,
+    draws: int | None = None,
+    seed: int = 0,
 ) -> Expected:
     """Average the gradient of a loss over all groups that the behaviour may draw.
 
@@ -148,12 +153,18 @@ def expected(
         padding: columns to add on the right.
         with_variance: work it out, too.
         ordered: list groups in every order of their members, for a loss that such an order changes.
+        draws: draw about so many groups, stratified by their first member, in place of listing all.
+        seed: of such draws.
     """
     names = asked(loss)
     behaviour = sampled.logits if sampled.behaviour is None else sampled.behaviour
-    groups = all_groups(listing.chances(behaviour.detach()).numpy(), group_size)
-    if ordered:
+    chances = listing.chances(behaviour.detach()).numpy()
+    if draws is not None:
+        groups = drawn_groups(chances, group_size, draws, seed)
+    elif ordered:
         groups = _in_every_order(listing, behaviour, group_size)
+    else:
+        groups = all_groups(chances, group_size)
     members, weights = torch.from_numpy(groups.members), torch.from_numpy(groups.probabilities)
     tensors = tensors_of(listing, sampled, poison, padding)
     beside = torch.zeros(0, dtype=torch.int64) if context is None else context
@@ -178,10 +189,12 @@ def expected(
         total = total + (of_episodes * learnt[name]).sum()
     if total.requires_grad:
         flat = torch.autograd.grad(total, logits)[0]
-    variance = float("nan")
-    if with_variance:
-        variance = _variance(listing, sampled.logits, members, weights, gradients, inside) - float(flat.square().sum())
-    return Expected(flat, float(weights @ values), variance, leak, len(groups), vectorised)
+    variance, error = float("nan"), torch.zeros_like(flat)
+    if with_variance or groups.strata is not None:
+        each = Spread(listing, sampled.logits, members, gradients)
+        variance = each.square(weights) - float(flat.square().sum())
+        error = error if groups.strata is None else each.standard_error(weights, torch.from_numpy(groups.strata))
+    return Expected(flat, float(weights @ values), variance, error, leak, len(groups), vectorised)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,32 +284,6 @@ def _require_finite(given: _Given, members: Tensor, values: Tensor, gradients: M
                 f"The {name} is {float(found[tuple(wrong[0])])} in group {group} of {len(members)}{where}, whose "
                 f"rewards are {rewards}: guard what it divides by, or takes a root or logarithm of."
             )
-
-
-def _variance(
-    listing: Listing, logits: Tensor, members: Tensor, weights: Tensor, gradients: Mapping[str, Tensor], inside: Tensor
-) -> float:
-    """E‖g‖² of single groups' gradients in the logits."""
-    log_probs = torch.log_softmax(logits.detach(), 1)
-    policy = log_probs.exp()
-    entropy = -(policy * log_probs).sum(1, keepdim=True)
-    # d entropy / d logits = −π·(log π + H); d log π(a) / d logits = e_a − π
-    of_entropy = -policy * (log_probs + entropy)
-    state, action = listing.state[members], listing.action[members]
-    result = 0.0
-    for rows in torch.arange(len(members)).split(4096):
-        each = torch.zeros(len(rows), *policy.shape, dtype=torch.float64)
-        number = torch.arange(len(rows))[:, None, None].expand_as(state[rows])
-        for name, gradient in gradients.items():
-            width = listing.mask.shape[1]
-            value = torch.where(inside[rows], gradient[rows][..., :width], 0.0)
-            if name == "log_probs":
-                each.index_put_((number, state[rows], action[rows]), value, accumulate=True)
-                each.index_put_((number, state[rows]), -value[..., None] * policy[state[rows]], accumulate=True)
-            else:
-                each.index_put_((number, state[rows]), value[..., None] * of_entropy[state[rows]], accumulate=True)
-        result += float(weights[rows] @ each.square().sum((1, 2)))
-    return result
 
 
 def _in_every_order(listing: Listing, behaviour: Tensor, size: int) -> Groups:

@@ -2,111 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .counterexamples import Counterexample, counterexamples
 from .ends import End, end_of
 from .groups import all_groups
+from .held_against import TOLERANCE, Claim, Comparison, compare, unrest
 from .listing import Listing
 from .losses import Expected, Loss, Sampled, asked, expected, tensors_of
 from .objectives import Objective
 from .trees import LeafTree
-
-TOLERANCE = 1e-9
-_SKEW = 0.6931471805599453  # log 2: the first token is twice as likely as each other
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a loss says that it maximises.
-
-    Attributes:
-        objective: by name, see `Objective`.
-        beta: its KL's weight.
-        group_size: G, how many episodes from one start it takes.
-        scale: how long its expected gradient is claimed to be, in units of the objective's; None: it may be any.
-        off_policy: whether the claim covers episodes that an older policy drew.
-        level: "token" or "sequence", what its weights and means are of; a word for tables.
-    """
-
-    objective: str = "return"
-    beta: float = 0.0
-    group_size: int = 4
-    scale: float | None = 1.0
-    off_policy: bool = False
-    level: str = "sequence"
-
-    @property
-    def exact(self) -> Objective:
-        """The objective."""
-        return Objective(self.objective, self.beta, self.group_size)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An expected ascent g beside the objective's gradient g*.
-
-    Attributes:
-        cosine: of the two; NaN where either is 0.
-        scale: ⟨g, g*⟩/‖g*‖².
-        bias: ‖g/c − g*‖/‖g*‖ with c the claimed scale, or where any is allowed the best one.
-        error: the same after the best scale.
-    """
-
-    cosine: float
-    scale: float
-    bias: float
-    error: float
-
-
-@dataclass(frozen=True, eq=False)
-class Counterexample:
-    """The smallest tree on which a loss is not what it claims.
-
-    Attributes:
-        listing: of the tree.
-        sampled: the policies.
-        ascent: the loss's expected ascent, (S, A).
-        right: the objective's gradient.
-        comparison: of the two.
-        leak: the largest gradient at a position that is not the agent's.
-        what: "bias", "stale bias" or "gradient at padding".
-    """
-
-    listing: Listing
-    sampled: Sampled
-    ascent: Tensor
-    right: Tensor
-    comparison: Comparison
-    leak: float
-    what: str
-
-    @property
-    def leaves(self) -> int:
-        """How many the tree has."""
-        return len(self.listing.mask)
-
-    def __str__(self) -> str:
-        """The tree, the policies and both gradients, for a person with a pencil."""
-        task, behaviour = self.listing.task, self.sampled.behaviour
-        assert isinstance(task, LeafTree)
-        leaves = ", ".join(f"{leaf} pays {reward:g}" for leaf, reward in task.leaves.items())
-        lines = [f"{self.what}; leaves: {leaves}" + (" (the task says a token in between)" if task.replies else "")]
-        policy = torch.softmax(self.sampled.logits, 1)
-        drew = None if behaviour is None else torch.softmax(behaviour, 1)
-        for number, name in enumerate(self.listing.names):
-            said = f"after {name or 'nothing'}: policy {_numbers(policy[number])}"
-            if drew is not None:
-                said += f", drawn with {_numbers(drew[number])}"
-            said += f"; the loss climbs {_numbers(self.ascent[number])}, the objective {_numbers(self.right[number])}"
-            lines.append(said)
-        if self.leak:
-            lines.append(f"and the gradient is up to {self.leak:.3g} where the agent did not speak")
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,21 +64,6 @@ class LossAudit:
         return drawn <= TOLERANCE and changes <= TOLERANCE
 
 
-def compare(ascent: Tensor, right: Tensor, scale: float | None = 1.0) -> Comparison:
-    """An expected ascent (S, A) beside an objective's gradient."""
-    length, wanted = float(ascent.norm()), float(right.norm())
-    if wanted < 1e-14:
-        return Comparison(float("nan"), float("nan"), length, length)
-    found = float((ascent * right).sum()) / wanted**2
-    cosine = found * wanted / length if length > 1e-14 else float("nan")
-    if length <= 1e-14:
-        return Comparison(cosine, 0.0, 1.0, 1.0)
-    error = float((ascent / found - right).norm()) / wanted if found > 1e-14 else float("inf")
-    # A sum of very few terms may be exact on one side and not on the other.
-    bias = error if scale is None else float((ascent / scale - right).norm()) / wanted
-    return Comparison(cosine, found, bias, error)
-
-
 def audit_loss(
     loss: Loss,
     objective: str = "return",
@@ -179,6 +73,7 @@ def audit_loss(
     scale: float | None = 1.0,
     off_policy: bool = False,
     level: str = "sequence",
+    rests: bool = False,
     task: LeafTree | None = None,
     with_ends: bool = True,
 ) -> LossAudit:
@@ -193,30 +88,31 @@ def audit_loss(
         scale: how long its expected gradient is claimed to be in units of the objective's; None: any.
         off_policy: whether the claim covers episodes of an older policy.
         level: "token" or "sequence", a word for tables.
-        task: where the gradients are compared; None: a tree of 3³ in which token 0 ends, 15 leaves of lengths 1 to 3.
+        rests: it claims only where it comes to rest, learning from what the uniform reference says.
+        task: where the gradients are compared; None: a tree of 3² in which token 0 ends, 7 leaves of lengths 1 and 2.
         with_ends: follow the gradient to where it ends, too.
 
     Raises:
         TokenGymError: the loss asks for what there is not, gives no scalar, or is not finite: the message says where.
     """
-    claim = Claim(objective, beta, group_size, scale, off_policy, level)
+    claim = Claim(objective, beta, group_size, scale, off_policy, level, rests)
     listing = Listing.of(default_tree(claim) if task is None else task)
     policy = listing.moved(0.5, 3)
-    drawn, older = Sampled(policy), Sampled(policy, behaviour=listing.moved(0.3, 1, policy))
+    drawn, older = _drawn(claim, listing, policy)
     order = order_changes(loss, listing, drawn, group_size)
     ordered = order > TOLERANCE
     here = _few(listing) if ordered else listing
     if ordered:
         policy = here.moved(0.5, 3)
-        drawn, older = Sampled(policy), Sampled(policy, behaviour=here.moved(0.3, 1, policy))
+        drawn, older = _drawn(claim, here, policy)
     fresh = expected(loss, here, drawn, group_size, with_variance=True, ordered=ordered)
     stale = expected(loss, here, older, group_size, ordered=ordered)
     right = claim.exact.gradient(here, policy)
     small = Listing.of(_small_tree(claim))
     return LossAudit(
         claim=claim,
-        fresh=compare(-fresh.gradient, right, scale),
-        stale=compare(-stale.gradient, right, scale),
+        fresh=_against(loss, claim, here, drawn, fresh, right),
+        stale=_against(loss, claim, here, older, stale, right),
         variance=fresh.variance,
         leak=max(fresh.leak, stale.leak),
         poisoned=_change(loss, small, group_size, ordered, poison=1),
@@ -230,10 +126,26 @@ def audit_loss(
     )
 
 
+def _drawn(claim: Claim, listing: Listing, policy: Tensor) -> tuple[Sampled, Sampled]:
+    """What is drawn by the policy itself, or by the reference where the claim is of such, and by an older policy."""
+    older = Sampled(policy, behaviour=listing.moved(0.3, 1, policy))
+    return Sampled(policy, behaviour=listing.uniform() if claim.rests else None), older
+
+
+def _against(
+    loss: Loss, claim: Claim, listing: Listing, sampled: Sampled, found: Expected, right: Tensor
+) -> Comparison:
+    """What was found beside the objective's gradient, or beside rest at its optimum."""
+    comparison = compare(-found.gradient, right, None if claim.rests else claim.scale)
+    if not claim.rests:
+        return comparison
+    return replace(comparison, bias=unrest(loss, claim, listing, sampled.behaviour))
+
+
 def default_tree(claim: Claim) -> LeafTree:
-    """15 leaves of lengths 1 to 3; rewards are 0 and 1 where the claim is of such."""
-    rewards = np.random.default_rng(0).uniform(size=15)
-    return LeafTree.stopping(3, 3, (rewards > 0.5 if claim.objective == "max_rl" else rewards).tolist())
+    """7 leaves of lengths 1 and 2; rewards are 0 and 1 where the claim is of such."""
+    rewards = np.random.default_rng(0).uniform(size=7).round(3)
+    return LeafTree.stopping(3, 2, (rewards > 0.5 if claim.objective == "max_rl" else rewards).tolist())
 
 
 def _small_tree(claim: Claim) -> LeafTree:
@@ -295,54 +207,12 @@ def beside_others(loss: Loss, claim: Claim, batches: tuple[int, ...] = (1, 2, 4)
 
 
 def ends(loss: Loss, claim: Claim, ordered: bool = False) -> tuple[End, ...]:
-    """Where the loss ends on four leaves of lengths 1 to 3, from three starts."""
-    rewards = (0.0, 1.0, 0.0, 1.0) if claim.objective == "max_rl" else (0.5, 0.0, 0.2, 1.0)
-    listing = Listing.of(LeafTree.stopping(2, 3, rewards))
+    """Where the loss ends on three leaves of lengths 1 and 2, from two starts."""
+    listing = Listing.of(_small_tree(claim))
+    behaviour = listing.uniform() if claim.rests else None
 
     def gradient(logits: Tensor) -> Tensor:
-        return expected(loss, listing, Sampled(logits), claim.group_size, ordered=ordered).gradient
+        return expected(loss, listing, Sampled(logits, behaviour=behaviour), claim.group_size, ordered=ordered).gradient
 
-    starts = (listing.uniform(), listing.moved(1.0, 1), listing.moved(1.0, 2))
+    starts = (listing.uniform(), listing.moved(1.0, 1))
     return tuple(end_of(gradient, claim.exact, listing, start) for start in starts)
-
-
-def counterexamples(loss: Loss, claim: Claim, ordered: bool = False) -> Iterator[Counterexample]:
-    """Yield the trees, smallest first, on which a loss is not what it claims, of at most eight leaves."""
-    for tree in small_trees(claim):
-        listing = Listing.of(tree)
-        if ordered and len(listing.mask) > 4:
-            return
-        skewed = listing.uniform()
-        skewed[:, 0] += _SKEW
-        cases = [(listing.uniform(), None), (skewed, None), (skewed, listing.uniform())]
-        for policy, behaviour in cases:
-            sampled = Sampled(policy, behaviour=behaviour)
-            found: Expected = expected(loss, listing, sampled, claim.group_size, ordered=ordered)
-            right = claim.exact.gradient(listing, policy)
-            comparison = compare(-found.gradient, right, claim.scale)
-            if behaviour is not None and not claim.off_policy:
-                comparison = replace(comparison, bias=0.0)
-            other = expected(loss, listing, sampled, claim.group_size, ordered=ordered, poison=1)
-            moved = float((other.gradient - found.gradient).abs().max())
-            what = ("stale " if behaviour is not None else "") + "bias"
-            if found.leak > TOLERANCE:
-                what = "gradient at padding"
-            elif moved > TOLERANCE:
-                what = "padding is read"
-            if comparison.bias > TOLERANCE or found.leak > TOLERANCE or moved > TOLERANCE:
-                yield Counterexample(listing, sampled, -found.gradient, right, comparison, found.leak, what)
-
-
-def small_trees(claim: Claim) -> Iterator[LeafTree]:
-    """Trees of 2 to 8 leaves."""
-    binary = claim.objective == "max_rl"
-    yield LeafTree({"0": 0.0, "1": 1.0})
-    yield LeafTree({"0": 1.0, "10": 0.0, "11": 1.0 if binary else 3.0})
-    yield LeafTree({"0": 1.0, "10": 0.0, "11": 1.0 if binary else 3.0}, replies=True)
-    yield LeafTree.full(2, 2, (0.0, 1.0, 1.0, 0.0) if binary else (0.0, 1.0, 1.0, 3.0))
-    yield LeafTree.stopping(2, 3, (1.0, 0.0, 0.0, 1.0) if binary else (2.0, 0.0, 1.0, 4.0), replies=True)
-    yield LeafTree.full(2, 3, (0, 1, 0, 1, 1, 0, 0, 1) if binary else (0, 1, 1, 3, 2, 0, 5, 1))
-
-
-def _numbers(row: Tensor) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in (row + 0.0).tolist()) + ")"

@@ -8,7 +8,6 @@ import torch
 
 from tokengym.envs import TokenGymError
 from tokengym.experiments.audit import (
-    Claim,
     LeafTree,
     Listing,
     Objective,
@@ -18,10 +17,12 @@ from tokengym.experiments.audit import (
     expected,
 )
 from tokengym.experiments.audit.broken import BROKEN, RIGHT, rloo, weighted_rloo
+from tokengym.experiments.audit.counterexamples import counterexamples
 from tokengym.experiments.audit.ends import end_of
-from tokengym.experiments.audit.groups import number_of_groups
+from tokengym.experiments.audit.groups import drawn_groups, number_of_groups
+from tokengym.experiments.audit.held_against import Claim, compare
 from tokengym.experiments.audit.losses import tensors_of
-from tokengym.experiments.audit.verdicts import beside_others, compare, counterexamples, order_changes
+from tokengym.experiments.audit.verdicts import beside_others, order_changes
 
 LEAVES = np.random.default_rng(0).uniform(size=15)
 TREE = Listing.of(LeafTree.stopping(3, 3, LEAVES.tolist()))
@@ -124,6 +125,22 @@ def test_the_variance_is_that_of_single_groups():
     assert found.variance == pytest.approx(square - float(mean.square().sum()), abs=1e-12)
 
 
+def test_too_many_groups_are_drawn_by_strata_with_a_standard_error():
+    listing = Listing.of(LeafTree.stopping(3, 2, LEAVES[:7].tolist()))
+    policy = Sampled(listing.moved())
+    exact = expected(rloo, listing, policy, 4)
+    errors = []
+    for seed in range(8):
+        found = expected(rloo, listing, policy, 4, draws=2000, seed=seed)
+        errors.append(((found.gradient - exact.gradient) / found.standard_error)[found.standard_error > 0])
+    assert not exact.standard_error.any()
+    # Eight independent draws of twelve numbers, in units of their own standard errors.
+    assert 0.75 < float(torch.cat(errors).square().mean().sqrt()) < 1.25
+    groups = drawn_groups(listing.chances(policy.logits).numpy(), 4, 2000)
+    shares = np.bincount(groups.members[:, 0], groups.probabilities)
+    np.testing.assert_allclose(shares, listing.chances(policy.logits).numpy(), atol=1e-15)
+
+
 def test_a_loop_gives_what_vmap_gives():
     def asks_for_a_number(log_probs, rewards, mask):
         return rloo(log_probs, rewards, mask) * (1.0 if float(rewards.sum()) > -1 else 2.0)
@@ -155,9 +172,9 @@ def test_no_right_loss_is_found_wrong(specimen):
 
 def test_a_whole_audit_of_a_right_loss():
     found = audit_loss(weighted_rloo, off_policy=True)
-    assert found.right and found.vectorised and found.groups == 3060
+    assert found.right and found.vectorised and found.groups == 210
     assert found.stale.bias < 1e-10 < found.variance
-    assert [end.kind for end in found.ends] == ["leaf"] * 3
+    assert [end.kind for end in found.ends] == ["leaf"] * 2
     assert max(end.regret for end in found.ends) < 1e-5
 
 

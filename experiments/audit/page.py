@@ -1,0 +1,152 @@
+"""`docs/audit.md`: what every loss optimises, a row each, from `docs/audit.json`, both made by one command.
+
+``python -m tokengym.experiments.audit.page`` audits everything anew; with names, or parts of names, only those, and
+keeps what was found of the others.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .broken import BROKEN, RIGHT
+from .rows import audited_row
+from .trl_catalogue import TRL
+from .trl_losses import available
+
+Row = dict[str, Any]
+Maker = Callable[[], Row]
+PARTS = {
+    "TRL": "TRL 1.16, its own code",
+    "tokengym": "Ours",
+    "right": "As people write them: right",
+    "broken": "As people write them: broken in one place",
+}
+"""The page's tables, by the origin of their rows."""
+
+
+_COLUMNS = (
+    *("loss", "G, level", "held against", "is it?", "cosine", "scale", "bias", "stale cosine", "stale bias"),
+    *("scale at B = 1, 2, 4", "where it ends", "counterexample"),
+)
+
+
+def makers() -> dict[tuple[str, str], Maker]:
+    """What audits each row, by (origin, name), in the order of the page."""
+    found: dict[tuple[str, str], Maker] = {}
+    if available:
+        for entry in TRL:
+            found["TRL", entry.name] = lambda entry=entry: audited_row(entry.name, "TRL", entry.make, entry.claim)
+    for origin, specimens in (("right", RIGHT), ("broken", BROKEN)):
+        for one in specimens:
+            found[origin, one.name] = lambda one=one, origin=origin: {
+                **audited_row(one.name, origin, lambda: one.loss, one.claim),
+                "about": one.about,
+            }
+    return found
+
+
+def written(rows: Iterable[Row]) -> str:
+    """The page."""
+    rows = list(rows)
+    parts = [_INTRODUCTION.format(count=len(rows))]
+    for origin, title in PARTS.items():
+        own = [row for row in rows if row["origin"] == origin]
+        if own:
+            parts += [f"## {title}\n", *_table(own), ""]
+    parts += ["## Counterexamples\n", _EXAMPLES, *_examples(rows)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def table_line(row: Row) -> str:
+    """A row of the page's tables."""
+    name = f"`{row['name']}`" + (f": {row['about']}" if row.get("about") else "")
+    held = ("rests at the optimum of " if row["rests"] else "") + row["objective"]
+    beside = ", ".join(_number(scale) for _, scale in row["batches"].values())
+    cells = [
+        name,
+        f"{row['group_size']}, {row['level']}",
+        held,
+        "yes" if row["right"] else "**no**",
+        _number(row["fresh_cosine"]),
+        _number(row["fresh_scale"]),
+        _number(row["fresh_bias"]),
+        _number(row["stale_cosine"]),
+        _number(row["stale_bias"]),
+        beside or "–",
+        row["ends"],
+        "–" if row["leaves"] is None else f"{row['leaves']} leaves",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    yield "| " + " | ".join(_COLUMNS) + " |"
+    yield "|---" * len(_COLUMNS) + "|"
+    yield from map(table_line, rows)
+
+
+def _examples(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        if row["counterexample"]:
+            yield f"`{row['name']}`\n\n```text\n{row['counterexample']}\n```\n"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+_INTRODUCTION = """# What losses optimise
+
+This page is written by `python -m tokengym.experiments.audit.page`, which lists every group of episodes that a small
+task can give and averages the gradient of each loss over them, in float64: nothing on it is sampled. There are {count}
+losses, each a few seconds on one core. The numbers are also in [audit.json](audit.json).
+
+How to read a row. The policy is a table on a tree of seven leaves of one and two tokens, whose rewards are uniform on
+0…1; it is not uniform. *Cosine* is between the loss's expected ascent and the gradient of what it is held against,
+*scale* how long the ascent is along it, *bias* what remains after the scale that the loss claims (any scale, where it
+claims none; RLOO claims 1), as a share. *Stale* is the same on episodes of an older policy, logits apart by normal
+numbers of .3, which few of these losses claim to mend. *Is it?* says whether the claim held within 1e-9 there and on
+all trees of at most eight leaves that were tried, with poisoned padding. *Scale at B* is that of one group in batches
+of B groups of two, all that may stand beside it: where it changes, the batch is part of the loss. *Where it ends*
+follows the expected gradient on three leaves from two starts; the regret is of what it is held against, in units of
+what the uniform reference lacks of the optimum.
+
+Losses that learn from comparisons are held against something else: they are given pairs (G = 2) that the uniform
+reference said, labelled with the exact chances of Bradley and Terry, and claim no gradient but a point of rest. Their
+*bias* is the norm of their gradient at the optimum π_ref·e^(R/β)/Z as a share of that at the reference: 0 where they
+rest there. Some of them never claimed to (SFT imitates what was preferred, IPO has the chance of being preferred in
+place of R, CPO, SimPO and ORPO have no reference): the row says where they go all the same.
+"""
+
+_EXAMPLES = """The smallest tree of those tried on which each claim fails. The policy, what it was drawn with, and both
+gradients are of the tokens in order, after what had been read; a token is `t0`, `t1`, ….
+"""
+
+
+def main(names: list[str], folder: Path = Path("docs")) -> None:
+    """Audit what is named, or everything, and write the page."""
+    kept = folder / "audit.json"
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    known = {(row["origin"], row["name"]): row for row in before}
+    order = makers()
+    for place, make in order.items():
+        if names and not any(name in place[1] for name in names):
+            continue
+        began = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TRL's own, of experiments and of what it will rename
+            known[place] = make()
+        print(f"{place[1]}: {time.process_time() - began:.0f} s", flush=True)
+        rows = [known[one] for one in dict.fromkeys([*order, *known]) if one in known]
+        kept.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "audit.md").write_text(written(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

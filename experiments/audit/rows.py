@@ -1,0 +1,59 @@
+"""Rows of the audit's page: what is shown of each loss, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .ends import End
+from .verdicts import LossAudit, audit_loss
+
+OBJECTIVES = {"return": "E[R]", "kl_return": "E[R] − β·KL", "best": "E[max of G]", "max_rl": "MaxRL, order G − 1"}
+
+
+def row_of(name: str, origin: str, audit: LossAudit) -> dict[str, Any]:
+    """What the page shows of an audit."""
+    claim = audit.claim
+    objective = OBJECTIVES[claim.objective] + (f" (β = {claim.beta:g})" if claim.beta else "")
+    return {
+        "name": name,
+        "origin": origin,
+        "objective": objective,
+        "group_size": claim.group_size,
+        "level": claim.level,
+        "rests": claim.rests,
+        "right": audit.right,
+        "fresh_cosine": _short(audit.fresh.cosine),
+        "fresh_scale": _short(audit.fresh.scale),
+        "fresh_bias": _short(audit.fresh.bias),
+        "stale_cosine": _short(audit.stale.cosine),
+        "stale_bias": _short(audit.stale.bias),
+        "batches": {str(number): [_short(cosine), _short(scale)] for number, (cosine, scale) in audit.batches.items()},
+        "ends": "; ".join(dict.fromkeys(_end(end) for end in audit.ends)),
+        "counterexample": "" if audit.counterexample is None else str(audit.counterexample),
+        "leaves": None if audit.counterexample is None else audit.counterexample.leaves,
+        "vectorised": audit.vectorised,
+    }
+
+
+def audited_row(name: str, origin: str, make: Callable[[], Any], claim: dict[str, Any]) -> dict[str, Any]:
+    """Audit a loss and give its row."""
+    return row_of(name, origin, audit_loss(make(), **claim))
+
+
+def _short(value: float) -> float | None:
+    """Three digits, and nothing for what rounding makes of 0; None where there is no number."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return None
+    return float(f"{value:.3g}") if abs(value) > 1e-9 else 0.0
+
+
+def _end(end: End) -> str:
+    where = {
+        "interior": "at rest",
+        "leaf": "one leaf alone",
+        "everywhere": "no gradient anywhere",
+        "moving": "still moving",
+    }[end.kind]
+    regret = 0.0 if abs(end.regret) < 1e-4 else float(f"{end.regret:.2g}")
+    return f"{where}, regret {regret:g}"
