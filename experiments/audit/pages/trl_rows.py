@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .trl_losses import dpo_loss, group_loss, kto_loss, reference_free_loss
+from ..trl import dpo_loss, group_loss, kto_loss, reference_free_loss
 
 BETA = 0.5
 """The weight of the KL in all rows that have one: with TRL's own .1 the optimum is next to a single leaf."""

@@ -1,23 +1,22 @@
 """`docs/audit.md`: what every loss optimises, a row each, from `docs/audit.json`, both made by one command.
 
-``python -m tokengym.experiments.audit.page`` audits everything anew; with names, or parts of names, only those, and
+``python -m tokengym.experiments.audit.pages`` audits everything anew; with names, or parts of names, only those, and
 keeps what was found of the others.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .broken import BROKEN, RIGHT
+from ..broken import BROKEN, RIGHT
+from ..trl import available
 from .rows import audited_row
-from .trl_catalogue import TRL
-from .trl_losses import available
+from .trl_rows import TRL
 
 Row = dict[str, Any]
 Maker = Callable[[], Row]
@@ -103,7 +102,7 @@ def _number(value: float | None) -> str:
 
 _INTRODUCTION = """# What losses optimise
 
-This page is written by `python -m tokengym.experiments.audit.page`, which lists every group of episodes that a small
+This page is written by `python -m tokengym.experiments.audit.pages`, which lists every group of episodes that a small
 task can give and averages the gradient of each loss over them, in float64: nothing on it is sampled. There are {count}
 losses, each a few seconds on one core. The numbers are also in [audit.json](audit.json).
 
@@ -146,7 +145,3 @@ def main(names: list[str], folder: Path = Path("docs")) -> None:
         rows = [known[one] for one in dict.fromkeys([*order, *known]) if one in known]
         kept.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / "audit.md").write_text(written(rows), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

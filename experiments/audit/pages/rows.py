@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .ends import End
-from .verdicts import LossAudit, audit_loss
+from ..ends import End
+from ..verdicts import LossAudit, audit_loss
 
 OBJECTIVES = {"return": "E[R]", "kl_return": "E[R] − β·KL", "best": "E[max of G]", "max_rl": "MaxRL, order G − 1"}
 

@@ -13,7 +13,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
 from importlib.util import find_spec
 from tempfile import gettempdir
 from types import SimpleNamespace
@@ -22,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...envs import TokenGymError
+from ....envs import TokenGymError
 
 available = find_spec("trl") is not None
 """Whether TRL is installed: `pip install tokengym[trl]`."""
@@ -94,7 +93,7 @@ def _trainer(module: str, name: str, config: str, given: dict[str, Any], **field
         raise TokenGymError("TRL is not installed: pip install tokengym[trl].")
     # TRL says with a warning that these are experimental, on import.
     with _quiet():
-        room = import_module(f"trl.{module}")
+        room = _room(module)
         args = getattr(room, config)(
             output_dir=os.path.join(gettempdir(), "tokengym-audit"), report_to="none", bf16=False, use_cpu=True, **given
         )
@@ -112,6 +111,25 @@ def _trainer(module: str, name: str, config: str, given: dict[str, Any], **field
         **fields,
     )
     return made
+
+
+def _room(module: str) -> Any:
+    """One of TRL's rooms."""
+    if module == "cpo":
+        from trl.experimental import cpo  # pyright: ignore[reportMissingImports]
+
+        return cpo
+    if module == "gmpo":
+        from trl.experimental import gmpo  # pyright: ignore[reportMissingImports]
+
+        return gmpo
+    if module == "orpo":
+        from trl.experimental import orpo  # pyright: ignore[reportMissingImports]
+
+        return orpo
+    from trl import trainer  # pyright: ignore[reportMissingImports]
+
+    return trainer
 
 
 @contextmanager
@@ -158,7 +176,7 @@ def group_loss(trainer: str = "GRPO", group_size: int = 4, longest: int = 4, **o
         longest: TRL's ``max_completion_length``, by which ``dr_grpo`` divides.
         options: fields of the trainer's configuration, such as ``loss_type``, ``beta``, ``scale_rewards``.
     """
-    module = "experimental.gmpo" if trainer == "GMPO" else "trainer"
+    module = "gmpo" if trainer == "GMPO" else "trainer"
     given = {
         "num_generations": group_size,
         "per_device_train_batch_size": group_size,
@@ -304,7 +322,7 @@ def kto_loss(loss_type: str = "kto", **options: Any) -> Callable[..., Tensor]:
 def reference_free_loss(trainer: str = "CPO", **options: Any) -> Callable[..., Tensor]:
     """Return the loss of ``CPOTrainer`` (SimPO is one of its types) or ``ORPOTrainer`` on a pair."""
     driven = _trainer(
-        f"experimental.{trainer.lower()}",
+        trainer.lower(),
         f"{trainer}Trainer",
         f"{trainer}Config",
         options,

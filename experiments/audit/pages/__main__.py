@@ -1,0 +1,9 @@
+"""Write the page: ``python -m tokengym.experiments.audit.pages``, with parts of names those rows alone."""
+
+from __future__ import annotations
+
+import sys
+
+from .writing import main
+
+main(sys.argv[1:])
