@@ -1,12 +1,14 @@
 """How often scores order pairs as the truth does, by listing all pairs; policies at a KL; what a learner writes."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from tokengym.agents.policies import policy_of
 from tokengym.envs import TokenGymError, make_task
+from tokengym.envs.tasks.learned import ProxyTask
 from tokengym.experiments.audit import table_agent
 from tokengym.experiments.suite import distribution_shift as study
 from tokengym.experiments.suite.concordance import auroc, rank_correlation, ranks, right_share
@@ -16,7 +18,7 @@ SMALL = {"num_tokens": 3, "length": 4, "num_labels": 100, "updates": 50, "bootst
 
 @pytest.fixture(scope="module")
 def task():
-    return make_task("NoisyPref", **SMALL)
+    return cast(ProxyTask, make_task("NoisyPref", **SMALL))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 16, 37])
@@ -71,7 +73,7 @@ def test_drawn_and_listed_pairs_agree(task):
 
 
 def test_a_proxy_that_is_the_gold_reward_is_always_right(task):
-    knowing = make_task("NoisyPref", **SMALL)
+    knowing = cast(ProxyTask, make_task("NoisyPref", **SMALL))
     knowing.members, knowing.proxy = np.tile(task.gold, (5, 1)), task.gold
     found = study.measured(knowing, np.stack([study.tilted_at(knowing, kl) for kl in (0.0, 2.0)]), pairs=500)
     for name in ("accuracy", "easy", "mixed"):
