@@ -168,13 +168,13 @@ def picture(penalty: float, runs: Mapping[str, Sequence[Point | None]], instance
         golds.plot(kls, gold.mean(axis=0), label=name, linestyle="--" if reward is unbiased else "-")
     golds.set(title="gold at the exact optimum", xlabel="KL from random play", ylabel="gold")
     golds.legend(loc="lower right", fontsize=7)
-    for place, points in enumerate(reversed(runs.values())):
+    for place, points in enumerate(reversed(list(runs.values()))):
         gold = np.array([one.gold for one in points if one is not None])
         learners.plot(gold, np.full(len(gold), place), ".", color="#9aa5b1")
         learners.plot(
             gold.mean() if len(gold) else np.nan, place, "|", color="#d1495b", markersize=18, markeredgewidth=3
         )
-    learners.set_yticks(range(len(runs)), [_named(name) for name in reversed(runs)])
+    learners.set_yticks(range(len(runs)), [_named(name) for name in reversed(list(runs))])
     learners.set(title=f"learners at a KL of {RUN_KL:g}", xlabel="gold, one dot a run, the mean in red")
     return figure
 

@@ -90,7 +90,7 @@ def paid(task: LengthBias, reward: Array) -> LengthBias:
     """Return the task with another reward (N,) for each text; its proxy column says that one, too."""
     changed = copy.copy(task)
     for name in [name for name in vars(changed) if isinstance(getattr(LengthBias, name, None), cached_property)]:
-        del changed.__dict__[name]  # it was worked out from the reward that the task had
+        delattr(changed, name)  # it was worked out from the reward that the task had
     chance = np.exp(task.texts.log_random)
     changed.proxy, changed.reported = reward, {**task.reported, "proxy": reward}
     changed.random_return, changed.optimal_return = float(chance @ reward), float(reward.max())

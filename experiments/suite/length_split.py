@@ -74,5 +74,5 @@ def length_divergence(lengths: npt.NDArray[np.integer], probabilities: Array, lo
         return divergence(after / after.sum(), np.log(before))
 
 
-def _mean(sums: Array, weights: Array) -> Array:
-    return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+def _mean(sums: npt.NDArray, weights: npt.NDArray) -> Array:
+    return np.divide(sums, weights, out=np.zeros(len(sums)), where=weights > 0)
