@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .audit import audit
 from .callbacks import EvaluateEvery
 from .evaluation import Evaluation, References, evaluate_agent, references
 from .report import StudyResults, collect
@@ -14,6 +15,7 @@ __all__ = [
     "References",
     "Study",
     "StudyResults",
+    "audit",
     "collect",
     "evaluate_agent",
     "load_study",

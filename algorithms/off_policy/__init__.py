@@ -9,11 +9,13 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .base import OffPolicy
     from .dqn import DQN
+    from .replayed import Replayed
     from .sac import SAC
 
 __all__ = [
     "DQN",
     "OffPolicy",
+    "Replayed",
     "SAC",
 ]
 
@@ -22,6 +24,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "DQN": "dqn",
         "OffPolicy": "base",
+        "Replayed": "replayed",
         "SAC": "sac",
     },
 )

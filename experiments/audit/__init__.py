@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .groups import Groups, all_groups
     from .listing import Listing
     from .losses import GIVEN, Sampled, expected
+    from .methods import audit, listable
     from .objectives import Objective
     from .tables import optimum, table_agent
     from .trees import LeafTree
@@ -31,7 +32,9 @@ __all__ = [
     "Sampled",
     "all_episodes",
     "all_groups",
+    "audit",
     "audit_loss",
+    "listable",
     "drawn",
     "expected",
     "expected_gradient",
@@ -56,7 +59,9 @@ __getattr__, __dir__ = lazy_names(
         "Sampled": "losses",
         "all_episodes": "enumeration",
         "all_groups": "groups",
+        "audit": "methods",
         "audit_loss": "verdicts",
+        "listable": "methods",
         "drawn": "enumeration",
         "expected": "losses",
         "expected_gradient": "gradients",

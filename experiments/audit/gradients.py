@@ -64,14 +64,30 @@ def expected_gradient(
     Raises:
         TokenGymError: the agent is not in float64, a name is no parameter, or the probabilities do not sum to 1.
     """
+    sums: dict[str, Tensor] = {}
+    total = squares = mass = 0.0
+    for probability, loss, gradients in each_gradient(algorithm, batches, moved):
+        for name, gradient in gradients.items():
+            sums.setdefault(name, torch.zeros_like(gradient)).add_(gradient, alpha=probability)
+            squares += probability * float(gradient.square().sum())
+        total += probability * loss
+        mass += probability
+    if abs(mass - 1) > 1e-9:
+        raise TokenGymError(f"The probabilities of the batches sum to {mass!r}; expected 1: list all of them.")
+    length = sum(float(sum_of.square().sum()) for sum_of in sums.values())
+    return ExpectedGradient(sums, total, max(squares - length, 0.0))
+
+
+def each_gradient(
+    algorithm: Any, batches: Iterable[tuple[float, Any]], moved: Mapping[str, Tensor] | None = None
+) -> Iterator[tuple[float, float, dict[str, Tensor]]]:
+    """Yield each batch's (probability, loss, gradients by the names of parameters); see `expected_gradient`."""
     parameters = dict(algorithm.agent.named_parameters())
     if algorithm.agent.dtype != torch.float64:
         raise TokenGymError(f"The agent computes in {algorithm.agent.dtype}; an exact gradient needs dtype='float64'.")
     for name in moved or {}:
         if name not in parameters:
             raise TokenGymError(f"moved names {name!r}; expected parameters of the agent: {', '.join(parameters)}.")
-    sums = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    total = squares = mass = 0.0
     with standing_still(algorithm):
         for probability, batch in batches:
             prepared = algorithm.prepare(batch)
@@ -79,17 +95,12 @@ def expected_gradient(
                 if moved and getattr(prepared, "scores", None) is not None:
                     prepared = dataclasses.replace(prepared, scores=None)  # a pass of the weights before
                 loss = _whole_loss(algorithm, prepared)
-                gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-            for sum_of, gradient in zip(sums.values(), gradients, strict=True):
-                if gradient is not None:
-                    sum_of.add_(gradient, alpha=probability)
-                    squares += probability * float(gradient.square().sum())
-            total += probability * float(loss.detach())
-            mass += probability
-    if abs(mass - 1) > 1e-9:
-        raise TokenGymError(f"The probabilities of the batches sum to {mass!r}; expected 1: list all of them.")
-    length = sum(float(sum_of.square().sum()) for sum_of in sums.values())
-    return ExpectedGradient(sums, total, max(squares - length, 0.0))
+                found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            gradients = {
+                name: torch.zeros_like(parameter) if gradient is None else gradient
+                for (name, parameter), gradient in zip(parameters.items(), found, strict=True)
+            }
+            yield probability, float(loss.detach()), gradients
 
 
 def _whole_loss(algorithm: Any, prepared: Any) -> Tensor:

@@ -42,15 +42,16 @@ def table_agent(
     spec = {"kind": "table", "capacity": sum(len(part) for part in prefixes)}
     agent = build_agent(spec, task.vocabulary, task.max_length, heads=heads, dtype="float64")
     tokens, lengths = observations(everything)
-    number, first = np.unique(_numbers(agent, everything), return_index=True)
+    number, first = np.unique(rows_of(agent, everything), return_index=True)
     said = _probabilities(policy, tokens[first], lengths[first], task.vocabulary.num_actions)
-    with np.errstate(divide="ignore"):
-        _write(agent, "policy", number, np.maximum(np.log(said), NEVER))
+    if "policy" in heads:
+        with np.errstate(divide="ignore"):
+            write(agent, "policy", number, np.maximum(np.log(said), NEVER))
     if "value" in heads:
         reached, probabilities = all_episodes(task, policy)
         worth = regularised_values(reached, probabilities, task.vocabulary.num_actions, beta, reference)
-        number, first = np.unique(_numbers(agent, reached), return_index=True)
-        _write(agent, "value", number, worth[first][:, None])
+        number, first = np.unique(rows_of(agent, reached), return_index=True)
+        write(agent, "value", number, worth[first][:, None])
     return agent
 
 
@@ -89,12 +90,44 @@ def regularised_values(
     return (np.bincount(state, weight * to_go) / np.bincount(state, weight))[state]
 
 
+def action_values(
+    episodes: Episodes,
+    probabilities: np.ndarray,
+    num_actions: int,
+    beta: float = 0.0,
+    alpha: float = 0.0,
+    reference: Policy | None = None,
+) -> np.ndarray:
+    """Return float64 (N, A): what each token is worth from before each agent token on, if the policy goes on after it.
+
+    Args:
+        episodes: as of `regularised_values`; what the policy never says is worth 0.
+        probabilities: float64 (E,), theirs.
+        num_actions: A.
+        beta: weight of the KL of the tokens still to be said; the token's own is not in its worth.
+        alpha: weight of the log-probabilities of these tokens.
+        reference: what the KL is to; None is uniform.
+    """
+    flat = episodes.flat
+    own = np.zeros(len(flat))
+    if beta or alpha:
+        tokens, lengths = observations(episodes)
+        other = _probabilities(reference, tokens, lengths, num_actions)[np.arange(len(flat)), flat.action]
+        own = (alpha + beta) * flat.log_prob - beta * np.log(other)
+    worth = returns_to_go(flat, 1.0, flat.reward - own) + own
+    state, weight = state_numbers(episodes), probabilities[flat.episode]
+    pair, pairs = state * num_actions + flat.action, (int(state.max()) + 1) * num_actions
+    mass = np.bincount(pair, weight, pairs)
+    means = np.bincount(pair, weight * worth, pairs) / np.where(mass > 0, mass, 1.0)
+    return means.reshape(-1, num_actions)[state]
+
+
 def _columns(episodes: Episodes) -> range:
     return range(episodes.tokens.shape[1])
 
 
-def _numbers(agent: Agent, episodes: Episodes) -> np.ndarray:
-    """int64 (N,), the table's row for the observation before each agent token."""
+def rows_of(agent: Agent, episodes: Episodes) -> np.ndarray:
+    """Return int64 (N,), the table's row for the observation before each agent token."""
     flat = episodes.flat
     with torch.enable_grad():  # which is when a table gives prefixes a row
         numbers = agent.trunk(torch.from_numpy(episodes.tokens).long(), torch.from_numpy(episodes.lengths).long())
@@ -109,7 +142,7 @@ def _probabilities(policy: Policy | None, tokens: np.ndarray, lengths: np.ndarra
 
 
 @torch.no_grad()
-def _write(agent: Agent, head: str, rows: np.ndarray, values: np.ndarray) -> None:
+def write(agent: Agent, head: str, rows: np.ndarray, values: np.ndarray) -> None:
     """Write rows (m,) of a head's table."""
     table = agent.readouts[head].weight
     assert isinstance(table, torch.Tensor)

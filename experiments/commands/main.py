@@ -1,4 +1,4 @@
-"""The command line of tokengym: list, train, evaluate, compare, report, rlhf, export, model, label, play, watch.
+"""The command line of tokengym: list, train, evaluate, compare, report, rlhf, audit, export, model, label, play, watch.
 
 Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
 line and exit code 2; a run that failed is exit code 1; an interruption is 130.
@@ -24,6 +24,7 @@ from ..console import Terminal
 from ..streams import make_readable
 from ..study import REMEDY, is_disk_full, parse_arguments
 from .options import (
+    AuditOptions,
     CompareOptions,
     EvaluateOptions,
     ExportOptions,
@@ -45,6 +46,7 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
   [bold]tokengym compare[/] STUDY              run a study, or what is missing of it, and write its report
   [bold]tokengym report[/] STUDY               write the report again, without running anything
   [bold]tokengym rlhf[/] PIPELINE              from a model to a judged one: tuning, comparisons, reward model, methods
+  [bold]tokengym audit[/] METHOD               what a method does in expectation, by enumeration
   [bold]tokengym export[/] RUN FOLDER          write a trained policy as a transformers folder
   [bold]tokengym model[/] smollm2 FOLDER       make a checkpoint folder of a pretrained model
   [bold]tokengym label[/] FILE                 say which of two answers is better, again and again
@@ -210,6 +212,7 @@ _COMMANDS: dict[str, Command] = {
     "compare": _of_module(CompareOptions, "compare", "compare", "compare"),
     "report": _of_module(ReportOptions, "report", "compare", "report"),
     "rlhf": _of_module(RLHFOptions, "rlhf", "rlhf", "rlhf"),
+    "audit": _of_module(AuditOptions, "audit", "audit", "audit"),
     "export": _of_module(ExportOptions, "export", "export", "export"),
     "model": _of_module(ModelOptions, "model", "export", "fetch_model"),
     "label": _of_module(LabelOptions, "label", "label", "label"),

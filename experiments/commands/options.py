@@ -127,6 +127,32 @@ class RLHFOptions:
 
 
 @dataclass(frozen=True)
+class AuditOptions:
+    """Say by enumeration what a method does in expectation, and whether that is what it claims."""
+
+    method: Annotated[str, tyro.conf.Positional, _named("METHOD")]
+    """The name of an algorithm, as in `tokengym list`."""
+    task: Annotated[str | None, _named("ENV")] = None
+    """A small finite environment; by default a tree of seven leaves."""
+    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
+    """Arguments of the environment as name=value, the value in YAML."""
+    config: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
+    """Fields of the method's configuration as name=value, the value in YAML."""
+    claim: Annotated[str | None, _named("CLAIM")] = None
+    """The objective to hold it against: return, kl_return, best, pass_at_k, max_rl or likelihood."""
+    groups: Annotated[Annotated[int, Range(least=1, most=64)] | None, _named("INT")] = None
+    """Groups, or single episodes, of a batch; by default 1, and 2 and 4 beside it where that matters."""
+    critic: Literal["exact", "zero"] = "exact"
+    """What its critic knows: the value of the policy, or nothing."""
+    seed: Seed = 0
+    """Seed of the policies that it is audited at."""
+    fixed_points: bool = True
+    """Look for where it ends, too."""
+    json: bool = False
+    """Print the result as one line of JSON, and nothing else."""
+
+
+@dataclass(frozen=True)
 class PlayOptions:
     """Play an environment in the terminal, and see at the end what random and optimal play get."""
 

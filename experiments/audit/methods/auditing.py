@@ -1,0 +1,354 @@
+"""The audit of a method of ours: its own `prepare` and `loss` over every batch that it might have drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from math import comb
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....algorithms import ALGORITHMS, Episodes
+from ....envs import FiniteTask, TokenGymError
+from ....envs.checking import Count, NotNegative, Seed, checked
+from ..claims import Claim, Comparison, compare, gradient_of
+from ..enumeration import Policy, all_episodes
+from ..gradients import each_gradient
+from ..tables import observations, table_agent
+from ..trees import LeafTree
+from .resting import ends, residual_at_optimum
+from .results import AuditResult, Behaviour, Smallest
+from .running import MOST_BATCHES, acting, expected_direction, listed, policy_gradients
+from .setting import Setting, drawn_policy
+from .smallest import smallest_failure
+
+
+def usual_tree(seed: int = 0) -> LeafTree:
+    """Return what is audited on unless something else is said: 7 leaves of one and two tokens, rewards in 0…1."""
+    return LeafTree.stopping(3, 2, np.random.default_rng(seed).uniform(size=7).round(3).tolist())
+
+
+@checked
+def audit_method(
+    method: Any,
+    task: FiniteTask | None = None,
+    claim: str | None = None,
+    *,
+    group_size: Count | None = None,
+    groups: Count | None = None,
+    policy: Policy | None = None,
+    reference: Policy | None = None,
+    critic: str = "exact",
+    moved: NotNegative = 0.3,
+    fixed_points: bool = True,
+    starts: Count = 3,
+    smallest: bool = True,
+    seed: Seed = 0,
+    **overrides: Any,
+) -> AuditResult:
+    """Enumerate what a method does in expectation, and hold it against what it claims.
+
+    Args:
+        method: a name in `ALGORITHMS`, or a class that is registered there.
+        task: a finite task; None is a tree of seven leaves.
+        claim: a name in `CLAIMS`; None is what the method is said to do: the KL-regularised return where it has a KL,
+            a likelihood where it clones, else the return.
+        group_size: episodes that are compared with one another; None leaves it to the configuration.
+        groups: how many groups, or episodes of their own, make a batch. None takes 1, and 2 and 4 beside it where the
+            direction depends on it.
+        policy: where the gradient is taken; None draws one.
+        reference: what a KL is to; None is uniform.
+        critic: "exact" or "zero".
+        moved: standard deviation of what the logits are moved by for a stale behaviour.
+        fixed_points: look for the points of rest, too.
+        starts: from how many policies they are looked for.
+        smallest: look for the smallest tree that shows a failure, too.
+        seed: draws policies.
+        **overrides: fields of the method's configuration.
+
+    Raises:
+        TokenGymError: the method cannot be audited, or has more batches than can be listed.
+    """
+    task = usual_tree() if task is None else task
+    setting = _setting(method, task, reference, critic, group_size, overrides)
+    held = setting.claim(claim)
+    policies = _Policies(task, policy, moved, seed)
+    base = groups or 1
+    behaviours = {}
+    if setting.directed:
+        behaviours = {"fresh": _fresh(setting, held, policies, base)}
+        behaviours |= _other_behaviours(setting, held, policies, base)
+    batches = {} if groups is not None or not setting.directed else _batches(setting, held, seed)
+    result = AuditResult(
+        method=setting.name,
+        task=getattr(task, "name", type(task).__name__),
+        episodes=len(all_episodes(task)[0]),
+        claim=held,
+        group_size=setting.group_size,
+        groups=base,
+        level=_level(setting),
+        settings={name: getattr(setting.config, name) for name in sorted({*overrides, *_neutral(setting)})},
+        behaviours=behaviours,
+        batches=batches,
+        invariances=_invariances(setting, held, policies),
+        critic=_critic_residual(setting, policies.policy),
+        optimum=None
+        if groups is not None and groups > 1
+        else residual_at_optimum(method_of(setting, _resting(setting)), held),
+        ends=tuple(ends(method_of(setting, _resting(setting)), held, seed, starts)) if fixed_points else (),
+        smallest=None,
+    )
+    if smallest and not result.right:
+        result = replace(result, smallest=_failure(setting, held))
+    return result
+
+
+def _failure(setting: Setting, claim: Claim) -> Smallest | None:
+    """The smallest tree on which a gradient that is claimed is not the one that comes."""
+    if not setting.directed:
+        return None
+
+    def audited(task: FiniteTask, policy: Policy | None) -> dict[str, tuple[Tensor, Tensor]]:
+        here, uniform = method_of(setting, task), table_agent(task, policy).probabilities
+        behaviour = here.data or uniform
+        episodes, chances = all_episodes(task, behaviour)
+        units = listed(here, episodes, chances, 1)
+        found = expected_direction(here, here.algorithm(uniform), episodes, units)
+        return {"fresh": (found, _claimed(here, claim, uniform, behaviour))}
+
+    return smallest_failure(audited)
+
+
+def _resting(setting: Setting) -> FiniteTask:
+    """Where fixed points are looked for: the task itself where it is small enough, else a tree of four leaves."""
+    leaves = len(all_episodes(setting.task)[0])
+    if leaves <= 4 and setting.group_size <= 4:
+        return setting.task
+    return LeafTree.stopping(2, 3, [0.5, 0.0, 1.0, 0.2])
+
+
+# What is audited ------------------------------------------------------------------------------------------------------
+
+
+def _setting(
+    method: Any,
+    task: FiniteTask,
+    reference: Policy | None,
+    critic: str,
+    group_size: int | None,
+    overrides: dict[str, Any],
+) -> Setting:
+    name = method if isinstance(method, str) else getattr(method, "name", None)
+    if not isinstance(name, str):
+        raise TokenGymError(f"{method!r} is no method; give a name such as 'ppo', a registered class, or a loss.")
+    if critic not in ("exact", "zero"):
+        raise TokenGymError(f"critic={critic!r}; expected 'exact' or 'zero'.")
+    ALGORITHMS.config(name)  # an unknown one stops here, with the nearest
+    if group_size is not None and "group_size" not in ALGORITHMS.config(name).__dataclass_fields__:
+        raise TokenGymError(f"{name} has no group_size; leave it out.")
+    if group_size is not None:
+        overrides = {**overrides, "group_size": group_size}
+    return Setting(name, task, overrides, reference, "exact" if critic == "exact" else "zero")
+
+
+def method_of(setting: Setting, task: FiniteTask) -> Setting:
+    """The same method on another task, without a reference that belongs to the first."""
+    return Setting(setting.name, task, setting.overrides, None, setting.critic, setting.group_size)
+
+
+def _neutral(setting: Setting) -> set[str]:
+    usual = type(setting.config)()
+    names = setting.config.__dataclass_fields__
+    return {name for name in names if getattr(usual, name) != getattr(setting.config, name)}
+
+
+def _level(setting: Setting) -> str:
+    if setting.kind in ("pairs", "ranks"):
+        return "sequence"
+    return str(getattr(setting.config, "ratio_level", getattr(setting.config, "ratio", "token")))
+
+
+class _Policies:
+    """The policy that is audited, one that it has moved away from, and behaviours that draw otherwise."""
+
+    def __init__(self, task: FiniteTask, policy: Policy | None, moved: float, seed: int) -> None:
+        self.task = task
+        self.policy: Policy = drawn_policy(task, seed) if policy is None else policy
+        self.moved = drawn_policy(task, seed + 1, moved, self.policy)
+
+    def truncated(self, top_p: float = 0.7) -> Policy:
+        """The likeliest tokens that make up a share alone."""
+
+        def policy(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+            said = self.policy(tokens, lengths)
+            order = np.argsort(-said, axis=1)
+            ranked = np.take_along_axis(said, order, axis=1)
+            kept = np.cumsum(ranked, axis=1) - ranked < top_p
+            ranked = np.where(kept, ranked, 0.0)
+            found = np.zeros_like(said)
+            np.put_along_axis(found, order, ranked / ranked.sum(axis=1, keepdims=True), axis=1)
+            return found
+
+        return policy
+
+    def tempered(self, temperature: float = 0.7) -> Policy:
+        """The policy with its logits divided."""
+
+        def policy(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+            said = self.policy(tokens, lengths) ** (1 / temperature)
+            return said / said.sum(axis=1, keepdims=True)
+
+        return policy
+
+
+# Gradients ------------------------------------------------------------------------------------------------------------
+
+
+def _behaviour(
+    chances: np.ndarray, rows: Tensor, claimed: Tensor, effective: float, of: Comparison | None = None
+) -> Behaviour:
+    weights = torch.from_numpy(chances)
+    mean = (weights[:, None] * rows).sum(0)
+    variance = float((weights * (rows - mean).square().sum(1)).sum())
+    return Behaviour(compare(mean, claimed) if of is None else of, variance, effective, len(rows))
+
+
+def _fresh(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> Behaviour:
+    # What is cloned was said by another: of its own episodes a policy has nothing to learn.
+    behaviour = setting.data or policies.policy
+    episodes, chances = all_episodes(setting.task, behaviour)
+    algorithm = setting.algorithm(policies.policy)
+    found = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups))
+    return _behaviour(*found, _claimed(setting, claim, policies.policy, behaviour), 1.0)
+
+
+def _claimed(setting: Setting, claim: Claim, policy: Policy, behaviour: Policy) -> Tensor:
+    agent = table_agent(setting.task, policy)
+    return gradient_of(agent, setting.task, claim, setting.reference, behaviour).flatten()
+
+
+def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> dict[str, Behaviour]:
+    """Stale, truncated and tempered draws; what is claimed stays the gradient at the policy that learns."""
+    found: dict[str, Behaviour] = {}
+    if setting.kind == "on_policy":
+        episodes, chances = all_episodes(setting.task, policies.policy)
+        algorithm = setting.algorithm(policies.policy)
+        after = {"readouts.policy.weight": table_agent(setting.task, policies.moved).readouts["policy"].weight.detach()}
+        gradients = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups), after)
+        claimed = _claimed(setting, claim, policies.moved, policies.policy)
+        effective = _effective(setting.task, policies.moved, policies.policy)
+        found["stale"] = _behaviour(*gradients, claimed, effective)
+    draws = {"top-p .7": policies.truncated(), "temperature .7": policies.tempered()}
+    if setting.kind == "likelihood":
+        return {}
+    if setting.kind == "actor":
+        draws = {"stale": policies.moved, **draws}
+    for name, behaviour in draws.items():
+        episodes, chances = all_episodes(setting.task, behaviour)
+        algorithm = setting.algorithm(policies.policy, on_policy=False)
+        gradients = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups))
+        claimed = _claimed(setting, claim, policies.policy, behaviour)
+        found[name] = _behaviour(*gradients, claimed, _effective(setting.task, policies.policy, behaviour))
+    return found
+
+
+def _effective(task: FiniteTask, policy: Policy, behaviour: Policy) -> float:
+    """The share of draws that whole weights π/μ leave: (E w)²/E w² under the behaviour."""
+    episodes, chances = all_episodes(task, behaviour)
+    flat = episodes.flat
+    tokens, lengths = observations(episodes)
+    said = np.asarray(policy(tokens, lengths))[np.arange(len(flat)), flat.action]
+    weights = np.exp(np.bincount(flat.episode, np.log(said) - flat.log_prob, len(episodes)))
+    return float((chances @ weights) ** 2 / (chances @ weights**2))
+
+
+# Batches and what should change nothing -------------------------------------------------------------------------------
+
+
+def _small(rewards: Iterable[float] = (0.3, 0.0, 1.0)) -> LeafTree:
+    return LeafTree.stopping(2, 2, list(rewards))
+
+
+def _batches(setting: Setting, claim: Claim, seed: int) -> dict[int, Comparison]:
+    """The gradient of batches of 1, 2 and 4 groups beside the claimed one, on a tree of three leaves."""
+    here = method_of(setting, _small())
+    policies = _Policies(here.task, None, 0.3, seed)
+    found: dict[int, Comparison] = {}
+    for groups in (1, 2, 4):
+        if comb(comb(2 + here.group_size, here.group_size) + groups - 1, groups) > MOST_BATCHES:
+            break
+        found[groups] = _fresh(here, claim, policies, groups).comparison
+        if groups == 2 and abs(found[1].cosine - found[2].cosine) < 1e-12 and _equal(found[1].scale, found[2].scale):
+            return {1: found[1], 2: found[2]}
+    return found
+
+
+def _equal(one: float, other: float) -> bool:
+    return abs(one - other) <= 1e-9 * max(abs(one), abs(other), 1e-12)
+
+
+def _invariances(setting: Setting, claim: Claim, policies: _Policies) -> dict[str, float]:
+    """How far the gradient of a draw changes, as a share of it, by what should change nothing."""
+    task = setting.task
+    episodes, _ = all_episodes(task, policies.policy)
+    algorithm = setting.algorithm(policies.policy)
+    start = np.flatnonzero(episodes.starts == episodes.starts[0])
+    random = np.random.default_rng(0)
+    size = max(setting.group_size, 2)
+    members = random.choice(start, size=size, replace=len(start) < size)
+
+    def gradient(chosen: Episodes) -> Tensor:
+        batch = setting.batch(algorithm, chosen)
+        (_, _, found), *_ = each_gradient(algorithm, [(1.0, batch)])
+        return -found[acting(algorithm)].flatten()
+
+    plain = gradient(episodes.select(members))
+    length = max(float(plain.norm()), 1e-12)
+    found = {
+        "order": float((gradient(episodes.select(members[::-1].copy())) - plain).norm()) / length,
+        "padding": float((gradient(_padded(episodes.select(members), random)) - plain).norm()) / length,
+    }
+    if claim.name == "return" and setting.kind == "on_policy":
+        algorithm = replace(setting, critic="zero").algorithm(policies.policy)
+        chosen = episodes.select(members)
+        scaled = gradient(replace(chosen, rewards=chosen.rewards * 3.0))
+        found["scale of rewards"] = compare(scaled, gradient(chosen)).error
+    return found
+
+
+def _padded(episodes: Episodes, random: np.random.Generator) -> Episodes:
+    """The same with three columns more, and with log-probabilities that mean nothing where the agent did not speak."""
+    rows = len(episodes.lengths)
+
+    def wider(values: np.ndarray, fill: Any) -> np.ndarray:
+        return np.concatenate([values, np.full((rows, 3), fill, values.dtype)], axis=1)
+
+    agent_mask = wider(episodes.agent_mask, False)
+    noise = random.normal(size=agent_mask.shape)
+    log_probs = np.where(agent_mask, wider(episodes.log_probs, 0.0), noise)
+    return replace(
+        episodes,
+        tokens=wider(episodes.tokens, episodes.pad),
+        agent_mask=agent_mask,
+        rewards=wider(episodes.rewards, 0.0),
+        log_probs=log_probs,
+    )
+
+
+def _critic_residual(setting: Setting, policy: Policy) -> float | None:
+    """The largest entry of the critic's expected gradient where it is exact; it has to vanish."""
+    algorithm = setting.algorithm(policy)
+    names = [f"readouts.{head}.weight" for head in ("value", "q", "q2") if head in algorithm.agent.readouts]
+    if not names or setting.critic != "exact" or setting.kind != "on_policy":
+        return None
+    episodes, chances = all_episodes(setting.task, policy)
+    total = None
+    for chance, _, gradients in each_gradient(
+        algorithm, setting.batches(algorithm, episodes, listed(setting, episodes, chances, 1))
+    ):
+        each = torch.cat([gradients[name].flatten() for name in names]) * chance
+        total = each if total is None else total + each
+    return None if total is None else float(total.abs().max())

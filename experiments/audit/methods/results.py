@@ -1,0 +1,209 @@
+"""What an audit found, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.markup import escape
+from rich.table import Table
+
+from ..claims import Claim, Comparison
+from .resting import End
+
+RESTS = 1e-9
+"""The largest entry of an expected gradient at what is called a point of rest."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Expected gradients from what one behaviour draws.
+
+    Attributes:
+        comparison: with what is claimed.
+        variance: E‖g‖² − ‖E g‖² of a single batch.
+        effective: the share of draws that whole weights π/μ would leave; 1 where nothing is stale.
+        batches: how many were listed.
+    """
+
+    comparison: Comparison
+    variance: float
+    effective: float
+    batches: int
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest tree on which a failure shows.
+
+    Attributes:
+        behaviour: "fresh" or "stale".
+        leaves: (what is said, its chance, its return) of each episode.
+        gradients: (what was said before, the method's expected gradient of each token's logit, the claimed one times
+            the best scale).
+        comparison: of the two.
+    """
+
+    behaviour: str
+    leaves: tuple[tuple[str, float, float], ...]
+    gradients: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...]
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What a method does in expectation, beside what it claims.
+
+    Attributes:
+        method: its name.
+        task: what it was audited on.
+        episodes: how many the task has.
+        claim: what it is held against.
+        group_size: G, episodes that are compared with one another.
+        groups: of a batch.
+        level: whether its ratios are of tokens or of sequences.
+        settings: fields of its configuration that are not the default.
+        behaviours: "fresh", "stale", "top-p .7" and "temperature .7"; empty where no gradient is claimed.
+        batches: fresh batches of 1, 2, 4 groups on a tree of three leaves; more than two where they differ.
+        invariances: how far a gradient is changed by what should change nothing, as shares of it.
+        critic: the largest entry of the critic's expected gradient where it is exact; None without one.
+        optimum: the largest entry of the expected gradient at the optimum of the claim, or None where there is none.
+        ends: where it ends from several starts.
+        smallest: the smallest tree that shows a failure, or None.
+    """
+
+    method: str
+    task: str
+    episodes: int
+    claim: Claim
+    group_size: int
+    groups: int
+    level: str
+    settings: Mapping[str, Any]
+    behaviours: Mapping[str, Behaviour]
+    batches: Mapping[int, Comparison]
+    invariances: Mapping[str, float]
+    critic: float | None
+    optimum: float | None
+    ends: tuple[End, ...]
+    smallest: Smallest | None
+
+    @property
+    def right(self) -> bool:
+        """Whether it does what it claims on fresh data: the gradient, or else the point of rest."""
+        if self.behaviours:
+            return self.behaviours["fresh"].comparison.unbiased
+        return self.optimum is not None and self.optimum < RESTS
+
+    @property
+    def verdict(self) -> str:
+        """What was found, in one sentence."""
+        if self.behaviours:
+            told = []
+            for name in ("fresh", "stale"):
+                if name in self.behaviours:
+                    found = self.behaviours[name].comparison
+                    said = "unbiased" if found.unbiased else f"biased (error {found.error:.3g})"
+                    told.append(f"{said} on {name} data")
+            return ", ".join(told)
+        if self.optimum is None:
+            return "claims no gradient, and has no point of rest to be held against"
+        return "rests at the optimum" if self.right else f"does not rest at the optimum (gradient {self.optimum:.3g})"
+
+    @property
+    def end(self) -> str:
+        """Where it ends, in a few words."""
+        if not self.ends:
+            return "not looked for"
+        return "; ".join(dict.fromkeys(_end(one) for one in self.ends))
+
+    def row(self) -> dict[str, Any]:
+        """Return what a table of many audits shows."""
+        fresh, stale = self.behaviours.get("fresh"), self.behaviours.get("stale")
+        return {
+            "name": self.method,
+            "origin": "tokengym",
+            "objective": str(self.claim),
+            "group_size": self.group_size,
+            "level": self.level,
+            "fresh_cosine": None if fresh is None else fresh.comparison.cosine,
+            "fresh_scale": None if fresh is None else fresh.comparison.scale,
+            "fresh_bias": None if fresh is None else fresh.comparison.error,
+            "stale_cosine": None if stale is None else stale.comparison.cosine,
+            "stale_bias": None if stale is None else stale.comparison.error,
+            "ends": self.end,
+            "counterexample": "" if self.smallest is None else told(self.smallest),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        return {**asdict(self), "right": self.right, "verdict": self.verdict}
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Show it: what was found first, then the tables."""
+        yield from shown(self)
+
+
+def shown(result: AuditResult) -> Iterator[RenderableType]:
+    """Yield what `tokengym audit` prints."""
+    groups = f"groups of {result.group_size}" if result.group_size > 1 else "single episodes"
+    yield f"[bold]{result.method}[/] claims {escape(str(result.claim))}: [bold]{result.verdict}[/]"
+    changed = ", ".join(f"{name}={value}" for name, value in result.settings.items()) or "the defaults"
+    yield f"[dim]{result.task}, {result.episodes} episodes; {groups}, ratios of {result.level}s; {changed}[/]"
+    if result.behaviours:
+        table = Table("drawn by", "cosine", "scale", "error", "variance", "draws left", "batches", box=None)
+        for name, one in result.behaviours.items():
+            c = one.comparison
+            table.add_row(
+                name, f"{c.cosine:.4f}", f"{c.scale:.4g}", f"{c.error:.2g}", f"{one.variance:.4g}",
+                f"{one.effective:.0%}", f"{one.batches:,}",
+            )  # fmt: skip
+        yield table
+    if result.batches:
+        first = result.batches[1]
+        if len(result.batches) == 2:
+            yield f"the number of groups in a batch changes nothing (cosine {first.cosine:.4f} on three leaves)"
+        else:
+            cosines = ", ".join(f"{count}: {one.cosine:.4f}" for count, one in result.batches.items())
+            yield f"[yellow]the gradient depends on how many groups are in a batch[/]: cosine on three leaves {cosines}"
+    for name, change in result.invariances.items():
+        yield f"{name} changes {'nothing' if change < 1e-9 else f'[yellow]{change:.2%} of the gradient[/]'}"
+    if result.critic is not None:
+        yield f"the critic's expected gradient at the exact values: {result.critic:.2g}"
+    if result.optimum is not None:
+        yield f"its expected gradient at the optimum of the claim: {result.optimum:.2g}"
+    for one in result.ends:
+        yield f"from {one.start} it ends {_end(one)}"
+    if result.smallest is not None:
+        yield from _of_smallest(result.smallest)
+
+
+def _end(end: End) -> str:
+    at = "the optimum" if abs(end.regret) < 1e-6 else f"regret {end.regret:.3g}"
+    if end.interior:
+        return f"at rest: {at}"
+    return f"sure of {end.likeliest[0]}: {at}" if end.likeliest[1] > 0.99 else f"still moving: {at}"
+
+
+def told(smallest: Smallest) -> str:
+    """Return a counterexample in one line."""
+    leaves = ", ".join(f"{said} pays {paid:g}" for said, _, paid in smallest.leaves)
+    return f"{leaves}; {smallest.behaviour}, error {smallest.comparison.error:.2g}"
+
+
+def _of_smallest(smallest: Smallest) -> Iterator[RenderableType]:
+    yield f"[bold]the smallest tree that shows it[/] ({smallest.behaviour}, cosine {smallest.comparison.cosine:.4f}):"
+    table = Table("said", "chance", "pays", box=None)
+    for said, chance, paid in smallest.leaves:
+        table.add_row(said, f"{chance:.4g}", f"{paid:g}")
+    yield table
+    table = Table("after", "moves the logits by", f"claimed, × {smallest.comparison.scale:.4g}", box=None)
+    for before, found, claimed in smallest.gradients:
+        table.add_row(before or "–", _numbers(found), _numbers(claimed))
+    yield table
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "  ".join(f"{value:+.5f}" for value in values)

@@ -1,0 +1,82 @@
+"""Gradients of a method's own code over listed batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import comb
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....algorithms import Episodes
+from ....envs import TokenGymError
+from ..gradients import each_gradient
+from .setting import Setting, Units
+
+MOST_BATCHES = 20_000
+"""What is listed of one behaviour; about a minute."""
+
+
+def policy_gradients(
+    setting: Setting, algorithm: Any, episodes: Episodes, units: Units, moved: Any = None
+) -> tuple[np.ndarray, Tensor]:
+    """Return the (M,) chances of batches and the (M, P) ascent directions of the policy's table, or of Q's."""
+    name = acting(algorithm)
+    chances, rows = [], []
+    for chance, _, gradients in each_gradient(algorithm, setting.batches(algorithm, episodes, units), moved):
+        chances.append(chance)
+        rows.append(-gradients[name].flatten())
+    return np.array(chances), torch.stack(rows)
+
+
+def acting(algorithm: Any) -> str:
+    """The name of the table that acts."""
+    return "readouts.policy.weight" if "policy" in algorithm.agent.readouts else "readouts.q.weight"
+
+
+def expected_direction(setting: Setting, algorithm: Any, episodes: Episodes, units: Units) -> Tensor:
+    """Return (P,), the expected ascent direction of the table that acts."""
+    chances, rows = policy_gradients(setting, algorithm, episodes, units)
+    return (torch.from_numpy(chances)[:, None] * rows).sum(0)
+
+
+def listed(setting: Setting, episodes: Episodes, chances: np.ndarray, groups: int) -> Units:
+    """List the batches of so many groups.
+
+    Raises:
+        TokenGymError: there are too many.
+    """
+    free = order_free(setting, episodes)
+    _, alike = np.unique(episodes.starts[chances > 0], return_counts=True)
+    size = setting.group_size
+    units = sum(comb(int(one) + size - 1, size) if free else int(one) ** size for one in alike)
+    count = comb(units + groups - 1, groups)
+    if count > MOST_BATCHES:
+        fits = max(n for n in range(1, 1000) if comb(comb(n + size - 1, size) + groups - 1, groups) <= MOST_BATCHES)
+        raise TokenGymError(
+            f"{setting.task.name} has {len(episodes):,} episodes, of which {setting.name} may be given {count:,} "
+            f"batches of {groups} × {size}; {MOST_BATCHES:,} can be listed. Take a task of at most {fits:,} "
+            "episodes, smaller groups, or fewer of them."
+        )
+    return setting.several(setting.units(episodes, chances, ordered=not free), groups)
+
+
+def order_free(setting: Setting, episodes: Episodes) -> bool:
+    """Whether the gradient of a group is the same in every order, on permutations of a dozen drawn groups."""
+    size = setting.group_size
+    if size == 1:
+        return True
+    algorithm, random = setting.algorithm(None), np.random.default_rng(0)
+    log_probs = np.where(episodes.agent_mask, -np.log(setting.task.vocabulary.num_actions), 0.0)
+    said = replace(episodes, log_probs=log_probs)
+    starts = np.unique(episodes.starts)
+    for _ in range(12):
+        alike = np.flatnonzero(episodes.starts == random.choice(starts))
+        members = random.choice(alike, size)
+        orders: Units = [(0.5, tuple(members.tolist())), (0.5, tuple(random.permutation(members).tolist()))]
+        _, rows = policy_gradients(setting, algorithm, said, orders)
+        if float((rows[0] - rows[1]).abs().max()) > 1e-12:
+            return False
+    return True

@@ -1,0 +1,266 @@
+"""A method of ours set up for the audit: its table, its critic, and the batches that it might be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement, product
+from math import factorial
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ....agents import Agent
+from ....algorithms import ALGORITHMS, EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
+from ....algorithms.data import ReplaySample
+from ....algorithms.off_policy import Replayed
+from ....envs import FiniteTask, TokenGymError
+from ..claims import Claim
+from ..enumeration import Policy, all_episodes
+from ..tables import action_values, regularised_values, rows_of, table_agent, write
+
+Critic = Literal["exact", "zero"]
+Kind = Literal["on_policy", "actor", "values", "likelihood", "pairs", "ranks"]
+"""What a method is given: fresh groups; draws of a replay, for an actor and its critics or for values alone; what is to
+be cloned; comparisons; rankings."""
+
+NEUTRAL: dict[str, Any] = {"reward_scaling": False, "entropy_coef": 0.0}
+"""What an audit sets where nothing else is asked for: rewards as they are, and no bonus beside what is claimed."""
+
+MOST_MEMBERS = 4
+"""The largest group that is audited where none is asked for."""
+
+Units = list[tuple[float, tuple[int, ...]]]
+"""Probabilities and the numbers of episodes of what a batch is made of: single episodes, or groups."""
+
+
+@dataclass(eq=False)
+class Setting:
+    """A method on a task, ready to be given batches.
+
+    Attributes:
+        name: the method's.
+        task: what is played.
+        overrides: its configuration, as far as it is not the default.
+        reference: what the KL is to; None is uniform.
+        critic: "exact" values the policy that it belongs to, "zero" nothing.
+        group_size: episodes of one start that are compared with one another.
+    """
+
+    name: str
+    task: FiniteTask
+    overrides: dict[str, Any]
+    reference: Policy | None = None
+    critic: Critic = "exact"
+    group_size: int = 1
+    kind: Kind = field(init=False)
+
+    def __post_init__(self) -> None:
+        algorithm = ALGORITHMS[self.name]
+        names = [base.__name__ for base in algorithm.__mro__]
+        by_base: dict[str, Kind] = {
+            "SAC": "actor",
+            "OffPolicy": "values",
+            "Cloning": "likelihood",
+            "RRHF": "ranks",
+            "DPO": "pairs",
+            "OnlineDPO": "pairs",
+            "ExpertIteration": "likelihood",
+            "OnPolicy": "on_policy",
+            "RAFT": "on_policy",
+        }
+        found = [kind for base, kind in by_base.items() if base in names]
+        if not found or not hasattr(algorithm, "prepare"):
+            raise TokenGymError(
+                f"{self.name} cannot be audited: it has no prepare(batch) and loss(part, prepared) of a kind that is "
+                "known; give its loss as a function instead."
+            )
+        self.kind = found[0]
+        fields = algorithm.Config.__dataclass_fields__
+        usual = {name: value for name, value in NEUTRAL.items() if name in fields}
+        if "kl_reference" in fields and self.has_reference(algorithm):
+            usual["kl_reference"] = "uniform"
+        if "group_size" in fields and "group_size" not in self.overrides:
+            usual["group_size"] = min(algorithm.Config().group_size, MOST_MEMBERS)
+        self.config = algorithm.Config().replace(**{**usual, **self.overrides})
+        size = getattr(self.config, "group_size", 1)
+        self.group_size = 1 if self.kind in ("likelihood", "actor", "values") else int(size)
+        if self.kind in ("pairs", "ranks"):
+            self.group_size = int(getattr(self.config, "ranking_size", 2)) if self.kind == "ranks" else 2
+
+    def has_reference(self, algorithm: Any) -> bool:
+        """Whether the method compares with a reference under its configuration."""
+        if self.reference is not None:
+            return False
+        config = algorithm.Config().replace(**{k: v for k, v in self.overrides.items() if k != "kl_reference"})
+        return bool(getattr(config, "measures_kl", getattr(config, "has_reference", False)))
+
+    @property
+    def directed(self) -> bool:
+        """Whether it claims a gradient, and not only where it ends."""
+        return self.kind in ("on_policy", "actor", "likelihood")
+
+    @property
+    def beta(self) -> float:
+        """The weight of the KL."""
+        if hasattr(self.config, "chosen_beta"):
+            return float(self.config.chosen_beta)
+        return float(self.config.kl_coef) if getattr(self.config, "has_kl", False) else 0.0
+
+    @property
+    def alpha(self) -> float:
+        """The weight of the entropy, where it is a part of what is claimed."""
+        return float(self.config.alpha) if self.name == "sac" else 0.0
+
+    def claim(self, name: str | None = None) -> Claim:
+        """The objective that the method is held against: the named one, or its own."""
+        if name is None:
+            named = self.kind == "pairs" and getattr(self.config, "has_reference", False)
+            regularised = named or (self.kind not in ("pairs", "ranks") and (self.beta or self.alpha))
+            name = "likelihood" if self.kind == "likelihood" else "kl_return" if regularised else "return"
+        soft = name == "kl_return"
+        return Claim(name, self.beta if soft else 0.0, self.alpha if soft else 0.0, max(self.group_size, 1))
+
+    @property
+    def data(self) -> Policy | None:
+        """Who says what is learnt from, where that is not the policy itself; None is the uniform policy."""
+        return drawn_policy(self.task, 1) if self.kind == "likelihood" else None
+
+    # The algorithm ---------------------------------------------------------------------------------------------------
+
+    def algorithm(self, policy: Policy | None, on_policy: bool = True) -> Any:
+        """Build the method with a table that says a policy, its critic beside it.
+
+        Args:
+            policy: what the table says; None is uniform.
+            on_policy: whether what it is given was drawn from the policy itself, as its ratios may then expect.
+        """
+        kind = ALGORITHMS[self.name]
+        heads = self.heads(kind)
+        agent = self.agent(policy, heads)
+        given: dict[str, Any] = {"seed": 0}
+        if self.reference is not None:
+            given["reference"] = table_agent(self.task, self.reference)
+        if self.kind in ("likelihood", "pairs", "ranks") and "Offline" in [base.__name__ for base in kind.__mro__]:
+            episodes, _ = all_episodes(self.task)
+            given["dataset"] = (
+                EpisodeDataset(episodes, self.task.vocabulary)
+                if self.kind == "likelihood"
+                else self._pairs(episodes.select([0, len(episodes) - 1]))
+            )
+        algorithm: Any = kind(self.task, agent, self.config, **given)
+        if self.kind in ("actor", "values"):
+            algorithm.move_target(1.0)
+        if self.kind == "on_policy" and not on_policy and hasattr(algorithm, "behaviour"):
+            algorithm.behaviour = SimpleNamespace(on_policy=False)
+        return algorithm
+
+    def heads(self, kind: Any) -> tuple[str, ...]:
+        """The heads that the method needs under its configuration."""
+        return kind.required_heads(SimpleNamespace(config=self.config, heads=kind.heads, soft=self.beta > 0))
+
+    def agent(self, policy: Policy | None, heads: tuple[str, ...]) -> Agent:
+        """A table that says a policy, and values it where it has a critic that is to be exact."""
+        agent = table_agent(self.task, policy, heads)
+        if self.critic == "exact":
+            self.set_critic(agent, policy)
+        elif "value" in agent.readouts:
+            rows = np.arange(len(agent.readouts["value"].weight))
+            write(agent, "value", rows, np.zeros((len(rows), 1)))
+        return agent
+
+    @torch.no_grad()
+    def set_critic(self, agent: Agent, policy: Policy | None) -> None:
+        """Write what a policy is worth into the heads that say so."""
+        names = [name for name in ("value", "q", "q2") if name in agent.readouts]
+        if not names:
+            return
+        in_reward = getattr(self.config, "kl_in_reward", True)
+        beta = self.beta if in_reward else 0.0
+        episodes, probabilities = all_episodes(self.task, policy)
+        rows, first = np.unique(rows_of(agent, episodes), return_index=True)
+        width = self.task.vocabulary.num_actions
+        for name in names:
+            if name == "value":
+                worth = regularised_values(episodes, probabilities, width, beta, self.reference)[first][:, None]
+            else:
+                worth = action_values(episodes, probabilities, width, beta, self.alpha, self.reference)[first]
+            write(agent, name, rows, worth)
+
+    # Batches ---------------------------------------------------------------------------------------------------------
+
+    def units(self, episodes: Episodes, probabilities: np.ndarray, ordered: bool = False) -> Units:
+        """What a batch is made of: every group of ``group_size`` from one start, as a multiset, or in every order."""
+        found: Units = []
+        for start in np.unique(episodes.starts):
+            members = np.flatnonzero((episodes.starts == start) & (probabilities > 0))
+            begun = float(probabilities[members].sum())
+            chosen = (
+                product(members.tolist(), repeat=self.group_size)
+                if ordered
+                else combinations_with_replacement(members.tolist(), self.group_size)
+            )
+            for group in chosen:
+                chance = begun * float(np.prod(probabilities[list(group)] / begun))
+                found.append((chance if ordered else chance * _orders(group), group))
+        return found
+
+    def several(self, units: Units, count: int) -> Units:
+        """Batches of ``count`` independent units, as multisets."""
+        if count == 1:
+            return units
+        batches: Units = []
+        for chosen in combinations_with_replacement(range(len(units)), count):
+            chance = float(np.prod([units[number][0] for number in chosen])) * _orders(chosen)
+            batches.append((chance, tuple(episode for number in chosen for episode in units[number][1])))
+        return batches
+
+    def batches(self, algorithm: Any, episodes: Episodes, units: Units) -> Iterator[tuple[float, Any]]:
+        """Yield (probability, what the method's `prepare` takes)."""
+        for chance, members in units:
+            yield chance, self.batch(algorithm, episodes.select(members))
+
+    def batch(self, algorithm: Any, episodes: Episodes) -> Any:
+        """Episodes as the method's `prepare` takes them."""
+        if self.kind in ("actor", "values"):
+            ones = np.ones(len(episodes.flat), episodes.rewards.dtype)
+            sample = ReplaySample(episodes, ones, np.arange(len(episodes)))
+            return Replayed.of(sample, algorithm.learning_rewards(episodes), algorithm.device)
+        if self.kind == "pairs":
+            return self._pairs(episodes)
+        if self.kind == "ranks":
+            return episodes, _ranks(episodes)
+        return episodes
+
+    def _pairs(self, episodes: Episodes) -> Any:
+        """Neighbours, in both orders, weighed by the chance that Bradley and Terry give each on their returns."""
+        first = np.arange(0, len(episodes) - 1, 2)
+        temperature = float(getattr(self.config, "label_temperature", 1.0)) or 1e-12
+        won = 1 / (1 + np.exp(-(episodes.returns[first] - episodes.returns[first + 1]) / temperature))
+        better, worse = np.concatenate([first, first + 1]), np.concatenate([first + 1, first])
+        pairs = PreferencePairs(better, worse, np.concatenate([won, 1 - won]))
+        return PreferenceDataset(episodes, self.task.vocabulary, pairs)
+
+
+def drawn_policy(task: FiniteTask, seed: int, spread: float = 0.5, around: Policy | None = None) -> Policy:
+    """Return a policy whose logits are normal around those of another, drawn once."""
+    agent = table_agent(task, around)
+    table = agent.readouts["policy"].weight
+    assert isinstance(table, torch.Tensor)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        table.add_(spread * torch.randn(table.shape, generator=generator, dtype=table.dtype))
+    return agent.probabilities
+
+
+def _orders(chosen: tuple[int, ...]) -> float:
+    """In how many orders a multiset can be drawn."""
+    _, counts = np.unique(chosen, return_counts=True)
+    return factorial(len(chosen)) / float(np.prod([factorial(count) for count in counts.tolist()]))
+
+
+def _ranks(episodes: Episodes) -> Ranks:
+    order = np.argsort(-episodes.returns, kind="stable")
+    return Ranks(order, np.array([len(order)]))
