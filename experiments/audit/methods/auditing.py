@@ -236,7 +236,9 @@ def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, group
     if setting.kind == "on_policy":
         episodes, chances = all_episodes(setting.task, policies.policy)
         algorithm = setting.algorithm(policies.policy)
-        after = {"readouts.policy.weight": table_agent(setting.task, policies.moved).readouts["policy"].weight.detach()}
+        table = table_agent(setting.task, policies.moved).readouts["policy"].weight
+        assert isinstance(table, Tensor)
+        after = {"readouts.policy.weight": table.detach()}
         gradients = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups), after)
         claimed = _claimed(setting, claim, policies.moved, policies.policy)
         effective = _effective(setting.task, policies.moved, policies.policy)

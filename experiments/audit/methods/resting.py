@@ -227,7 +227,7 @@ def _optimal_values(setting: Setting, rows: np.ndarray) -> np.ndarray:
         mass = np.bincount(pair, weight[here], q.size)
         total = np.bincount(pair, weight[here] * (flat.reward[here] + following), q.size)
         seen = mass > 0
-        q.flat[seen] = total[seen] / mass[seen]
+        q = np.where(seen, total / np.where(seen, mass, 1.0), q.ravel()).reshape(q.shape)
         states = np.unique(row[here])
         best = q[states].max(axis=1)
         if beta:

@@ -71,7 +71,7 @@ class Setting:
             "OnPolicy": "on_policy",
             "RAFT": "on_policy",
         }
-        found = [kind for base, kind in by_base.items() if base in names]
+        found: list[Kind] = [kind for base, kind in by_base.items() if base in names]
         if not found or not hasattr(algorithm, "prepare"):
             raise TokenGymError(
                 f"{self.name} cannot be audited: it has no prepare(batch) and loss(part, prepared) of a kind that is "
@@ -167,7 +167,7 @@ class Setting:
         if self.critic == "exact":
             self.set_critic(agent, policy)
         elif "value" in agent.readouts:
-            rows = np.arange(len(agent.readouts["value"].weight))
+            rows = np.unique(rows_of(agent, all_episodes(self.task)[0]))
             write(agent, "value", rows, np.zeros((len(rows), 1)))
         return agent
 
