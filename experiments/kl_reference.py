@@ -10,6 +10,9 @@ from ..agents import Act, Policy, policy_of
 from ..algorithms.collecting import Observer
 from ..envs import Engine, Task, TokenGymError
 
+NUMBERS = 1 << 20
+"""Probabilities of one policy that are held at a time: with wide vocabularies it bounds the memory."""
+
 
 class KLReference(Observer):
     """What the KL of a policy is measured to, and what it comes to while it plays.
@@ -63,16 +66,23 @@ class KLReference(Observer):
             raise TokenGymError("the KL to a reference is measured token by token; this policy says several at once")
         tokens, lengths = self._engine.tokens[rows], self._engine.lengths[rows]
         masks = self._engine.action_mask(rows) if self._action_masks else None
-        prior = self._player.probabilities(tokens, lengths, masks)
-        if self._deterministic:
+        most = max(1, NUMBERS // self._engine.task.vocabulary.num_actions)
+        for first in range(0, len(rows), most):
+            part = slice(first, first + most)
+            legal = None if masks is None else masks[part]
+            prior = self._player.probabilities(tokens[part], lengths[part], legal)
+            if self._deterministic:
+                with np.errstate(divide="ignore"):
+                    self.total -= float(np.log(prior[np.arange(len(prior)), act.tokens[part, 0]]).sum())
+                continue
+            if act.probabilities is None:
+                given = self._policy.probabilities(tokens[part], lengths[part], legal)
+            else:
+                given = act.probabilities[part]
+            said = given > 0
             with np.errstate(divide="ignore"):
-                self.total -= float(np.log(prior[np.arange(len(rows)), act.tokens[:, 0]]).sum())
-            return
-        given = self._policy.probabilities(tokens, lengths, masks) if act.probabilities is None else act.probabilities
-        said = given > 0
-        with np.errstate(divide="ignore"):
-            ratio = np.log(np.where(said, given, 1.0)) - np.log(np.where(said, prior, 1.0))
-        self.total += float((given * ratio).sum())
+                ratio = np.log(np.where(said, given, 1.0)) - np.log(np.where(said, prior, 1.0))
+            self.total += float((given * ratio).sum())
 
 
 def reference_of(algorithm: Any) -> Any:

@@ -19,6 +19,7 @@ from tokengym.envs import (
     evaluate_policy,
     make_task,
 )
+from tokengym.experiments import kl_reference
 from tokengym.experiments.evaluation import evaluate_agent
 from tokengym.experiments.kl_reference import reference_of
 
@@ -103,6 +104,16 @@ def test_exact_and_played_evaluations_agree_on_columns_and_on_the_kl_to_a_refere
     assert played.columns.keys() <= exact.columns.keys() and "gold" in played.columns
     for name, value in played.columns.items():
         assert value == pytest.approx(exact.columns[name], abs=0.05)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_kl_is_the_same_in_parts_as_where_the_vocabulary_is_wide(task, players, deterministic, monkeypatch):
+    given = {"deterministic": deterministic, "reference": players[1], "exact_limit": 0, "episodes": 30}
+    whole = evaluate_agent(players[0], task, **given)
+    monkeypatch.setattr(kl_reference, "NUMBERS", 4 * task.vocabulary.num_actions)
+    parts = evaluate_agent(players[0], task, **given)
+    assert parts.kl == pytest.approx(whole.kl, rel=1e-6) and whole.kl > 0.01
+    assert parts.value == whole.value
 
 
 def test_the_kl_to_oneself_is_zero_and_to_the_uniform_policy_the_default(task, players):
