@@ -32,6 +32,7 @@ def main() -> None:
     torch.manual_seed(0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model.generation_config.max_length = None  # an export's is the task's context; the number of new tokens is given
     for beginning in BEGINNINGS:
         ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(beginning, add_special_tokens=False)["input_ids"]]] * 8)
         said = model.generate(

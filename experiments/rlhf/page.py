@@ -20,8 +20,8 @@ _CAPTIONS = {
         "Gold and proxy against the KL",
         "How far each method moved from the model before, and what that gave: left what is meant, right what is paid. "
         "Where the proxy goes on rising while the gold falls, the reward model is being exploited. The axis is in "
-        "square roots of the KL. A dot stands where a method ended; best-of-n is dashed, a point for each n at an "
-        "upper bound of its KL. {seeds}",
+        "square roots of the KL. A dot stands where a method ended, a bar through it is its interval, and small dots "
+        "are single seeds; best-of-n is dashed, a point for each n at an upper bound of its KL. {seeds}",
     ),
     "along_the_way": (
         "Gold and proxy along the way",

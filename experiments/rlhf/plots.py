@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from ..report import grid, palette, style
 from .results import PipelineResults
@@ -64,9 +65,11 @@ def against_kl(results: PipelineResults, narrow: bool = False) -> Figure | None:
             _draw(axis, results, name, found["kl"][known], found[what][known])
             _spread(axis, results, name, what, found["kl"][known][-1])
             _spread(axis, results, name, "kl", found[what][known][-1], sideways=True)
+            _ends(axis, results, name, "kl", what)
         axis.set_xlabel("KL from the model before (nats a completion)")
         axis.set_xscale("function", functions=(_root, np.square))
         axis.set_xlim(left=0)
+        axis.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
         _start(axis, results, what)
     _legend(figure, results, list(curves))
     return figure
@@ -140,19 +143,33 @@ def _draw(axis: Axes, results: PipelineResults, name: str, places: Any, values: 
 def _spread(
     axis: Axes, results: PipelineResults, name: str, what: str, place: float, *, sideways: bool = False
 ) -> None:
-    """Draw what the seeds say together of how a method ended as a bar through its last point; of one seed, nothing."""
+    """Draw the interval of how a method ended as a bar through its last point: the seeds', or one seed's completions'.
+
+    Few seeds have no interval; where each of them ended is drawn by `_ends`.
+    """
     found = results.final(name, what)
-    if len(results.of(name)) < 2 or found is None or found.low is None or found.high is None:
+    if found is None or found.low is None or found.high is None:
         return
     ends, still = [found.low, found.high], [place, place]
     across, up = (ends, still) if sideways else (still, ends)
     axis.plot(across, up, color=_colours(results)[name], linewidth=1.2, alpha=0.55, zorder=2)
 
 
+def _ends(axis: Axes, results: PipelineResults, name: str, across: str, up: str) -> None:
+    """Draw where each of several seeds ended as a small dot."""
+    ends = [(facts["final"].get(across), facts["final"].get(up)) for facts in results.of(name)]
+    known = [end for end in ends if None not in end]
+    if len(ends) > 1 and known:
+        places, values = zip(*known, strict=True)
+        axis.scatter(places, values, s=14, color=_colours(results)[name], alpha=0.5, linewidth=0, zorder=3)
+
+
 def _start(axis: Axes, results: PipelineResults, what: str) -> None:
     begin = results.final(BEFORE, what)
     if begin is not None:
         axis.axhline(begin.estimate, color=_QUIET, linewidth=1.1, linestyle=(0, (1, 2)), zorder=1)
+        if begin.low is not None and begin.high is not None:
+            axis.axhspan(begin.low, begin.high, color=_QUIET, alpha=0.1, linewidth=0, zorder=0)
 
 
 def _legend(figure: Figure, results: PipelineResults, names: list[str]) -> None:

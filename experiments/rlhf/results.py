@@ -109,7 +109,7 @@ def summary(results: PipelineResults) -> dict[str, Any]:
         name: [{"seed": one.seed, **one.facts[name]["final"]} for one in results.seeds if name in one.facts]
         for name in (BEFORE, *(part.name for part in results.pipeline.methods))
     }
-    told = {
+    told: dict[str, Any] = {
         stage: [
             {"seed": one.seed, **{k: v for k, v in one.facts[stage].items() if k not in ("examples", "calibration")}}
             for one in results.seeds
