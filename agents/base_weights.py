@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ..envs import TokenGymError
+from .chunks import return_free_memory
 from .models import PrefixIndex, add_nothing, merge, sharing, take_off
 from .specs import LoRA
 
 StandingT = TypeVar("StandingT", bound="StandsOnBase")
+
+LARGE = 64 << 20
+"""From so many bytes on, what frozen weights took is given back to the system as soon as they are let go."""
 
 _STANDING: WeakValueDictionary[tuple[str, str], StandsOnBase] = WeakValueDictionary()
 """The latest module on some frozen weights, by their hash and device; see `StandsOnBase.share_base`."""
@@ -61,6 +65,8 @@ class StandsOnBase(nn.Module):
             return
         for mine, theirs in zip(self._base, other._base, strict=True):
             mine.data = theirs.data
+        if sum(parameter.nbytes for parameter in self._base) >= LARGE:
+            return_free_memory()
 
     def _part(self) -> None:
         """Have numbers of its own under the names that it may have shared."""

@@ -85,6 +85,7 @@ def agent_of_run(
     taken = {name: value for name, value in known.items() if name in mine and _fits(value, mine[name])}
     agent.load_state_dict({**mine, **taken})
     if lora is not None and goes_on:
+        del mine, taken, known  # what they name is let go by sharing
         agent.share_base()
         return agent
     return agent if lora is None else adapt_agent(agent, lora)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...agents.chunks import return_free_memory
 from . import learning, preparing
 from .setting import Setting
 from .stages import BEFORE, COMPARISONS, MODEL, TUNED, Stage
@@ -11,6 +12,7 @@ from .stages import BEFORE, COMPARISONS, MODEL, TUNED, Stage
 
 def do(setting: Setting, stage: Stage) -> dict[str, Any]:
     """Do a stage and return what it found."""
+    return_free_memory()
     if stage.name == TUNED:
         return preparing.tune(setting)
     if stage.name == COMPARISONS:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...agents import BestOfN, policy_of
+from ...agents.chunks import return_free_memory
 from ...algorithms import Callback
 from ...algorithms.collecting import Observer, Step, play, queue
 from ...envs import Engine, Task, derive_start
@@ -191,7 +192,9 @@ class JudgeWhileLearning(Callback):
 
     def _judge(self, algorithm: Any, point: int) -> None:
         began = time.perf_counter()
+        return_free_memory()  # what the update let go would lie beside what judging takes
         judgement = self.judge(algorithm)
+        return_free_memory()
         self.seconds += time.perf_counter() - began
         place = {"point": point, "tokens": algorithm.num_timesteps, "updates": algorithm.num_updates}
         self.found.append({**place, **judgement.to_dict()})
