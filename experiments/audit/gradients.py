@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...algorithms.parts import KLBudget, KLController, RunningStd
+from ...algorithms import Episodes
+from ...algorithms.parts import KLBudget, KLController, RunningStd, VisitCounts
 from ...envs import TokenGymError
 
 
@@ -116,10 +117,14 @@ def standing_still(algorithm: Any) -> Iterator[None]:
     """Hold what an algorithm adapts to the batches that it sees, and put it back as it was."""
     kept = {
         name: vars(algorithm)[name]
-        for name in ("return_scale", "kl_controller", "kl_budget")
+        for name in ("return_scale", "kl_controller", "kl_budget", "visits", "warned_of_ties")
         if name in vars(algorithm)
     }
     drawn = algorithm.generator.get_state()
+    absent = {"warned_of_ties"} - set(kept)
+    algorithm.warned_of_ties = True  # a listing holds every tie that there is
+    if kept.get("visits") is not None:
+        algorithm.visits = _StandingCounts(kept["visits"])
     if "return_scale" in kept:
         algorithm.return_scale = _StandingStd(kept["return_scale"])
     if "kl_controller" in kept:
@@ -130,6 +135,8 @@ def standing_still(algorithm: Any) -> Iterator[None]:
         yield
     finally:
         vars(algorithm).update(kept)
+        for name in absent:
+            del vars(algorithm)[name]
         algorithm.generator.set_state(drawn)
 
 
@@ -142,6 +149,17 @@ class _StandingStd(RunningStd):
 
     def update(self, values: Any) -> None:
         """Take nothing in."""
+
+
+class _StandingCounts(VisitCounts):
+    """Counts of visits that no batch adds to."""
+
+    def __init__(self, present: VisitCounts) -> None:
+        super().__init__()
+        self.load_state_arrays(present.state_arrays())
+
+    def add(self, episodes: Episodes) -> None:
+        """Count nothing."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from tokengym.algorithms.parts import VisitCounts
 from tokengym.algorithms.parts.novelty import keys_after, keys_of
 from tokengym.envs import TokenGymError, make_task
 from tokengym.experiments import evaluate_agent
+from tokengym.experiments.audit import expected_gradient
 
 
 def pairs_of(episodes):
@@ -127,3 +128,12 @@ def test_a_lock_opens_that_stays_shut_without_a_bonus():
         for options in ({}, {"count_bonus": 0.1, "untried_first": True})
     )
     assert plain.expected_return <= 0.0 and curious.expected_return == pytest.approx(0.99)
+
+
+def test_what_an_audit_sees_is_not_counted():
+    algorithm = PPO("KLTree", "table", seed=0, count_bonus=0.5, dtype="float64", reward_scaling=False)
+    episodes = algorithm.collect()
+    algorithm.observe_returns(episodes)
+    before = algorithm.visits.state_arrays()
+    expected_gradient(algorithm, [(1.0, episodes)])
+    assert all(np.array_equal(before[name], array) for name, array in algorithm.visits.state_arrays().items())
