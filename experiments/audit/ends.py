@@ -69,7 +69,7 @@ def end_of(
     listing: Listing,
     start: Tensor,
     reference: Tensor | None = None,
-    max_steps: int = 300,
+    max_steps: int = 120,
 ) -> End:
     """Follow an expected gradient from a start until it comes to rest.
 

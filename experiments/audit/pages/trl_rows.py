@@ -57,7 +57,7 @@ GROUPS = (
     _group("GRPO", loss_type="dr_grpo", scale_rewards="none", top_entropy_quantile=0.5),
     _group("GRPO", claim=_SOFT, loss_type="grpo", beta=BETA),
     _group("GRPO", claim=_SOFT, loss_type="dr_grpo", scale_rewards="none", beta=BETA),
-    _group("GRPO", claim=_SOFT, loss_type="dr_grpo", scale_rewards="none", beta=BETA, use_bias_correction_kl=True),
+    _group("GRPO", claim=_SOFT, loss_type="dr_grpo", scale_rewards="none", beta=BETA, use_bias_correction_kl=False),
     _group("GMPO", "sequence"),
     _group("RLOO", "sequence", {"scale": 1.0}, beta=0.0),
     _group("RLOO", "sequence", {"scale": 1.0, **_SOFT}, beta=BETA),

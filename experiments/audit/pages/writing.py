@@ -15,6 +15,7 @@ from typing import Any
 
 from ..broken import BROKEN, RIGHT
 from ..trl import available
+from .our_rows import OURS, label, our_row
 from .rows import audited_row
 from .trl_rows import TRL
 
@@ -41,6 +42,8 @@ def makers() -> dict[tuple[str, str], Maker]:
     if available:
         for entry in TRL:
             found["TRL", entry.name] = lambda entry=entry: audited_row(entry.name, "TRL", entry.make, entry.claim)
+    for name, options in OURS:
+        found["tokengym", label(name, options)] = lambda name=name, options=options: our_row(name, options)
     for origin, specimens in (("right", RIGHT), ("broken", BROKEN)):
         for one in specimens:
             found[origin, one.name] = lambda one=one, origin=origin: {
@@ -58,6 +61,7 @@ def written(rows: Iterable[Row]) -> str:
         own = [row for row in rows if row["origin"] == origin]
         if own:
             parts += [f"## {title}\n", *_table(own), ""]
+    parts += [_FINDINGS]
     parts += ["## Counterexamples\n", _EXAMPLES, *_examples(rows)]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -69,7 +73,7 @@ def table_line(row: Row) -> str:
     beside = ", ".join(_number(scale) for _, scale in row["batches"].values())
     cells = [
         name,
-        f"{row['group_size']}, {row['level']}",
+        f"{row['group_size']}, {row['level'] or '–'}",
         held,
         "yes" if row["right"] else "**no**",
         _number(row["fresh_cosine"]),
@@ -121,6 +125,28 @@ reference said, labelled with the exact chances of Bradley and Terry, and claim 
 *bias* is the norm of their gradient at the optimum π_ref·e^(R/β)/Z as a share of that at the reference: 0 where they
 rest there. Some of them never claimed to (SFT imitates what was preferred, IPO has the chance of being preferred in
 place of R, CPO, SimPO and ORPO have no reference): the row says where they go all the same.
+"""
+
+_FINDINGS = """## What stands out
+
+- Of TRL's policy gradients these follow the gradient of E[R]: RLOO, and `dr_grpo` and `luspo` once `scale_rewards` is
+  "none". TRL's `loss_type="dr_grpo"` by itself is not Dr. GRPO: `scale_rewards` is "group" unless told otherwise, so
+  the advantages are still divided by the group's standard deviation, and the cosine is .928.
+- With TRL's defaults CISPO has a fifth of its gradient even on fresh data: weights are capped at `epsilon_high`,
+  which is `epsilon` = .2 where it is not set. With 5, as its paper has it, the scale is that of DAPO.
+- `bnpo`, `dapo`, `cispo` and `vespo`, deviations over the batch and RLOO's `normalize_advantages` depend on what else
+  is in the batch.
+- The KL. RLOO's, in the reward, rests at the optimum. GRPO's, in the loss, does not. TRL says of
+  `use_bias_correction_kl`, which is its default, that it makes the KL's gradient that of the reverse KL without bias:
+  of each token's KL given what was said before it does, but what a token does to the KL of those after it is missing.
+  And the mean of the group takes (G − 1)/G off the reward and nothing off the KL, so that β counts for more than it
+  says. With the correction the regret is .0048, without it .16, and .043 with it where advantages are divided by the
+  deviation.
+- On comparisons with exact chances `sigmoid` rests at the optimum, as its paper proves, and so do `aot` and
+  `aot_unpaired`, which sort over a batch that here is one pair; no other type of `DPOTrainer` does. `robust` presumes
+  flipped labels, of which there are none here. `discopop` rests in two places, far apart; `apo_down` may end sure of
+  a bad leaf.
+- Nearly all that is biased still ends sure of the best leaf on this tree: without a KL the end does not show a bias.
 """
 
 _EXAMPLES = """The smallest tree of those tried on which each claim fails. The policy, what it was drawn with, and both

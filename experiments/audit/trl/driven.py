@@ -222,6 +222,9 @@ def group_loss(trainer: str = "GRPO", group_size: int = 4, longest: int = 4, **o
         shown, now, spread, old, drew, reference = _together(
             mask, log_probs, entropies, old_log_probs, sampling_log_probs, reference_log_probs
         )
+        if not options.get("entropy_coef"):
+            # TRL compares entropies with a quantile that it takes in float32: equal ones are to stay equal.
+            spread = spread.detach().float().double()
         lengths = shown.sum(1).tolist()
         ids = [[1] * length for length in lengths]
         logged = [row[:length] for row, length in zip(drew.tolist(), lengths, strict=True)] if samples else None

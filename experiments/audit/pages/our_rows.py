@@ -1,0 +1,72 @@
+"""The rows of our own methods: their own code, by the audit of methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..methods import audit
+from ..trees import LeafTree
+
+Row = dict[str, Any]
+_KL = {"kl_coef": 0.5}
+_DPO = ("dpo", "cdpo", "ipo", "simpo", "kto", "orpo")
+_PRESETS = ("grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo")
+OURS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *(("reinforce", {"baseline": baseline}) for baseline in ("none", "mean", "leave_one_out", "value")),
+    ("reinforce", {"baseline": "leave_one_out", **_KL}),
+    ("rloo", {}),
+    ("rloo", _KL),
+    ("reinforce-pp", {}),
+    *(("grpo", {"preset": preset, "group_size": 3}) for preset in _PRESETS),
+    ("grpo", {"preset": "dr-grpo", "group_size": 3, **_KL}),
+    ("a2c", {}),
+    ("a2c", _KL),
+    ("ppo", {}),
+    ("ppo", _KL),
+    ("sac", {}),
+    ("raft", {}),
+    *(("dpo", {"loss": loss}) for loss in _DPO),
+    ("rrhf", {}),
+    ("online-dpo", {}),
+    ("sft", {}),
+    ("bc", {}),
+    ("filtered-bc", {}),
+)
+"""Names of methods and what of their configuration is not the default."""
+
+
+_HELD: dict[str, dict[str, Any]] = {
+    "pass-at-k": {"claim": "best"},
+    "max-rl": {"claim": "max_rl", "task": LeafTree.stopping(3, 2, (1, 0, 0, 1, 0, 0, 1))},
+}
+"""What presets are held against that do not claim the return; MaxRL is of rewards 0 and 1."""
+
+
+def label(name: str, options: dict[str, Any]) -> str:
+    """How a row is named."""
+    said = ", ".join(f"{field}={value}" for field, value in options.items())
+    return f"{name}({said})" if said else name
+
+
+def our_row(name: str, options: dict[str, Any]) -> Row:
+    """Audit a method of ours and give its row."""
+    result = audit(name, **options, **_HELD.get(options.get("preset", ""), {}))
+    smallest = result.smallest
+    row = {**result.row(), "name": label(name, options), "origin": "tokengym"}
+    row |= {
+        "rests": not result.behaviours,
+        "right": result.right,
+        "leaves": None if smallest is None else len(smallest.leaves),
+        "batches": {str(b): [_short(one.cosine), _short(one.scale)] for b, one in result.batches.items()},
+        "fresh_bias": row["fresh_bias"] if result.behaviours else result.optimum,
+    }
+    for field in ("fresh_cosine", "fresh_scale", "fresh_bias", "stale_cosine", "stale_bias"):
+        row[field] = _short(row[field])
+    return row
+
+
+def _short(value: float | None) -> float | None:
+    """Three digits, and nothing for what rounding makes of 0."""
+    if value is None or value != value or abs(value) == float("inf"):
+        return None
+    return float(f"{value:.3g}") if abs(value) > 1e-9 else 0.0
