@@ -60,7 +60,7 @@ def written(rows: Iterable[Row]) -> str:
     for origin, title in PARTS.items():
         own = [row for row in rows if row["origin"] == origin]
         if own:
-            parts += [f"## {title}\n", *_table(own), ""]
+            parts += [f"## {title}\n", *_NOTES.get(origin, ()), *_table(own), ""]
     parts += [_FINDINGS]
     parts += ["## Counterexamples\n", _EXAMPLES, *_examples(rows)]
     return "\n".join(parts).rstrip() + "\n"
@@ -108,7 +108,7 @@ _INTRODUCTION = """# What losses optimise
 
 This page is written by `python -m tokengym.experiments.audit.pages`, which lists every group of episodes that a small
 task can give and averages the gradient of each loss over them, in float64: nothing on it is sampled. There are {count}
-losses, each a few seconds on one core. The numbers are also in [audit.json](audit.json).
+losses, each 1 to 25 seconds on one core. The numbers are also in [audit.json](audit.json).
 
 How to read a row. The policy is a table on a tree of seven leaves of one and two tokens, whose rewards are uniform on
 0…1; it is not uniform. *Cosine* is between the loss's expected ascent and the gradient of what it is held against,
@@ -127,6 +127,19 @@ rest there. Some of them never claimed to (SFT imitates what was preferred, IPO 
 place of R, CPO, SimPO and ORPO have no reference): the row says where they go all the same.
 """
 
+_NOTES = {
+    "tokengym": (
+        """\
+These rows come from [the audit of methods](concepts/audit.md), which runs their own `prepare` and `loss`. Its tree
+has the same shape, its policies are its own, and *bias* is what remains after the best scale; of a method that claims
+only where it rests, the largest entry of its gradient at the optimum of its own β. A batch is one group, for methods
+without groups one episode; groups are of three here. PPO and A2C whiten advantages over the batch and divide by its
+tokens unless told otherwise, REINFORCE++ whitens, too, and a mean over one episode is that episode: in batches that
+small they are far from what they are in large ones, as the scale at B shows.
+""",
+    ),
+}
+
 _FINDINGS = """## What stands out
 
 - Of TRL's policy gradients these follow the gradient of E[R]: RLOO, and `dr_grpo` and `luspo` once `scale_rewards` is
@@ -139,14 +152,20 @@ _FINDINGS = """## What stands out
 - The KL. RLOO's, in the reward, rests at the optimum. GRPO's, in the loss, does not. TRL says of
   `use_bias_correction_kl`, which is its default, that it makes the KL's gradient that of the reverse KL without bias:
   of each token's KL given what was said before it does, but what a token does to the KL of those after it is missing.
-  And the mean of the group takes (G − 1)/G off the reward and nothing off the KL, so that β counts for more than it
-  says. With the correction the regret is .0048, without it .16, and .043 with it where advantages are divided by the
-  deviation.
+  And the group's own mean leaves (G − 1)/G of the reward's gradient and all of the KL's, so that β counts for more
+  than it says. With the correction the regret is .0048, without it .16, and .043 with it where advantages are divided
+  by the deviation.
 - On comparisons with exact chances `sigmoid` rests at the optimum, as its paper proves, and so do `aot` and
   `aot_unpaired`, which sort over a batch that here is one pair; no other type of `DPOTrainer` does. `robust` presumes
   flipped labels, of which there are none here. `discopop` rests in two places, far apart; `apo_down` may end sure of
   a bad leaf.
-- Nearly all that is biased still ends sure of the best leaf on this tree: without a KL the end does not show a bias.
+- Without a KL all of TRL's policy gradients end sure of the best of the three leaves, whatever their bias. That is
+  this tree's doing: on the four leaves of lengths 1 to 3 that our own rows end on, `opo`, and PPO and A2C one episode
+  at a time, end sure of a short leaf that pays less.
+- Of ours, REINFORCE with the others' mean or a critic, RLOO, the presets `dr-grpo` and `rloo`, and DPO are what they
+  claim, and `max-rl` and `pass-at-k` exactly their own objectives; `grpo`, `dapo`, `gspo`, `cispo`, `gmpo` and `opo`
+  are biased as their papers have them. With its KL in the loss `dr-grpo` rests where TRL's does without the
+  correction. SFT's mean over the tokens of a batch weighs an episode by what else is in it.
 """
 
 _EXAMPLES = """The smallest tree of those tried on which each claim fails. The policy, what it was drawn with, and both
