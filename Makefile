@@ -52,6 +52,8 @@ format: $(STAMP)
 
 bench: export OMP_NUM_THREADS = 1
 bench: $(STAMP)
+	@$(PIP) -e '.[trl]' || \
+	  echo "The extra 'trl' could not be installed. All else works; the comparison with TRL is left out." >&2
 	$(BIN)/python -m benchmarks.run
 
 gpu-check: $(STAMP)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from . import measure
 
-PARTS = ("engine", "single", "suite", "decoding", "memory", "training")
+PARTS = ("engine", "single", "suite", "decoding", "memory", "training", "grpo", "algorithms")
 RESULTS = Path("results")
 
 
