@@ -92,7 +92,7 @@ def each_gradient(
     with standing_still(algorithm):
         for probability, batch in batches:
             prepared = algorithm.prepare(batch)
-            with torch.enable_grad(), _at(parameters, moved):
+            with torch.enable_grad(), at(parameters, moved):
                 if moved and getattr(prepared, "scores", None) is not None:
                     prepared = dataclasses.replace(prepared, scores=None)  # a pass of the weights before
                 loss = _whole_loss(algorithm, prepared)
@@ -163,7 +163,7 @@ class _StandingCounts(VisitCounts):
 
 
 @contextmanager
-def _at(parameters: Mapping[str, Tensor], moved: Mapping[str, Tensor] | None) -> Iterator[None]:
+def at(parameters: Mapping[str, Tensor], moved: Mapping[str, Tensor] | None) -> Iterator[None]:
     """Give parameters other values for a while."""
     kept = {name: parameters[name].detach().clone() for name in moved or {}}
     with torch.no_grad():

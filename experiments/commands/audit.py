@@ -34,11 +34,12 @@ def audit(options: AuditOptions, console: Console) -> int:
         "fixed_points": options.fixed_points,
         **parse_arguments(options.config),
     }
-    if options.json:
+    watching = guarded(Console(stderr=True))
+    with watching.status(f"{options.method}: listing all that it may draw …") as status:
+        arguments["progress"] = lambda said: status.update(f"{options.method}: {said} …")
         result = audited(options.method, task, **arguments)
+    if options.json:
         console.print(json.dumps(result.to_dict()), markup=False, highlight=False, soft_wrap=True)
         return 0
-    with console.status(f"listing all that {options.method} may draw …"):
-        result = audited(options.method, task, **arguments)
     console.print(result, highlight=False)
     return 0

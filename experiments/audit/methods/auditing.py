@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import comb
 from typing import Any
@@ -21,9 +21,10 @@ from ..tables import observations, table_agent
 from ..trees import LeafTree
 from .resting import ends, residual_at_optimum
 from .results import AuditResult, Behaviour, Smallest
-from .running import MOST_BATCHES, acting, expected_direction, listed, policy_gradients
+from .running import MOST_BATCHES, expected_direction, listed, policy_gradients
 from .setting import Setting, drawn_policy
 from .smallest import smallest_failure
+from .together import acting
 
 
 def usual_tree(seed: int = 0) -> LeafTree:
@@ -47,6 +48,7 @@ def audit_method(
     starts: Count = 3,
     smallest: bool = True,
     seed: Seed = 0,
+    progress: Callable[[str], None] | None = None,
     **overrides: Any,
 ) -> AuditResult:
     """Enumerate what a method does in expectation, and hold it against what it claims.
@@ -67,11 +69,13 @@ def audit_method(
         starts: from how many policies they are looked for.
         smallest: look for the smallest tree that shows a failure, too.
         seed: draws policies.
+        progress: is told what begins, in a few words.
         **overrides: fields of the method's configuration.
 
     Raises:
         TokenGymError: the method cannot be audited, or has more batches than can be listed.
     """
+    say = progress or (lambda said: None)
     task = usual_tree() if task is None else task
     setting = _setting(method, task, reference, critic, group_size, overrides)
     held = setting.claim(claim)
@@ -79,9 +83,13 @@ def audit_method(
     base = groups or 1
     behaviours = {}
     if setting.directed:
+        say("the gradient of what it draws itself")
         behaviours = {"fresh": _fresh(setting, held, policies, base)}
+        say("gradients of what other behaviours draw")
         behaviours |= _other_behaviours(setting, held, policies, base)
+        say("batches of 1, 2 and 4 groups")
     batches = {} if groups is not None or not setting.directed else _batches(setting, held, seed)
+    say(f"where it ends, from {starts} policies" if fixed_points else "what should change nothing")
     result = AuditResult(
         method=setting.name,
         task=getattr(task, "name", type(task).__name__),
@@ -102,6 +110,7 @@ def audit_method(
         smallest=None,
     )
     if smallest and not result.right:
+        say("the smallest tree that shows the failure")
         result = replace(result, smallest=_failure(setting, held))
     return result
 

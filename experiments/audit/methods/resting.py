@@ -13,8 +13,9 @@ from ..claims import Claim, gradient_of, value_of
 from ..enumeration import Policy, all_episodes
 from ..tables import rows_of, table_agent
 from .newton import STILL, Field, Rest, rest
-from .running import acting, expected_direction, order_free
+from .running import expected_direction, order_free
 from .setting import Setting
+from .together import acting
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ....algorithms import Episodes
 from ....envs import TokenGymError
-from ..gradients import each_gradient
 from .setting import Setting, Units
+from .together import gradients, plain
 
 MOST_BATCHES = 20_000
 """What is listed of one behaviour; about a minute."""
@@ -23,17 +23,8 @@ def policy_gradients(
     setting: Setting, algorithm: Any, episodes: Episodes, units: Units, moved: Any = None
 ) -> tuple[np.ndarray, Tensor]:
     """Return the (M,) chances of batches and the (M, P) ascent directions of the policy's table, or of Q's."""
-    name = acting(algorithm)
-    chances, rows = [], []
-    for chance, _, gradients in each_gradient(algorithm, setting.batches(algorithm, episodes, units), moved):
-        chances.append(chance)
-        rows.append(-gradients[name].flatten())
-    return np.array(chances), torch.stack(rows)
-
-
-def acting(algorithm: Any) -> str:
-    """The name of the table that acts."""
-    return "readouts.policy.weight" if "policy" in algorithm.agent.readouts else "readouts.q.weight"
+    rows = gradients(setting, algorithm, episodes, units, moved)
+    return np.array([chance for chance, _ in units]), rows
 
 
 def expected_direction(setting: Setting, algorithm: Any, episodes: Episodes, units: Units) -> Tensor:
@@ -65,9 +56,15 @@ def listed(setting: Setting, episodes: Episodes, chances: np.ndarray, groups: in
 
 def order_free(setting: Setting, episodes: Episodes) -> bool:
     """Whether the gradient of a group is the same in every order, on permutations of a dozen drawn groups."""
-    size = setting.group_size
-    if size == 1:
+    if setting.group_size == 1:
         return True
+    if setting.orderless is None:
+        setting.orderless = _order_free(setting, episodes)
+    return setting.orderless
+
+
+def _order_free(setting: Setting, episodes: Episodes) -> bool:
+    size = setting.group_size
     algorithm, random = setting.algorithm(None), np.random.default_rng(0)
     log_probs = np.where(episodes.agent_mask, -np.log(setting.task.vocabulary.num_actions), 0.0)
     said = replace(episodes, log_probs=log_probs)
@@ -76,7 +73,7 @@ def order_free(setting: Setting, episodes: Episodes) -> bool:
         alike = np.flatnonzero(episodes.starts == random.choice(starts))
         members = random.choice(alike, size)
         orders: Units = [(0.5, tuple(members.tolist())), (0.5, tuple(random.permutation(members).tolist()))]
-        _, rows = policy_gradients(setting, algorithm, said, orders)
+        rows = plain(setting, algorithm, said, orders)
         if float((rows[0] - rows[1]).abs().max()) > 1e-12:
             return False
     return True

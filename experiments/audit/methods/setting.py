@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement, product
 from math import factorial
 from types import SimpleNamespace
@@ -47,6 +47,9 @@ class Setting:
         reference: what the KL is to; None is uniform.
         critic: "exact" values the policy that it belongs to, "zero" nothing.
         group_size: episodes of one start that are compared with one another.
+        orderless: whether the order of a group matters not, once that is known.
+        alike: what batches must have in common to be differentiated side by side, by their number of episodes and
+            whether the policy has moved since; None where they cannot be. See `together`.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Setting:
     critic: Critic = "exact"
     group_size: int = 1
     kind: Kind = field(init=False)
+    orderless: bool | None = field(default=None, init=False)
+    alike: dict[tuple[int, bool], str | None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         algorithm = ALGORITHMS[self.name]
@@ -232,6 +237,9 @@ class Setting:
             return self._pairs(episodes)
         if self.kind == "ranks":
             return episodes, _ranks(episodes)
+        if self.group_size > 1:  # two groups of one prompt are drawn apart, and not one group of twice the size
+            apart = (np.arange(len(episodes)) // self.group_size).astype(episodes.starts.dtype)
+            return replace(episodes, starts=apart)
         return episodes
 
     def _pairs(self, episodes: Episodes) -> Any:
