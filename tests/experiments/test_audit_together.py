@@ -69,3 +69,15 @@ def test_a_caller_may_watch():
     found = audit("grpo", starts=1, progress=said.append)
     assert found.smallest is not None and len(found.smallest.leaves) <= 8
     assert said[0] == "the gradient of what it draws itself" and "smallest" in said[-1]
+
+
+def test_the_smallest_tree_of_a_division_by_the_spread_can_be_followed_by_hand():
+    found = audit("grpo", fixed_points=False, group_size=2, preset="dr-grpo", scale="std")
+    assert found.smallest is not None and found.level == "token"
+    assert [(said, paid) for said, _, paid in found.smallest.leaves] == [("0", 0.0), ("10", 0.5), ("11", 1.0)]
+    # In a pair of two returns both are one spread from their mean, however far they lie apart: the better one counts.
+    root, second = (of for _, of, _ in found.smallest.gradients)
+    assert root[1] / second[1] == pytest.approx((2 * 0.5 * 0.5) / (2 * 0.25 * 0.25), abs=1e-4)
+    # What is claimed: p(1 − p) times what the second token of the two is worth more, times the chance to get there.
+    root, second = (claimed for _, _, claimed in found.smallest.gradients)
+    assert root[1] / second[1] == pytest.approx((0.25 * 0.75) / (0.5 * 0.25 * 0.5), abs=1e-9)

@@ -177,7 +177,8 @@ def _neutral(setting: Setting) -> set[str]:
 def _level(setting: Setting) -> str:
     if setting.kind in ("pairs", "ranks"):
         return "sequence"
-    return str(getattr(setting.config, "ratio_level", getattr(setting.config, "ratio", "token")))
+    rule = getattr(setting.config, "rule", setting.config)  # a preset says it, where the configuration does not
+    return str(getattr(rule, "ratio_level", getattr(rule, "ratio", "token")))
 
 
 class _Policies:

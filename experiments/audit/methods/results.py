@@ -151,7 +151,7 @@ def shown(result: AuditResult) -> Iterator[RenderableType]:
     groups = f"groups of {result.group_size}" if result.group_size > 1 else "single episodes"
     yield f"[bold]{result.method}[/] claims {escape(str(result.claim))}: [bold]{result.verdict}[/]"
     changed = ", ".join(f"{name}={value}" for name, value in result.settings.items()) or "the defaults"
-    yield f"[dim]{result.task}, {result.episodes} episodes; {groups}, ratios of {result.level}s; {changed}[/]"
+    yield f"[dim]{result.task}, all its {result.episodes} texts; {groups}; ratios by {result.level}; {changed}[/]"
     if result.behaviours:
         table = Table("drawn by", "cosine", "scale", "error", "variance", "draws left", "batches", box=None)
         for name, one in result.behaviours.items():
@@ -161,13 +161,17 @@ def shown(result: AuditResult) -> Iterator[RenderableType]:
                 f"{one.effective:.0%}", f"{one.batches:,}",
             )  # fmt: skip
         yield table
+        yield (
+            "[dim]expected gradient beside the claimed one: cosine 1 is the same way, error 0 is unbiased; "
+            "draws left: the share of them that weights π/μ leave[/]"
+        )
     if result.batches:
-        first = result.batches[1]
+        first, units = result.batches[1], "groups" if result.group_size > 1 else "episodes"
         if len(result.batches) == 2:
-            yield f"the number of groups in a batch changes nothing (cosine {first.cosine:.4f} on three leaves)"
+            yield f"the number of {units} in a batch changes nothing (cosine {first.cosine:.4f} on three leaves)"
         else:
             cosines = ", ".join(f"{count}: {one.cosine:.4f}" for count, one in result.batches.items())
-            yield f"[yellow]the gradient depends on how many groups are in a batch[/]: cosine on three leaves {cosines}"
+            yield f"[yellow]the gradient depends on how many {units} are in a batch[/] (cosines {cosines})"
     for name, change in result.invariances.items():
         yield f"{name} changes {'nothing' if change < 1e-9 else f'[yellow]{change:.2%} of the gradient[/]'}"
     if result.critic is not None:
@@ -175,7 +179,8 @@ def shown(result: AuditResult) -> Iterator[RenderableType]:
     if result.optimum is not None:
         yield f"its expected gradient at the optimum of the claim: {result.optimum:.2g}"
     for one in result.ends:
-        yield f"from {one.start} it ends {_end(one)}"
+        start = "the uniform policy" if one.start == "uniform" else f"a policy ({one.start})"
+        yield f"followed from {start}: {_end(one)}"
     if result.smallest is not None:
         yield from _of_smallest(result.smallest)
 
@@ -194,14 +199,18 @@ def told(smallest: Smallest) -> str:
 
 
 def _of_smallest(smallest: Smallest) -> Iterator[RenderableType]:
-    yield f"[bold]the smallest tree that shows it[/] ({smallest.behaviour}, cosine {smallest.comparison.cosine:.4f}):"
-    table = Table("said", "chance", "pays", box=None)
+    yield (
+        f"[bold]the smallest tree that shows it[/], under the uniform policy ({smallest.behaviour} data, cosine "
+        f"{smallest.comparison.cosine:.4f}):"
+    )
+    table = Table("text", "chance", "pays", box=None)
     for said, chance, paid in smallest.leaves:
         table.add_row(said, f"{chance:.4g}", f"{paid:g}")
     yield table
-    table = Table("after", "moves the logits by", f"claimed, × {smallest.comparison.scale:.4g}", box=None)
+    yield "what moves the logits of the next token, on average, and what should (in the length that fits best):"
+    table = Table("after", "found", f"claimed × {smallest.comparison.scale:.4g}", box=None)
     for before, found, claimed in smallest.gradients:
-        table.add_row(before or "–", _numbers(found), _numbers(claimed))
+        table.add_row(before or "(start)", _numbers(found), _numbers(claimed))
     yield table
 
 
