@@ -13,18 +13,18 @@ from tokengym.envs.checking import TokenGymError
 from tokengym.experiments.commands import main as cli
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "your-own-algorithm.md"
-SOURCE = re.findall(r"```python\n(# reinforce\.py\n.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
+SOURCE = re.findall(r"```python\n(# vanilla\.py\n.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
 
 
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
     """A folder that holds the guide's module, with nothing registered yet, and afterwards no longer."""
-    (tmp_path / "reinforce.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "vanilla.py").write_text(SOURCE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     before = dict(ALGORITHMS._registered)
     yield tmp_path
-    sys.modules.pop("reinforce", None)
+    sys.modules.pop("vanilla", None)
     ALGORITHMS._registered.clear()
     ALGORITHMS._registered.update(before)
 
@@ -34,14 +34,14 @@ def test_the_guides_reinforce_has_at_most_sixty_lines():
 
 
 def test_it_is_trained_from_the_command_line_and_its_checkpoint_imports_it_where_that_is_allowed(outside, capsys):
-    command = ["train", "reinforce:reinforce", "Copy", "--agent", "table", "--total-tokens", "300", "--episodes", "20"]
+    command = ["train", "vanilla:vanilla", "Copy", "--agent", "table", "--total-tokens", "300", "--episodes", "20"]
     assert cli.main([*command, "--baseline-decay", "0.5", "--out", "mine", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.strip().splitlines()[-1])["tokens"] >= 300
-    sys.modules.pop("reinforce")
+    sys.modules.pop("vanilla")
     ALGORITHMS._registered.clear()
     assert cli.main(["evaluate", "mine", "--episodes", "10"]) == 2
-    assert "names the algorithm 'reinforce:reinforce'" in " ".join(capsys.readouterr().err.split())
-    assert "reinforce" not in sys.modules
+    assert "names the algorithm 'vanilla:vanilla'" in " ".join(capsys.readouterr().err.split())
+    assert "vanilla" not in sys.modules
     assert cli.main(["evaluate", "mine", "--episodes", "10", "--allow-imports"]) == 0
 
 
@@ -51,7 +51,7 @@ def test_it_is_compared_beside_ppo_in_a_study(outside, capsys):
     arguments = ["reinforced.yaml", "--budget", "100", "--seeds", "0", "--workers", "1", "--out", "out", "--json"]
     assert cli.main(["compare", *arguments]) == 0
     assert (outside / "out" / "runs" / "Copy" / "mine" / "seed-0" / "done.json").exists()
-    sys.modules.pop("reinforce", None)
+    sys.modules.pop("vanilla", None)
     ALGORITHMS._registered.clear()
     capsys.readouterr()
     assert cli.main(["compare", *arguments]) == 0
@@ -60,7 +60,7 @@ def test_it_is_compared_beside_ppo_in_a_study(outside, capsys):
 
 
 def test_it_learns_and_goes_on_after_a_checkpoint_to_the_same_bits(outside):
-    kind = ALGORITHMS["reinforce:reinforce"]
+    kind = ALGORITHMS["vanilla:vanilla"]
     whole = kind("Copy", "table", seed=1).learn(400)
     half = kind("Copy", "table", seed=1).learn(400, callback=StopAfter(200))
     half.save("half")
@@ -79,23 +79,23 @@ def test_it_learns_and_goes_on_after_a_checkpoint_to_the_same_bits(outside):
 
 def test_an_unknown_field_of_it_names_the_nearest(outside):
     with pytest.raises(TokenGymError, match=r"ReinforceConfig field 'baseline_decai'.*baseline_decay"):
-        ALGORITHMS["reinforce:reinforce"]("Copy", baseline_decai=1)
-    with pytest.raises(TokenGymError, match="algorithm of module 'reinforce' 'reinfors'"):
-        ALGORITHMS["reinforce:reinfors"]
+        ALGORITHMS["vanilla:vanilla"]("Copy", baseline_decai=1)
+    with pytest.raises(TokenGymError, match="algorithm of module 'vanilla' 'vanila'"):
+        ALGORITHMS["vanilla:vanila"]
     with pytest.raises(TokenGymError, match="no module 'nowhere'"):
-        ALGORITHMS["nowhere:reinforce"]
+        ALGORITHMS["nowhere:vanilla"]
 
 
 def test_an_installed_package_declares_its_algorithms_and_is_imported_when_one_is_used(outside, capsys):
     info = outside / "their_package-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tokengym.algorithms]\nreinforce = their_package:Reinforce\n")
+    (info / "entry_points.txt").write_text("[tokengym.algorithms]\nvanilla = their_package:Reinforce\n")
     (outside / "their_package.py").write_text(SOURCE.replace("register_algorithm(", "(lambda *_: None)("))
-    assert "reinforce" in ALGORITHMS and "reinforce" in list(ALGORITHMS)
+    assert "vanilla" in ALGORITHMS and "vanilla" in list(ALGORITHMS)
     assert cli.main(["list"]) == 0
     assert "their_package:Reinforce" in capsys.readouterr().out and "their_package" not in sys.modules
-    algorithm = ALGORITHMS["reinforce"]("Copy", "table")
+    algorithm = ALGORITHMS["vanilla"]("Copy", "table")
     algorithm.save("saved")
     assert type(load_algorithm("saved")).__module__ == "their_package"
     sys.modules.pop("their_package")
