@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..envs.lazy import lazy_names
-from .configs import Schedule
+from .configs import Schedule, register_potential
 from .registry import ALGORITHMS, check_config, load_algorithm, register_algorithm
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ __all__ = [
     "check_config",
     "load_algorithm",
     "register_algorithm",
+    "register_potential",
 ]
 
 __getattr__, __dir__ = lazy_names(

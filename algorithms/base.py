@@ -16,7 +16,7 @@ from ..agents import Agent, AgentPolicy, Policy
 from ..agents.devices import usable_device
 from ..agents.specs import Dtype
 from ..envs import TokenGymError
-from ..envs.checking import AllowImports, Seed, Total, checked
+from ..envs.checking import AllowImports, Seed, Total, checked, untrusted
 from .configs import LearningConfig, Schedule, value_at
 from .constructors import Constructed
 from .data import Unit
@@ -352,4 +352,5 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         with saving.complete(data):
             saving.check_kind(cls, data)
             env = saving.saved_task(data, env, path, allow_imports, arguments)
-            return saving.rebuild(cls, tensors, data, env, device)
+            with untrusted(f"the checkpoint {path}", allow_imports):
+                return saving.rebuild(cls, tensors, data, env, device)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..agents import Agent
-from .configs import AlgorithmConfig, Schedule, value_at
+from .configs import AlgorithmConfig, Schedule, make_potential, value_at
 from .data import Episodes
 from .making import make_reference
 from .online import Online
@@ -19,6 +19,7 @@ from .parts import (
     Reference,
     RunningStd,
     VisitCounts,
+    checked_potentials,
     length_penalties,
     missing_end_penalties,
     potential_shaping,
@@ -39,6 +40,8 @@ class Rewarded(Online[RewardedConfigT], ABC):
         self.kl_budget = KLBudget(self.config.kl_limit)
         self.return_scale = RunningStd()
         self.visits = VisitCounts() if self.config.counts_visits else None
+        name = self.config.potentials
+        self._potential = None if name is None else make_potential(name, self.task)
         super().make_parts()
 
     def build_reference(self, given: Agent | None) -> Reference | None:
@@ -48,13 +51,18 @@ class Rewarded(Online[RewardedConfigT], ABC):
     def potentials(self, episodes: Episodes) -> tuple[np.ndarray, np.ndarray | None] | None:
         """Return potentials Φ that shape the rewards, or None: a hook, see `potential_shaping`.
 
+        By default those that ``config.potentials`` names.
+
         Args:
             episodes: whole episodes with N agent tokens.
 
         Returns:
             float (N,) before each token, and float (E,) in the final states of truncated episodes, or None for 0.
         """
-        return None
+        if self._potential is None:
+            return None
+        assert self.config.potentials is not None
+        return checked_potentials(self._potential(episodes), episodes, self.config.potentials)
 
     # Shared parts of updates -----------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ from .parts import (
     RolloutConfig,
     SampledKLConfig,
 )
+from .potentials import check_potential, make_potential, register_potential
 from .preferences import DPOConfig, OnlineDPOConfig, PairLossConfig, PreferencesConfig, RRHFConfig
 from .reward_models import RewardModelConfig
 from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
@@ -116,6 +117,9 @@ __all__ = [
     "Schedule",
     "SelectionConfig",
     "ends",
+    "check_potential",
     "linear",
+    "make_potential",
+    "register_potential",
     "value_at",
 ]

@@ -66,6 +66,7 @@ class RewardOverrides(TypedDict, total=False):
     length_penalty: float
     length_free: int
     count_bonus: float | Schedule
+    potentials: str | None
 
 
 class KLOverrides(TypedDict, total=False):

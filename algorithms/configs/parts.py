@@ -24,6 +24,7 @@ from .base import (
     Tokens,
 )
 from .lora import LoRAConfig
+from .potentials import check_potential
 from .schedule import Schedule, ends, linear
 
 
@@ -112,6 +113,15 @@ class RewardConfig(Config):
     count_bonus: NotNegative | Schedule = 0.0
     """Paid besides for saying a token, divided by √n where it was said n times in its state, in the task's own units.
     Leads to what was never tried where rewards are rare, and fades there; never part of an evaluation. 0.01 to 1."""
+    potentials: str | None = None
+    """Shape rewards by γ·Φ(next) − Φ(now), which changes no best policy: "optimal" (Φ = V* of a task that can be solved
+    exactly), a name given to `register_potential`, or "module:function", which makes Φ of a task. None shapes
+    nothing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.potentials is not None:
+            check_potential(self.potentials)
 
     @property
     def counts_visits(self) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
     from .novelty import VisitCounts
+    from .potentials import checked_potentials
     from .preference_losses import PAIR_LOSSES, Completions, PairLossOptions, ranking_hinges
     from .running_std import RunningStd
     from .seeds import derive_seed
@@ -62,6 +63,7 @@ __all__ = [
     "at_actions",
     "best_episodes",
     "bounded_exp",
+    "checked_potentials",
     "clipped_surrogate",
     "collision_probabilities",
     "cut_traces",
@@ -125,6 +127,7 @@ __getattr__, __dir__ = lazy_names(
         "at_actions": "targets",
         "best_episodes": "likelihood",
         "bounded_exp": "exponentials",
+        "checked_potentials": "potentials",
         "clipped_surrogate": "losses",
         "collision_probabilities": "collisions",
         "cut_traces": "targets",

@@ -124,7 +124,7 @@ def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], N
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                found = load_algorithm(folder.checkpoints, env=task, device=device)
+                found = load_algorithm(folder.checkpoints, env=task, device=device, allow_imports=_named(spec))
             except TokenGymError as error:
                 tell(str(error))
         for text in dict.fromkeys(str(warning.message) for warning in caught):
@@ -141,6 +141,12 @@ def newest(spec: RunSpec, folder: RunFolder, task: Task, tell: Callable[[str], N
         if int(place.name.removeprefix("step-")) > tokens:
             shutil.rmtree(place)
     return found
+
+
+def _named(spec: RunSpec) -> tuple[str, ...]:
+    """Return the modules that the configuration names: the run's own says so, and not a stranger's checkpoint."""
+    potentials = spec.config.get("potentials")
+    return (str(potentials).partition(":")[0],) if potentials else ()
 
 
 def learn_and_seal(
