@@ -136,6 +136,8 @@ class DQNConfig(OffPolicyConfig):
         yield from super().idle()
         if self.has_kl:
             yield "double", "kl_coef is above 0, whose values need no best token"
+        else:
+            yield "temperature", "kl_coef is 0, and values have none; exploration_temperature is that of exploring"
 
 
 @dataclass(frozen=True, kw_only=True)

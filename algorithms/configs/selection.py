@@ -32,6 +32,11 @@ class SelectionConfig(OnlineConfig):
         whole = self.best_within == "collection" or self.group_size > 1
         self.require(whole, "group_size", "at least 2, or best_within 'collection': of one there is no best")
 
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        yield "token_rewards", "whole episodes are compared by their returns"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RAFTConfig(SelectionConfig):

@@ -65,9 +65,12 @@ class Cloning(Offline[CloningConfigT]):
         episodes = dataset.episodes
         held = held_out_by_prompt(episodes, config.held_out)
         spoken = episodes.episode_lengths > 0  # of one in which the agent says nothing there is nothing to learn
+        learnt = np.flatnonzero(spoken & ~held)
+        if len(learnt):  # the best of what may be learnt from: those held out would take their places
+            learnt = learnt[self.kept(episodes.select(learnt))]
         return Demonstrations(
             dataset,
-            learnt=np.flatnonzero(self.kept(episodes) & spoken & ~held),
+            learnt=learnt,
             held_out=np.flatnonzero(held & spoken),
         )
 

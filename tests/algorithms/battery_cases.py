@@ -1,0 +1,153 @@
+"""What each field of every configuration is tried with; a field that has no case here fails the battery."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+QUICK = {
+    "rollout_tokens": 16,
+    "num_rows": 4,
+    "epochs": 1,
+    "minibatches": 2,
+    "updates_per_collection": 1,
+    "group_size": 2,
+    "learning_starts": 8,
+    "demonstrations": 16,
+    "labels": 16,
+    "learning_rate": 1e-2,
+}
+"""Small sizes for whatever has them."""
+
+SMALL = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A value of a field, what it needs beside it, and whether it is meant to change what is learnt."""
+
+    value: Any
+    beside: dict[str, Any] = field(default_factory=dict)
+    env: str = "LengthBias"
+    agent: Any = "mlp-tiny"
+    changes: bool = True
+
+
+KL = {"kl_coef": 0.5}
+BOLTZMANN = {"exploration": "boltzmann", "final_epsilon": 0.9}
+BY_ERRORS = {"prioritised": "token"}
+
+ANY = {
+    "learning_rate": Case("linear(1e-2, 1e-4)"),
+    "final_learning_rate_fraction": Case(0.5),
+    "adam_eps": Case(1e-2),
+    "weight_decay": Case(0.5),
+    "max_grad_norm": Case(1e-4),
+    "micro_batch_tokens": Case(40, agent=SMALL, changes=False),
+    "gradient_checkpointing": Case(True, agent=SMALL, changes=False),
+    "temperature": Case(2.0),
+    "action_masks": Case(True, env="Countdown"),
+    "rollout_tokens": Case(40),
+    "num_rows": Case(2),
+    "group_size": Case(4),
+    "token_rewards": Case(False, env="credited"),
+    "gamma": Case(0.5),
+    "reward_clip": Case(0.01),
+    "reward_scaling": Case(False),
+    "missing_eos_penalty": Case(1.0, env="TextGeneration"),
+    "length_penalty": Case(0.5),
+    "length_free": Case(2, {"length_penalty": 0.5}),
+    "potentials": Case("optimal"),
+    "kl_coef": Case(0.5),
+    "kl_reference": Case("uniform", KL),
+    "kl_target": Case(1e-3, KL),
+    "kl_horizon": Case(4, {**KL, "kl_target": 1e-3}),
+    "kl_budget": Case(1e-9),
+    "kl_in": Case("loss", {**KL, "kl_estimator": "k2"}),
+    "kl_estimator": Case("k3", KL),
+    "kl_level": Case("sequence", {**KL, "kl_estimator": "k2"}),
+    "entropy_coef": Case(0.5),
+    "final_entropy_fraction": Case(1.0, {"entropy_coef": 0.5}),
+    "whiten_advantages": Case(False),
+    "whiten_rewards": Case(True),
+    "loss_aggregation": Case("sequence", {"player": "random"}),
+    "ratio_tolerance": Case(0.1, changes=False),
+    "gae_lambda": Case(0.3),
+    "value_coef": Case(2.0),
+    "separate_critic": Case(True),
+    "critic_warmup": Case(36),
+    "epochs": Case(2),
+    "minibatches": Case(1),
+    "clip": Case(1e-3),
+    "value_clip": Case(1e-4),
+    "target_kl": Case(1e-9, {"epochs": 3}),
+    "replay_capacity": Case(2),
+    "batch_episodes": Case(5),
+    "updates_per_collection": Case(2),
+    "learning_starts": Case(40),
+    "prioritised": Case("episode"),
+    "priority_alpha": Case(2.0, BY_ERRORS),
+    "priority_beta": Case(1.0, BY_ERRORS),
+    "epsilon": Case(0.2, {"epsilon_fraction": 1.0}),
+    "final_epsilon": Case(0.9),
+    "epsilon_fraction": Case(1.0),
+    "exploration": Case("boltzmann", {"final_epsilon": 0.9}),
+    "exploration_temperature": Case(0.05, BOLTZMANN),
+    "target_polyak": Case(1.0),
+    "target_every": Case(3),
+    "returns": Case("trace"),
+    "n_step": Case(1, {"returns": "n_step"}),
+    "trace_lambda": Case(0.0, {"returns": "trace"}),
+    "huber_delta": Case(0.01),
+    "double": Case(False),
+    "dueling": Case(True),
+    "alpha": Case(0.3),
+    "initial_alpha": Case(50.0),
+    "alpha_fraction": Case(1.0, {"initial_alpha": 1.0}),
+    "entropy_target": Case(0.5),
+    "alpha_learning_rate": Case(0.5, {"entropy_target": 0.5}),
+    "critics": Case("mean"),
+    "q_clip": Case(1e-3),
+    "actor": Case("forward_kl"),
+    "player": Case("random"),
+    "demonstrations": Case(9),
+    "overlong": Case("drop", {"data": "file"}, changes=False),
+    "held_out": Case(0.4, env="Copy"),
+    "held_out_every": Case(2, {"held_out": 0.4}, env="Copy", changes=False),
+    "best_share": Case(1.0),
+    "best_within": Case("collection", {"rollout_tokens": 40}),
+    "least_return": Case(-1e5),
+    "memory_episodes": Case(1),
+    "labels": Case(9),
+    "label_temperature": Case(0.0),
+    "label_flips": Case(0.5, {"label_temperature": 0.0}),
+    "length_preference": Case(-5.0),
+    "loss": Case("ipo"),
+    "beta": Case(3.0),
+    "label_smoothing": Case(0.4, {"loss": "cdpo"}),
+    "target_margin": Case(0.1, {"loss": "simpo"}),
+    "better_weight": Case(3.0, {"loss": "kto"}),
+    "worse_weight": Case(3.0, {"loss": "kto"}),
+    "batch_pairs": Case(5),
+    "batch_rankings": Case(2),
+    "ranking_size": Case(3),
+    "nll_coef": Case(0.0),
+    "data": Case("file"),
+}
+"""By field, for every algorithm that has it."""
+
+OF = {
+    "dqn": {"temperature": Case(2.0, KL), "returns": Case("n_step")},
+    "filtered-bc": {"player": Case("optimal"), "best_share": Case(1.0)},
+    "rrhf": {"labels": Case(24)},
+    "online-dpo": {"labels": Case(2)},
+}
+"""What is another for one algorithm."""
+
+IDLE = {
+    "raft": {"token_rewards"},
+    "expert-iteration": {"token_rewards"},
+    "online-dpo": {"token_rewards"},
+}
+"""Fields that do nothing for an algorithm, and are refused."""
+
+ELSEWHERE = {"lora_rank", "lora_alpha", "lora_targets"}
+"""Fields that need a transformer and peft: test_adapters runs them with every algorithm."""
