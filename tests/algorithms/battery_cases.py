@@ -131,6 +131,21 @@ ANY = {
     "ranking_size": Case(3),
     "nll_coef": Case(0.0),
     "data": Case("file"),
+    "count_bonus": Case(0.5),
+    "untried_first": Case(True, {"count_bonus": 0.5}),
+    "importance": Case("truncate", changes=False),  # what drew the tokens is the policy itself
+    "importance_level": Case("sequence", {"importance": "truncate"}, changes=False),
+    "importance_cap": Case(3.0, {"importance": "truncate"}, changes=False),
+    "importance_floor": Case(0.1, {"importance": "mask"}, changes=False),
+    "baseline": Case("mean"),
+    "credit": Case("episode"),
+    "preset": Case("dr-grpo"),
+    "scale": Case("none"),
+    "ratio": Case("sequence"),
+    "surrogate": Case("detached"),
+    "clip_low": Case(1e-4),
+    "clip_high": Case(1e-4),
+    "drop_tied": Case(True, env="Copy", changes=False),
 }
 """By field, for every algorithm that has it."""
 
@@ -139,6 +154,28 @@ OF = {
     "filtered-bc": {"player": Case("optimal"), "best_share": Case(1.0)},
     "rrhf": {"labels": Case(24)},
     "online-dpo": {"labels": Case(2)},
+    "reinforce": {
+        "length_free": Case(6, {"length_penalty": 0.5}),
+        "whiten_advantages": Case(True),
+        "value_coef": Case(2.0, {"baseline": "value"}),
+        "separate_critic": Case(True, {"baseline": "value"}),
+    },
+    "rloo": {"whiten_advantages": Case(True), "length_free": Case(6, {"length_penalty": 0.5})},
+    "grpo": {
+        "potentials": Case("optimal", changes=False),  # adds up to the same in all episodes of a group
+        "whiten_advantages": Case(True),
+        "length_free": Case(6, {"length_penalty": 0.5}),
+        # Of two episodes divided by their spread it matters only which is better.
+        "gamma": Case(0.5, {"preset": "dr-grpo"}),
+        "token_rewards": Case(False, {"preset": "dr-grpo", "gamma": 0.9}, env="credited"),
+        "count_bonus": Case(0.5, {"preset": "dr-grpo"}),
+        "whiten_rewards": Case(True, {"preset": "dr-grpo"}),
+        "reward_scaling": Case(True, {"preset": "dr-grpo"}),
+        "baseline": Case("second_best"),
+        "loss_aggregation": Case("token"),
+        "kl_in": Case("reward", KL),
+        "kl_estimator": Case("k2", KL),
+    },
 }
 """What is another for one algorithm."""
 
