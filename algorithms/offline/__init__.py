@@ -9,16 +9,19 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .base import Offline
     from .bc import BC
+    from .demonstrations import read_dataset
     from .filtered_bc import FilteredBC
     from .playing import record, sample_best_of
     from .sft import SFT
-    from .texts import read_texts, write_texts
+    from .texts import is_text_file, read_texts, write_texts
 
 __all__ = [
     "BC",
     "FilteredBC",
     "Offline",
     "SFT",
+    "is_text_file",
+    "read_dataset",
     "read_texts",
     "record",
     "sample_best_of",
@@ -32,6 +35,8 @@ __getattr__, __dir__ = lazy_names(
         "FilteredBC": "filtered_bc",
         "Offline": "base",
         "SFT": "sft",
+        "is_text_file": "texts",
+        "read_dataset": "demonstrations",
         "read_texts": "texts",
         "record": "playing",
         "sample_best_of": "playing",

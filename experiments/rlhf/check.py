@@ -52,7 +52,7 @@ def check_pipeline(pipeline: Pipeline) -> None:
                 raise TokenGymError(f"path is {part.path!r}, and there is no such folder; name one, or leave it out")
             if part.backbone not in (None, "sft"):
                 check_agent_spec(part.backbone)
-            RewardModelConfig().replace(**part.config)
+            _check_fit(RewardModelConfig().replace(**part.config), part.config)
     for method in pipeline.methods:
         with at_place(f"method {method.name!r}"):
             _check_method(pipeline, method)
@@ -61,6 +61,19 @@ def check_pipeline(pipeline: Pipeline) -> None:
 def learns_from_comparisons(algorithm: str) -> bool:
     """Return whether an algorithm reads comparisons; imports no torch."""
     return {"data", "labels"} <= {item.name for item in fields(ALGORITHMS.config(algorithm))}
+
+
+def _check_fit(config: RewardModelConfig, given: dict[str, Any]) -> None:
+    if config.process:
+        raise TokenGymError(
+            "process is true, and a pipeline pays whole completions: leave it out, or fit a model of steps by "
+            "fit_reward_model and name its folder as path"
+        )
+    if "normalise" in given:
+        raise TokenGymError(
+            "normalise is given, and a pipeline brings the scores of what was compared to mean 0 and variance 1: leave "
+            "it out"
+        )
 
 
 def _check_comparisons(part: ComparisonsPart) -> None:

@@ -127,10 +127,15 @@ def run_pipeline(
                 on_event(StageEvent(kind="kept", seed=seed, stage=stage.name, facts=stage.facts()))
                 continue
             if setting is None or setting.seed != seed:  # one at a time: each holds models
+                from .given import check_given
                 from .setting import Setting, check_device
 
-                check_device(pipeline)
+                first = setting is None
+                if first:
+                    check_device(pipeline)
                 setting = Setting(pipeline, seed, out / f"seed-{seed}")
+                if first:
+                    check_given(setting)
                 if stop is not None:
                     setting.stop = stop
             _do(setting, stage, on_event)
