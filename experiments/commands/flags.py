@@ -17,14 +17,32 @@ def as_flags(kind: type[Config]) -> type[Config]:
     Inside tyro an error would become a box of its own making.
     """
     hints = get_type_hints(kind)
-    scheduled = [field for field in dataclasses.fields(kind) if Schedule in get_args(hints[field.name])]
-    body: dict[str, Any] = {field.name: field.default for field in scheduled}
-    body["__annotations__"] = {
-        field.name: Annotated[Any, _coefficient(type(None) in get_args(hints[field.name]))] for field in scheduled
-    }
+    body: dict[str, Any] = {"__annotations__": {}}
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        optional = type(None) in get_args(hint)
+        if Schedule in get_args(hint):
+            read = _coefficient(optional)
+        elif hint in (str, str | None):
+            read = _name(optional)
+        else:
+            continue
+        body[field.name] = field.default
+        body["__annotations__"][field.name] = Annotated[Any, read]
     body["__post_init__"] = lambda self: None
     unchecked = type(kind.__name__, (kind,), {**body, "__doc__": kind.__doc__, "__module__": kind.__module__})
     return dataclasses.dataclass(frozen=True, kw_only=True)(unchecked)
+
+
+def _name(optional: bool) -> PrimitiveConstructorSpec[Any]:
+    """Read a text, which tyro calls STR."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{None}|NAME" if optional else "NAME",
+        instance_from_str=lambda words: None if optional and words[0] == "None" else words[0],
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 def _coefficient(optional: bool) -> PrimitiveConstructorSpec[Any]:
