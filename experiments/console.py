@@ -6,14 +6,20 @@ laid out as well, for a control character has no width and its picture has.
 
 from __future__ import annotations
 
+import functools
+import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import ParamSpec
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
 
+from ..envs import TokenGymError
 from ..envs.checking import visible
+
+Arguments = ParamSpec("Arguments")
 
 
 class Terminal(Console):
@@ -60,3 +66,17 @@ def _shown(segment: Segment) -> Segment:
 
 
 _GUARDED: weakref.WeakSet[Console] = weakref.WeakSet()
+
+
+def told_in_a_line(program: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """Return a program that tells bad input in a line on stderr and ends with 2, in place of a traceback."""
+
+    @functools.wraps(program)
+    def run(*given: Arguments.args, **named: Arguments.kwargs) -> int:
+        try:
+            return program(*given, **named)
+        except TokenGymError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return run

@@ -52,7 +52,7 @@ def choose_pairs(
     Raises:
         TokenGymError: there are fewer pairs than asked for, or what a way of choosing needs is missing or not its own.
     """
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     for name, given, needed in (("scores", scores, "disagreement"), ("recent", recent, "recent")):
         if (given is None) == (how == needed):
             raise TokenGymError(
@@ -63,7 +63,7 @@ def choose_pairs(
         raise TokenGymError(f"without has the shape {known.shape}; expected two rows, the one and the other of a pair.")
     first = max(0, len(episodes) - recent) if recent is not None else 0
     wanted = count * _POOL if how == "disagreement" else count
-    pool = _draw(episodes, np.arange(first, len(episodes)), wanted, random, known)
+    pool = _draw(episodes, np.arange(first, len(episodes)), wanted, generator, known)
     if len(pool) < count and not at_most:
         raise TokenGymError(
             f"There are {len(pool)} pairs of different answers to one prompt, and {count} are asked for; collect more "
@@ -84,9 +84,9 @@ def choose_groups(episodes: Episodes, count: int, size: int, seed: int = 0) -> n
     Raises:
         TokenGymError: there are fewer.
     """
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     prompts, answers = prompt_numbers(episodes), _answers(episodes)
-    order = random.permutation(len(episodes))
+    order = generator.permutation(len(episodes))
     order = order[np.argsort(prompts[order], kind="stable")]
     groups: list[list[int]] = []
     for prompt in np.split(order, np.flatnonzero(np.diff(prompts[order])) + 1):
@@ -105,11 +105,11 @@ def choose_groups(episodes: Episodes, count: int, size: int, seed: int = 0) -> n
             f"There are {len(groups)} groups of {size} different answers to one prompt among {len(episodes)} episodes, "
             f"and {count} are asked for; collect more episodes a prompt, or ask for fewer."
         )
-    return np.array(groups, np.int64)[random.permutation(len(groups))[:count]]
+    return np.array(groups, np.int64)[generator.permutation(len(groups))[:count]]
 
 
 def _draw(
-    episodes: Episodes, among: np.ndarray, count: int, random: np.random.Generator, without: np.ndarray
+    episodes: Episodes, among: np.ndarray, count: int, generator: np.random.Generator, without: np.ndarray
 ) -> np.ndarray:
     """Return up to int64 (count, 2), pairs of one prompt and different answers, drawn evenly without repeating one.
 
@@ -117,7 +117,7 @@ def _draw(
         episodes: whose they are.
         among: the episodes that may be in a pair.
         count: how many pairs, if there are so many.
-        random: of the draws.
+        generator: of the draws.
         without: (2, Q), pairs that are not given, in either order.
     """
     prompts, answers = prompt_numbers(episodes)[among], _answers(episodes)[among]
@@ -135,17 +135,17 @@ def _draw(
         pairs = np.stack([np.repeat(np.arange(len(among)), ends - behind), ranges(behind, ends - behind)], axis=1)
         found = np.sort(among[pairs], axis=1)
         found = found[~np.isin(_keys(found, len(episodes)), barred)]
-        found = found[random.permutation(len(found))]
+        found = found[generator.permutation(len(found))]
     sizes = (ends - begins).astype(np.float64)
     while not every and len(found) < count:
-        one = random.choice(len(among), size=2 * count, p=(sizes - 1) / (sizes - 1).sum())
-        other = begins[one] + (one - begins[one] + 1 + random.integers(ends[one] - begins[one] - 1)) % (
+        one = generator.choice(len(among), size=2 * count, p=(sizes - 1) / (sizes - 1).sum())
+        other = begins[one] + (one - begins[one] + 1 + generator.integers(ends[one] - begins[one] - 1)) % (
             ends[one] - begins[one]
         )
         drawn = np.sort(among[np.stack([one, other], axis=1)[answers[one] != answers[other]]], axis=1)
         drawn = np.concatenate([found, drawn[~np.isin(_keys(drawn, len(episodes)), barred)]])
         found = drawn[np.sort(np.unique(_keys(drawn, len(episodes)), return_index=True)[1])]
-    turned = random.random(len(found[:count])) < 0.5  # who is shown first tells nothing
+    turned = generator.random(len(found[:count])) < 0.5  # who is shown first tells nothing
     return np.where(turned[:, None], found[:count, ::-1], found[:count])
 
 

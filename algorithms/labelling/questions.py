@@ -39,7 +39,7 @@ def read_questions(path: str | Path, count: Count | None = None, seed: Seed = 0,
         TokenGymError: the file is missing, a line gives no answer, or there is nothing to compare.
     """
     path = Path(path)
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     if path.suffix == ".safetensors":
         dataset = EpisodeDataset.load(path)
         judge = TextJudge(_unasked, dataset.vocabulary if text is None else text)
@@ -60,8 +60,8 @@ def read_questions(path: str | Path, count: Count | None = None, seed: Seed = 0,
         Question(prompt, first, second) for prompt, said in answers.values() for first, second in combinations(said, 2)
     ]
     _enough(questions, path, count or 1)
-    order = random.permutation(len(questions))[:count]
-    turned = random.random(len(order)) < 0.5
+    order = generator.permutation(len(questions))[:count]
+    turned = generator.random(len(order)) < 0.5
     return [questions[i].swapped() if turn else questions[i] for i, turn in zip(order.tolist(), turned, strict=True)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...agents import Scores
 from ..configs import PolicyGradientConfig
 from ..data import Batch, Episodes, Unit
-from ..parts import Loss, Ratio, Step, bounded_exp, exp_excess, group_numbers, surrogate, tied, value_errors
+from ..parts import Loss, Ratio, Step, group_numbers, ratio_metrics, surrogate, tied, value_errors
 from .base import OnPolicy, Targets
 
 PolicyGradientConfigT = TypeVar("PolicyGradientConfigT", bound=PolicyGradientConfig)
@@ -97,12 +97,4 @@ class PolicyGradient(OnPolicy[PolicyGradientConfigT]):
         metrics = super().report(step)
         if self.ratio == "none":
             return metrics
-        log_ratio, (low, high) = step.tokens["log_ratio"], self.bounds
-        ratio = bounded_exp(log_ratio)
-        return {
-            **metrics,
-            "policy/approx_kl": float(exp_excess(log_ratio).mean()),
-            "policy/clip_fraction": float(((ratio < low) | (ratio > high)).float().mean()),
-            "policy/ratio_mean": float(ratio.mean()),
-            "policy/ratio_max": float(ratio.max()),
-        }
+        return {**metrics, **ratio_metrics(step.tokens["log_ratio"], *self.bounds)}

@@ -8,9 +8,10 @@ import torch
 
 from ..configs import PPOConfig
 from ..data import Batch
-from ..parts import Loss, Step, bounded_exp, clipped_surrogate, exp_excess, value_errors
+from ..parts import Loss, Step, clipped_surrogate, ratio_metrics, value_errors
 from .actor_critic import ActorCritic
 from .base import Targets
+from .repeated import Stepped
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..configs import PPOOverrides
 
 
-class PPO(ActorCritic[PPOConfig]):
+class PPO(Stepped[PPOConfig], ActorCritic[PPOConfig]):
     """Proximal policy optimisation (Schulman et al. 2017) on whole episodes of tokens.
 
     Loss of a minibatch: Σ w·[−min(ρA, clip(ρ)A) + c_v·½(V − R)² − c_H·H(π)], plus the KL term where the config asks
@@ -44,20 +45,6 @@ class PPO(ActorCritic[PPOConfig]):
             reference: Agent | None = None,
             **overrides: Unpack[PPOOverrides],
         ) -> None: ...
-
-    @property
-    def epochs(self) -> int:
-        """How often an update goes through its episodes."""
-        return self.config.epochs
-
-    @property
-    def minibatches(self) -> int:
-        """In how many steps it does."""
-        return self.config.minibatches
-
-    def enough(self, metrics: dict[str, float]) -> bool:
-        """Whether the policy has moved as far as ``target_kl`` allows."""
-        return self.config.target_kl is not None and metrics["policy/approx_kl"] > self.config.target_kl
 
     @property
     def clip(self) -> float:
@@ -88,14 +75,10 @@ class PPO(ActorCritic[PPOConfig]):
 
     def report(self, step: Step) -> dict[str, float]:
         """Return the metrics of a step: also how far the policy has moved, and how much was clipped."""
-        log_ratio, clip = step.tokens["log_ratio"], self.config.value_clip
-        ratio = bounded_exp(log_ratio)
+        clip = self.config.value_clip
         moved = step.tokens["value_change"].abs()
         return {
             **super().report(step),
-            "policy/approx_kl": float(exp_excess(log_ratio).mean()),
-            "policy/clip_fraction": float((ratio - 1).abs().gt(self.clip).float().mean()),
-            "policy/ratio_mean": float(ratio.mean()),
-            "policy/ratio_max": float(ratio.max()),
+            **ratio_metrics(step.tokens["log_ratio"], 1 - self.clip, 1 + self.clip),
             "value/clip_fraction": 0.0 if clip is None else float(moved.gt(clip).float().mean()),
         }

@@ -1,23 +1,20 @@
-"""Repeated: policy gradients that go through a collection in several steps."""
+"""Repeated: policy gradients that go through a collection in several steps, and the steps alone, for PPO."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-from ..configs import RepeatedConfig
+from ..configs import PPOConfig, RepeatedConfig
 from ..parts import Ratio
+from .base import OnPolicy
 from .policy_gradient import PolicyGradient
 
+SteppedConfigT = TypeVar("SteppedConfigT", bound="PPOConfig | RepeatedConfig")
 RepeatedConfigT = TypeVar("RepeatedConfigT", bound=RepeatedConfig)
 
 
-class Repeated(PolicyGradient[RepeatedConfigT]):
+class Stepped(OnPolicy[SteppedConfigT]):
     """Takes ``epochs`` × ``minibatches`` steps on a collection, or fewer where the policy has moved far enough."""
-
-    @property
-    def ratio(self) -> Ratio:
-        """How the policy is weighed against the one that spoke: each token's ratio."""
-        return "token"
 
     @property
     def epochs(self) -> int:
@@ -32,3 +29,12 @@ class Repeated(PolicyGradient[RepeatedConfigT]):
     def enough(self, metrics: dict[str, float]) -> bool:
         """Whether the policy has moved as far as ``target_kl`` allows."""
         return self.config.target_kl is not None and metrics["policy/approx_kl"] > self.config.target_kl
+
+
+class Repeated(Stepped[RepeatedConfigT], PolicyGradient[RepeatedConfigT]):
+    """A policy gradient in several steps, whose ratios weigh each token."""
+
+    @property
+    def ratio(self) -> Ratio:
+        """How the policy is weighed against the one that spoke: each token's ratio."""
+        return "token"

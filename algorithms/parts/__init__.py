@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
     from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
     from .likelihood import Weighed, best_episodes, negative_log_likelihood, weigh
-    from .losses import clipped_surrogate, token_weights, value_errors
+    from .losses import clipped_surrogate, ratio_metrics, token_weights, value_errors
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
     from .novelty import VisitCounts
@@ -85,6 +85,7 @@ __all__ = [
     "negative_log_likelihood",
     "potential_shaping",
     "ranking_hinges",
+    "ratio_metrics",
     "retrace_traces",
     "returns_to_go",
     "soft_optimal_log_probs",
@@ -149,6 +150,7 @@ __getattr__, __dir__ = lazy_names(
         "negative_log_likelihood": "likelihood",
         "potential_shaping": "shaping",
         "ranking_hinges": "preference_losses",
+        "ratio_metrics": "losses",
         "retrace_traces": "targets",
         "returns_to_go": "advantages",
         "soft_optimal_log_probs": "targets",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .exponentials import bounded_exp
+from .exponentials import bounded_exp, exp_excess
 
 
 def clipped_surrogate(log_ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
@@ -64,3 +64,20 @@ def token_weights(
         return 1.0 / (lengths[episode].to(dtype) * len(lengths))
     divisor = {"token": len(episode), "constant": max_tokens * len(lengths), "sum": len(lengths)}[kind]
     return torch.full((len(episode),), 1.0 / divisor, dtype=dtype, device=lengths.device)
+
+
+def ratio_metrics(log_ratio: Tensor, low: float, high: float) -> dict[str, float]:
+    """Return how far a policy has moved from the one that spoke, and how much of it lies outside of ``low`` … ``high``.
+
+    Args:
+        log_ratio: float (n,), log π/π_old of the tokens of a step.
+        low: what a ratio is clipped to from below.
+        high: what it is clipped to from above.
+    """
+    ratio = bounded_exp(log_ratio)
+    return {
+        "policy/approx_kl": float(exp_excess(log_ratio).mean()),
+        "policy/clip_fraction": float(((ratio < low) | (ratio > high)).float().mean()),
+        "policy/ratio_mean": float(ratio.mean()),
+        "policy/ratio_max": float(ratio.max()),
+    }

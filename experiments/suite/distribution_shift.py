@@ -20,6 +20,7 @@ from ...agents import policy_of
 from ...algorithms import PPO, Callback
 from ...envs import TokenEnv, TokenGymError, make_task
 from ...envs.tasks.learned import ProxyTask
+from ..console import told_in_a_line
 from ..report import style
 from ..statistics import mean, stratified_bootstrap
 from .concordance import Array, auroc, rank_correlation, right_share
@@ -195,34 +196,28 @@ def told(values: Any, digits: int = 2) -> str:
 
 def accuracy_table(found: Mapping[str, Sequence[Shift]]) -> str:
     """Return the table of accuracy, gold, spread and error at the distances `SHOWN`, as Markdown."""
-    lines = [
+    return _table(
+        found,
         "| reward models | KL | right on its pairs | on its easy pairs | on one of each | gold | spread | error |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for setting, shifted in found.items():
-        for kl in SHOWN:
-            at = KLS.index(kl)
-            numbers = [
-                told([getattr(one, name)[at] for one in shifted])
-                for name in ("accuracy", "easy", "mixed", "gold", "spread", "error")
-            ]
-            lines.append(f"| {setting} | {kl:g} | {' | '.join(numbers)} |")
-    return "\n".join(lines)
+        ("accuracy", "easy", "mixed", "gold", "spread", "error"),
+    )
 
 
 def signal_table(found: Mapping[str, Sequence[Shift]]) -> str:
     """Return rank correlations over texts and AUROCs over pairs at the distances `SHOWN`, as Markdown."""
-    lines = [
+    return _table(
+        found,
         "| reward models | KL | ρ(spread, error) | ρ(proxy, error) | by spread | by difference | by their ratio |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
+        ("correlation", "by_proxy", "by_spread", "by_margin", "by_ratio"),
+    )
+
+
+def _table(found: Mapping[str, Sequence[Shift]], head: str, names: Sequence[str]) -> str:
+    """Return what the shifts of each setting say by these names at the distances `SHOWN`, below a head."""
+    lines = [head, "|---|" + "--:|" * (len(names) + 1)]
     for setting, shifted in found.items():
         for kl in SHOWN:
-            at = KLS.index(kl)
-            numbers = [
-                told([getattr(one, name)[at] for one in shifted])
-                for name in ("correlation", "by_proxy", "by_spread", "by_margin", "by_ratio")
-            ]
+            numbers = [told([getattr(one, name)[KLS.index(kl)] for one in shifted]) for name in names]
             lines.append(f"| {setting} | {kl:g} | {' | '.join(numbers)} |")
     return "\n".join(lines)
 
@@ -284,23 +279,20 @@ def _band(axis: Any, shifted: Sequence[Shift], name: str, colour: str, label: st
         )
 
 
+@told_in_a_line
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables and draw the picture; 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="the folder of the picture")
     options = parser.parse_args(arguments)
-    try:
-        found = {setting: shifts(setting) for setting in SETTINGS}
-        print(f"{accuracy_table(found)}\n\n{signal_table(found)}\n", flush=True)
-        setting, numbers, tokens, points = TRAINED
-        runs = [learnt(setting, number, tokens, points) for number in numbers]
-        print(learner_table(runs))
-        options.out.mkdir(parents=True, exist_ok=True)
-        with style():
-            picture(found, runs).savefig(options.out / "distribution-shift.png", metadata={"Software": None}, dpi=80)
-    except TokenGymError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = {setting: shifts(setting) for setting in SETTINGS}
+    print(f"{accuracy_table(found)}\n\n{signal_table(found)}\n", flush=True)
+    setting, numbers, tokens, points = TRAINED
+    runs = [learnt(setting, number, tokens, points) for number in numbers]
+    print(learner_table(runs))
+    options.out.mkdir(parents=True, exist_ok=True)
+    with style():
+        picture(found, runs).savefig(options.out / "distribution-shift.png", metadata={"Software": None}, dpi=80)
     return 0
 
 

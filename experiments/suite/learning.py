@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...envs import TokenGymError, make_task
+from ...envs import make_task
 from ...envs.scores import SuiteScores, suite_scores
+from ..console import told_in_a_line
 from ..report import RunResult, StudyResults, cell_interval, collect, learning_curves, style, subset
 from ..statistics import Interval, described, summarise
 from ..study import EnvironmentSpec, load_study
@@ -199,22 +200,19 @@ def save_pictures(results: StudyResults, folder: Path) -> list[Path]:
     return written
 
 
+@told_in_a_line
 def main(arguments: list[str] | None = None) -> int:
     """Write the page and its pictures; 1 where runs are missing or failed, 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path, help="the study's file")
     parser.add_argument("--out", type=Path, help="its results; by default results/<study>")
     options = parser.parse_args(arguments)
-    try:
-        study = load_study(options.study)
-        results = with_true_lines(collect(study, options.out or Path("results") / study.name))
-        written = save_pictures(results, IMAGES)
-        notes = NOTES.read_text(encoding="utf-8") if NOTES.exists() else ""
-        command = f"python -m tokengym.experiments.suite.learning {options.study}"
-        PAGE.write_text(page(results, command, notes), encoding="utf-8")
-    except TokenGymError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    study = load_study(options.study)
+    results = with_true_lines(collect(study, options.out or Path("results") / study.name))
+    written = save_pictures(results, IMAGES)
+    notes = NOTES.read_text(encoding="utf-8") if NOTES.exists() else ""
+    command = f"python -m tokengym.experiments.suite.learning {options.study}"
+    PAGE.write_text(page(results, command, notes), encoding="utf-8")
     print(f"written {PAGE} and {len(written)} pictures in {IMAGES}")
     return 1 if results.failures() or results.missing() else 0
 

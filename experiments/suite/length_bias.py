@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from ...envs import TokenGymError
+from ..console import told_in_a_line
 from ..report import style
 from .length_rewards import at_kl, biased, known, penalised, rewards, unbiased
 from .length_runs import LEARNERS, Point, point, walk
@@ -188,22 +188,19 @@ def _at(reward: Array, instance: int, kl: float) -> Point:
     return point(task, at_kl(reward, kl, task.texts.log_random))
 
 
+@told_in_a_line
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables and draw the picture; 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=_PICTURE, help="where the picture goes")
     options = parser.parse_args(arguments)
-    try:
-        penalty = chosen_penalty()
-        print(f"{split_table()}\n\n{loss_table()}\n\n{remedy_table(penalty)}\n", flush=True)
-        runs = {name: [walk(one, name, RUN_KL, penalty, seed=one) for one in RUNS] for name in LEARNERS}
-        print(run_table(runs))
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with style():
-            picture(penalty, runs).savefig(options.out, metadata={"Software": None}, dpi=80)
-    except TokenGymError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    penalty = chosen_penalty()
+    print(f"{split_table()}\n\n{loss_table()}\n\n{remedy_table(penalty)}\n", flush=True)
+    runs = {name: [walk(one, name, RUN_KL, penalty, seed=one) for one in RUNS] for name in LEARNERS}
+    print(run_table(runs))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with style():
+        picture(penalty, runs).savefig(options.out, metadata={"Software": None}, dpi=80)
     return 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...envs import TokenGymError
+from ..console import told_in_a_line
 from ..report import RunResult, StudyResults, collect, style
 from ..study import find_study, load_study
 from .frontiers import TURNS, Frontier
@@ -65,6 +65,7 @@ def run_table(results: StudyResults) -> str:
     return "\n".join(lines)
 
 
+@told_in_a_line
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables and draw the pictures; 2 for bad input."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -75,11 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         tables = (*(grid_table(BESIDES, instances) for instances in EARLIER), plain_ensemble_table(EARLIER[0]))
         print("\n\n".join(tables))
         return 0
-    try:
-        results = collect(load_study(find_study("over-optimisation")), options.out)
-    except TokenGymError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    results = collect(load_study(find_study("over-optimisation")), options.out)
     for table in (
         grid_table(CELLS, INSTANCES),
         grid_table(BESIDES, INSTANCES),

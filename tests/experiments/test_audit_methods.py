@@ -289,3 +289,9 @@ def test_a_loss_that_is_a_function_goes_the_same_way():
 
     found = audit(reinforce, LeafTree.stopping(2, 2, [0.3, 0.0, 1.0]), claim="return", group_size=1, with_ends=False)
     assert type(found).__name__ == "LossAudit"
+
+
+def test_a_gradient_that_is_nowhere_is_said_to_be():
+    mean = audited("reinforce", baseline="mean", smallest=False)  # of one episode: itself
+    assert mean.vanishes and mean.end == "no gradient anywhere" and not mean.ends
+    assert not audited("reinforce", baseline="none", smallest=False, starts=1).vanishes

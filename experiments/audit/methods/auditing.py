@@ -19,7 +19,7 @@ from ..enumeration import Policy, all_episodes
 from ..gradients import each_gradient
 from ..tables import observations, table_agent
 from ..trees import LeafTree
-from .resting import ends, residual_at_optimum
+from .resting import ends, residual_at_optimum, vanishes_everywhere
 from .results import AuditResult, Behaviour, Smallest
 from .running import MOST_BATCHES, expected_direction, listed, policy_gradients
 from .setting import Setting, drawn_policy
@@ -90,6 +90,8 @@ def audit_method(
         say("batches of 1, 2 and 4 groups")
     batches = {} if groups is not None or not setting.directed else _batches(setting, held, seed)
     say(f"where it ends, from {starts} policies" if fixed_points else "what should change nothing")
+    followed = method_of(setting, _resting(setting))
+    vanishes = fixed_points and vanishes_everywhere(followed, seed)
     result = AuditResult(
         method=setting.name,
         task=getattr(task, "name", type(task).__name__),
@@ -103,10 +105,9 @@ def audit_method(
         batches=batches,
         invariances=_invariances(setting, held, policies),
         critic=_critic_residual(setting, policies.policy),
-        optimum=None
-        if groups is not None and groups > 1
-        else residual_at_optimum(method_of(setting, _resting(setting)), held),
-        ends=tuple(ends(method_of(setting, _resting(setting)), held, seed, starts)) if fixed_points else (),
+        optimum=None if groups is not None and groups > 1 else residual_at_optimum(followed, held),
+        ends=tuple(ends(followed, held, seed, starts)) if fixed_points and not vanishes else (),
+        vanishes=vanishes,
         smallest=None,
     )
     if smallest and not result.right:

@@ -71,6 +71,7 @@ class AuditResult:
         critic: the largest entry of the critic's expected gradient where it is exact; None without one.
         optimum: the largest entry of the expected gradient at the optimum of the claim, or None where there is none.
         ends: where it ends from several starts.
+        vanishes: whether its expected gradient is 0 at every policy that was tried, so that it ends where it starts.
         smallest: the smallest tree that shows a failure, or None.
     """
 
@@ -88,6 +89,7 @@ class AuditResult:
     critic: float | None
     optimum: float | None
     ends: tuple[End, ...]
+    vanishes: bool
     smallest: Smallest | None
 
     @property
@@ -115,6 +117,8 @@ class AuditResult:
     @property
     def end(self) -> str:
         """Where it ends, in a few words."""
+        if self.vanishes:
+            return "no gradient anywhere"
         if not self.ends:
             return "not looked for"
         return "; ".join(dict.fromkeys(_end(one) for one in self.ends))
@@ -178,6 +182,8 @@ def shown(result: AuditResult) -> Iterator[RenderableType]:
         yield f"the critic's expected gradient at the exact values: {result.critic:.2g}"
     if result.optimum is not None:
         yield f"its expected gradient at the optimum of the claim: {result.optimum:.2g}"
+    if result.vanishes:
+        yield "its expected gradient is 0 at every policy that was tried: it ends where it starts"
     for one in result.ends:
         start = "the uniform policy" if one.start == "uniform" else f"a policy ({one.start})"
         yield f"followed from {start}: {_end(one)}"
