@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tokengym.algorithms import Callback
 from tokengym.envs import TokenGymError
@@ -185,6 +186,36 @@ def test_a_preference_file_and_a_reward_function_of_trl_work_and_the_model_goes_
     tokenizer, model = AutoTokenizer.from_pretrained("model"), AutoModelForCausalLM.from_pretrained("model")
     ids = tokenizer("the sea", return_tensors="pt")["input_ids"]
     assert model(ids).logits.shape[1] == ids.shape[1]
+
+
+@pytest.mark.filterwarnings("ignore")  # of TRL's own, of what it will rename
+def test_trl_s_own_trainer_goes_on_from_the_exported_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trl = pytest.importorskip("trl", reason="needs TRL")
+    datasets = pytest.importorskip("datasets", reason="needs TRL")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("from-trl.yaml").write_text(TRL)
+    Path("trl_rewards.py").write_text(REWARD)
+    Path("preferences.jsonl").write_text("\n".join(map(json.dumps, PAIRS)))
+    assert main(["rlhf", "from-trl.yaml", "--out", "out"]) == 0
+    assert main(["export", "out/seed-0/methods/dpo", "model"]) == 0
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    settings = trl.DPOConfig(
+        output_dir="trl", max_steps=2, per_device_train_batch_size=2, report_to=[], use_cpu=True, bf16=False,
+        save_strategy="no", gradient_checkpointing=False, disable_tqdm=True,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained("model")
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    trainer = trl.DPOTrainer(
+        model=model,
+        args=settings,
+        train_dataset=datasets.Dataset.from_list(PAIRS),
+        processing_class=AutoTokenizer.from_pretrained("model"),
+    )
+    assert np.isfinite(trainer.train().training_loss)
+    assert any(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())
 
 
 def test_plans_of_two_seeds_share_nothing(pipeline: Any, tmp_path: Path):
