@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     MakesPotential = Callable[[Task], Potential]
     """From a task to its potential; called once, when an algorithm is made."""
 
-_OWN = {"optimal": "tokengym.algorithms.parts.potentials:optimal_values"}
+_OWN = {"optimal": "tokengym.algorithms.parts.rewards.potentials:optimal_values"}
 _registered: dict[str, Any] = {}
 
 

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from .losses import clipped_surrogate, ratio_metrics, token_weights, value_errors
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
-    from .novelty import VisitCounts
-    from .potentials import checked_potentials
     from .preference_losses import PAIR_LOSSES, Completions, PairLossOptions, ranking_hinges
-    from .running_std import RunningStd
+    from .rewards import (
+        RunningStd,
+        VisitCounts,
+        checked_potentials,
+        length_penalties,
+        missing_end_penalties,
+        potential_shaping,
+    )
     from .seeds import derive_seed
-    from .shaping import length_penalties, missing_end_penalties, potential_shaping
     from .stepping import Loss, Step, accumulate
     from .surrogates import Ratio, importance_weights, surrogate
     from .targets import (
@@ -118,17 +122,17 @@ __getattr__, __dir__ = lazy_names(
         "PairLossOptions": "preference_losses",
         "Ratio": "surrogates",
         "Reference": "kl",
-        "RunningStd": "running_std",
+        "RunningStd": "rewards",
         "Step": "stepping",
         "StepBaseline": "group_baselines",
         "UniformReference": "kl",
-        "VisitCounts": "novelty",
+        "VisitCounts": "rewards",
         "Weighed": "likelihood",
         "accumulate": "stepping",
         "at_actions": "targets",
         "best_episodes": "likelihood",
         "bounded_exp": "exponentials",
-        "checked_potentials": "potentials",
+        "checked_potentials": "rewards",
         "clipped_surrogate": "losses",
         "collision_probabilities": "collisions",
         "cut_traces": "targets",
@@ -143,12 +147,12 @@ __getattr__, __dir__ = lazy_names(
         "importance_weights": "surrogates",
         "kl_estimate": "kl",
         "kl_of_tokens": "kl",
-        "length_penalties": "shaping",
+        "length_penalties": "rewards",
         "mask_illegal": "targets",
-        "missing_end_penalties": "shaping",
+        "missing_end_penalties": "rewards",
         "n_step_targets": "targets",
         "negative_log_likelihood": "likelihood",
-        "potential_shaping": "shaping",
+        "potential_shaping": "rewards",
         "ranking_hinges": "preference_losses",
         "ratio_metrics": "losses",
         "retrace_traces": "targets",

@@ -11,7 +11,7 @@ from tokengym.agents.build import build_agent
 from tokengym.algorithms.configs import AlgorithmConfig, PPOConfig, linear
 from tokengym.algorithms.on_policy.a2c import A2C
 from tokengym.algorithms.on_policy.ppo import PPO
-from tokengym.algorithms.parts.running_std import RunningStd
+from tokengym.algorithms.parts.rewards.running_std import RunningStd
 from tokengym.algorithms.registry import ALGORITHMS
 from tokengym.algorithms.requirements import check_task
 from tokengym.algorithms.runs.callbacks import Callback, StopAfter

@@ -8,7 +8,7 @@ from tokengym.agents import build_agent
 from tokengym.algorithms import A2C, DQN, PPO, SAC, load_algorithm
 from tokengym.algorithms.offline.playing import record
 from tokengym.algorithms.parts import VisitCounts
-from tokengym.algorithms.parts.novelty import keys_after, keys_of
+from tokengym.algorithms.parts.rewards.novelty import keys_after, keys_of
 from tokengym.envs import TokenGymError, make_task
 from tokengym.experiments import evaluate_agent
 from tokengym.experiments.audit import expected_gradient

@@ -5,7 +5,7 @@ import pytest
 from episode_cases import random_episodes
 
 from tokengym.algorithms import A2C, PPO, check_config
-from tokengym.algorithms.parts.shaping import length_penalties, missing_end_penalties, potential_shaping
+from tokengym.algorithms.parts.rewards.shaping import length_penalties, missing_end_penalties, potential_shaping
 from tokengym.envs import TokenGymError, make_task
 from tokengym.envs.tasks.diagnostics import KLTree
 from tokengym.experiments.audit import all_episodes, drawn, expected_gradient, table_agent

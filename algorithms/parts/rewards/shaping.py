@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...envs.checking import NotNegative, Share, checked
-from ..data import FlatTokens
+from ....envs.checking import NotNegative, Share, checked
+from ...data import FlatTokens
 
 Rewards = np.ndarray
 """float64 (N,), over the agent's tokens of whole episodes."""

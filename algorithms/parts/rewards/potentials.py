@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...envs import FiniteTask, Task, TokenGymError, solve
-from ..data import Episodes
+from ....envs import FiniteTask, Task, TokenGymError, solve
+from ...data import Episodes
 
 
 def optimal_values(task: Task) -> Callable[[Episodes], tuple[np.ndarray, np.ndarray]]:

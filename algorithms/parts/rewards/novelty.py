@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data import Episodes
+from ...data import Episodes
 
 Keys = np.ndarray
 """uint64 (N,), one of each of the agent's tokens: equal where the same token was said after the same tokens."""
