@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         potential_shaping,
     )
     from .seeds import derive_seed
+    from .soft import logit_q, logit_values, soft_optimal_log_probs, soft_optimal_values, soft_values
     from .stepping import Loss, Step, accumulate
     from .surrogates import Ratio, importance_weights, surrogate
     from .targets import (
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
         mask_illegal,
         n_step_targets,
         retrace_traces,
-        soft_optimal_log_probs,
-        soft_optimal_values,
-        soft_values,
         trace_targets,
     )
 
@@ -83,6 +81,8 @@ __all__ = [
     "kl_estimate",
     "kl_of_tokens",
     "length_penalties",
+    "logit_q",
+    "logit_values",
     "mask_illegal",
     "missing_end_penalties",
     "n_step_targets",
@@ -148,6 +148,8 @@ __getattr__, __dir__ = lazy_names(
         "kl_estimate": "kl",
         "kl_of_tokens": "kl",
         "length_penalties": "rewards",
+        "logit_q": "soft",
+        "logit_values": "soft",
         "mask_illegal": "targets",
         "missing_end_penalties": "rewards",
         "n_step_targets": "targets",
@@ -157,9 +159,9 @@ __getattr__, __dir__ = lazy_names(
         "ratio_metrics": "losses",
         "retrace_traces": "targets",
         "returns_to_go": "advantages",
-        "soft_optimal_log_probs": "targets",
-        "soft_optimal_values": "targets",
-        "soft_values": "targets",
+        "soft_optimal_log_probs": "soft",
+        "soft_optimal_values": "soft",
+        "soft_values": "soft",
         "squared_scores": "collisions",
         "step_baselines": "group_baselines",
         "surrogate": "surrogates",

@@ -19,9 +19,6 @@ from torch import Tensor
 
 from ...envs import TokenGymError
 
-IMPOSSIBLE = -1e30
-"""Log-probabilities below this are those of masked tokens: minus infinity, or the most negative finite number."""
-
 
 class EpisodeGrid:
     """The map between ``N`` flat tokens and an ``(E, T)`` grid, one row an episode, padded at the end.
@@ -197,62 +194,3 @@ def dueling_q(values: Tensor, advantages: Tensor, masks: Tensor | None = None) -
     else:
         mean = advantages.masked_fill(~masks, 0.0).sum(-1, keepdim=True) / masks.sum(-1, keepdim=True)
     return values[:, None] + advantages - mean
-
-
-def soft_values(
-    q: Tensor,
-    log_probs: Tensor,
-    entropy_coef: float | Tensor = 0.0,
-    kl_coef: float | Tensor = 0.0,
-    reference_log_probs: Tensor | None = None,
-) -> Tensor:
-    """Value of each state under a stochastic policy with an entropy bonus and a KL penalty, ``(N,)``.
-
-    ``V(s) = Σ_a π(a|s) [Q(s, a) − α log π(a|s) − β (log π(a|s) − log π_ref(a|s))]``, the exact expectation over all
-    tokens: a sum over tokens, never a mean, which would scale it by ``1 / A`` (Christodoulou 2019).
-
-    Args:
-        q: ``(N, A)`` values of every token.
-        log_probs: ``(N, A)`` log-probabilities of the policy; minus infinity, or hugely negative, at illegal tokens.
-        entropy_coef: α.
-        kl_coef: β; needs the reference unless it is 0.
-        reference_log_probs: ``(N, A)`` log-probabilities of the reference, or None.
-
-    Raises:
-        TokenGymError: when the reference says never what the policy may say, as the KL is then infinite.
-    """
-    probs = log_probs.exp()
-    # 0 · ∞ is 0 here: an impossible token has no share in the expectation.
-    finite_log_probs = log_probs.masked_fill(probs == 0, 0.0)
-    inner = q - entropy_coef * finite_log_probs
-    if reference_log_probs is not None:
-        finite_reference = reference_log_probs.masked_fill(probs == 0, 0.0)
-        if bool((finite_reference < IMPOSSIBLE).any()):
-            raise TokenGymError(
-                "the reference gives probability 0 to a token that the policy may say, so their KL is infinite; "
-                "expected a reference whose action masks are those of the policy"
-            )
-        inner = inner - kl_coef * (finite_log_probs - finite_reference)
-    return (probs * inner.masked_fill(probs == 0, 0.0)).sum(-1)
-
-
-def soft_optimal_values(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> Tensor:
-    """Value of each state under soft Q-learning, ``β log Σ_a π_ref(a|s) e^{Q(s,a)/β}``, ``(N,)``.
-
-    It is the largest value that `soft_values` takes over all policies (α = 0); `soft_optimal_log_probs` is
-    the policy that takes it. Illegal tokens have a reference log-probability of minus infinity.
-    """
-    best, logits = _soft_optimal_logits(q, reference_log_probs, kl_coef)
-    return best[:, 0] + kl_coef * torch.logsumexp(logits, -1)
-
-
-def soft_optimal_log_probs(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> Tensor:
-    """Log-probabilities ``(N, A)`` of the KL-regularised optimum ``π_ref e^{Q/β} / Z``."""
-    return torch.log_softmax(_soft_optimal_logits(q, reference_log_probs, kl_coef)[1], -1)
-
-
-def _soft_optimal_logits(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> tuple[Tensor, Tensor]:
-    """The best value ``(N, 1)`` that the reference allows, and ``(Q − best) / β + log π_ref``, at most 0."""
-    legal = reference_log_probs > IMPOSSIBLE
-    best = mask_illegal(q, legal).amax(-1, keepdim=True)
-    return best, mask_illegal((q - best) / kl_coef, legal) + reference_log_probs

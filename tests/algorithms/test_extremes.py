@@ -15,7 +15,7 @@ from tokengym.algorithms.parts.advantages import whiten
 from tokengym.algorithms.parts.exponentials import bounded_exp, exp_excess, largest_exponent
 from tokengym.algorithms.parts.kl import KLController, kl_estimate
 from tokengym.algorithms.parts.losses import clipped_surrogate, value_errors
-from tokengym.algorithms.parts.targets import soft_optimal_log_probs, soft_optimal_values
+from tokengym.algorithms.parts.soft import soft_optimal_log_probs, soft_optimal_values
 
 FAR = [-1e30, -1e4, -1e2, -89.0, -61.0, -1.0, 0.0, 1.0, 61.0, 88.0, 89.0, 1e2, 1e4, 1e30]
 

@@ -11,7 +11,7 @@ from off_policy_cases import QUICK, Stop, numbers_of, outputs_of, states_of, who
 
 from tokengym.agents.session import StepOutput
 from tokengym.algorithms.off_policy.sac import SAC
-from tokengym.algorithms.parts.targets import soft_optimal_log_probs, soft_values
+from tokengym.algorithms.parts.soft import soft_optimal_log_probs, soft_values
 from tokengym.envs.checking.errors import TokenGymError
 from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.registration import make_task

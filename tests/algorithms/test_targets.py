@@ -8,6 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokengym.agents.sampling import log_softmax
+from tokengym.algorithms.parts.soft import (
+    logit_q,
+    logit_values,
+    soft_optimal_log_probs,
+    soft_optimal_values,
+    soft_values,
+)
 from tokengym.algorithms.parts.targets import (
     EpisodeGrid,
     at_actions,
@@ -15,9 +23,6 @@ from tokengym.algorithms.parts.targets import (
     greedy_actions,
     n_step_targets,
     retrace_traces,
-    soft_optimal_log_probs,
-    soft_optimal_values,
-    soft_values,
     trace_targets,
 )
 from tokengym.envs.checking.errors import TokenGymError
@@ -175,6 +180,20 @@ def test_the_soft_optimum_is_the_largest_soft_value(seed, beta):
     optimum = soft_optimal_values(q, reference, beta)
     torch.testing.assert_close(soft_values(q, best, 0.0, beta, reference), optimum)
     assert bool((soft_values(q, other, 0.0, beta, reference) <= optimum + 1e-9).all())
+
+
+def test_a_policy_s_own_logits_are_a_q_and_a_value_whose_soft_optimum_it_is():
+    generator = torch.Generator().manual_seed(1)
+    logits, reference = torch.randn(2, 40, 6, generator=generator, dtype=torch.float64) * 3
+    masks = torch.rand(40, 6, generator=generator) < 0.6
+    masks[:, 0] = True
+    for legal in (None, masks):
+        log_reference = log_softmax(reference, legal)
+        q, values = logit_q(logits, reference, 0.3), logit_values(logits, reference, 0.3, legal)
+        torch.testing.assert_close(soft_optimal_values(q, log_reference, 0.3), values, rtol=0, atol=1e-12)
+        policy = torch.where(log_reference > -1e30, log_reference + (q - values[:, None]) / 0.3, -torch.inf)
+        torch.testing.assert_close(policy.exp(), log_softmax(logits, legal).exp(), rtol=0, atol=1e-12)
+        assert float(logit_values(reference, reference, 0.3, legal).abs().max()) == 0.0
 
 
 def test_soft_values_keep_gradients_finite_where_tokens_are_illegal():

@@ -1,0 +1,94 @@
+"""Values and policies of methods whose optimum is soft: with an entropy bonus, or a KL to a reference.
+
+Nothing here knows of networks or episodes: arrays of states ``(N, A)`` in, numbers a state out. Masks come with the
+reference: a token that must not be said has a log-probability of minus infinity there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...envs import TokenGymError
+from .targets import mask_illegal
+
+IMPOSSIBLE = -1e30
+"""Log-probabilities below this are those of masked tokens: minus infinity, or the most negative finite number."""
+
+
+def soft_values(
+    q: Tensor,
+    log_probs: Tensor,
+    entropy_coef: float | Tensor = 0.0,
+    kl_coef: float | Tensor = 0.0,
+    reference_log_probs: Tensor | None = None,
+) -> Tensor:
+    """Value of each state under a stochastic policy with an entropy bonus and a KL penalty, ``(N,)``.
+
+    ``V(s) = Σ_a π(a|s) [Q(s, a) − α log π(a|s) − β (log π(a|s) − log π_ref(a|s))]``, the exact expectation over all
+    tokens: a sum over tokens, never a mean, which would scale it by ``1 / A`` (Christodoulou 2019).
+
+    Args:
+        q: ``(N, A)`` values of every token.
+        log_probs: ``(N, A)`` log-probabilities of the policy; minus infinity, or hugely negative, at illegal tokens.
+        entropy_coef: α.
+        kl_coef: β; needs the reference unless it is 0.
+        reference_log_probs: ``(N, A)`` log-probabilities of the reference, or None.
+
+    Raises:
+        TokenGymError: when the reference says never what the policy may say, as the KL is then infinite.
+    """
+    probs = log_probs.exp()
+    # 0 · ∞ is 0 here: an impossible token has no share in the expectation.
+    finite_log_probs = log_probs.masked_fill(probs == 0, 0.0)
+    inner = q - entropy_coef * finite_log_probs
+    if reference_log_probs is not None:
+        finite_reference = reference_log_probs.masked_fill(probs == 0, 0.0)
+        if bool((finite_reference < IMPOSSIBLE).any()):
+            raise TokenGymError(
+                "the reference gives probability 0 to a token that the policy may say, so their KL is infinite; "
+                "expected a reference whose action masks are those of the policy"
+            )
+        inner = inner - kl_coef * (finite_log_probs - finite_reference)
+    return (probs * inner.masked_fill(probs == 0, 0.0)).sum(-1)
+
+
+def soft_optimal_values(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> Tensor:
+    """Value of each state under soft Q-learning, ``β log Σ_a π_ref(a|s) e^{Q(s,a)/β}``, ``(N,)``.
+
+    It is the largest value that `soft_values` takes over all policies (α = 0); `soft_optimal_log_probs` is
+    the policy that takes it. Illegal tokens have a reference log-probability of minus infinity.
+    """
+    best, logits = _soft_optimal_logits(q, reference_log_probs, kl_coef)
+    return best[:, 0] + kl_coef * torch.logsumexp(logits, -1)
+
+
+def soft_optimal_log_probs(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> Tensor:
+    """Log-probabilities ``(N, A)`` of the KL-regularised optimum ``π_ref e^{Q/β} / Z``."""
+    return torch.log_softmax(_soft_optimal_logits(q, reference_log_probs, kl_coef)[1], -1)
+
+
+def _soft_optimal_logits(q: Tensor, reference_log_probs: Tensor, kl_coef: float) -> tuple[Tensor, Tensor]:
+    """The best value ``(N, 1)`` that the reference allows, and ``(Q − best) / β + log π_ref``, at most 0."""
+    legal = reference_log_probs > IMPOSSIBLE
+    best = mask_illegal(q, legal).amax(-1, keepdim=True)
+    return best, mask_illegal((q - best) / kl_coef, legal) + reference_log_probs
+
+
+def logit_q(logits: Tensor, reference_logits: Tensor, kl_coef: float) -> Tensor:
+    """Q of every token from a policy's own logits, ``β (ℓ − ℓ_ref)``, in the shape of ``logits``.
+
+    With `logit_values` for V, ``softmax(ℓ)`` is exactly ``π_ref e^{(Q − V)/β}``, over any set of legal tokens, and both
+    are 0 where the policy is the reference. A constant added to all logits of a state is a constant added to Q and V,
+    so logits must not be normalised on the way.
+    """
+    return kl_coef * (logits - reference_logits)
+
+
+def logit_values(logits: Tensor, reference_logits: Tensor, kl_coef: float, masks: Tensor | None = None) -> Tensor:
+    """V of every state from a policy's own logits: ``β (logsumexp ℓ − logsumexp ℓ_ref)`` over the legal tokens; ``(N,)``.
+
+    It is `soft_optimal_values` of `logit_q`.
+    """
+    ours, reference = mask_illegal(logits, masks), mask_illegal(reference_logits, masks)
+    return kl_coef * (torch.logsumexp(ours, -1) - torch.logsumexp(reference, -1))
