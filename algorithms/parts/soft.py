@@ -86,7 +86,7 @@ def logit_q(logits: Tensor, reference_logits: Tensor, kl_coef: float) -> Tensor:
 
 
 def logit_values(logits: Tensor, reference_logits: Tensor, kl_coef: float, masks: Tensor | None = None) -> Tensor:
-    """V of every state from a policy's own logits: ``β (logsumexp ℓ − logsumexp ℓ_ref)`` over the legal tokens; ``(N,)``.
+    """V of every state from a policy's own logits: ``β (logsumexp ℓ − logsumexp ℓ_ref)`` over legal tokens; ``(N,)``.
 
     It is `soft_optimal_values` of `logit_q`.
     """
