@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .full_disk import REMEDY, is_disk_full
     from .lock import sole_use
     from .mappings import as_integers, as_mapping, is_int, parse_arguments
-    from .packaged import descriptions, files_in, find_file, find_study
+    from .packaged import descriptions, files_in, find_file, find_study, packaged_studies
     from .run import MODES, Saving, learn_and_seal, make_algorithm, newest, run_references
     from .runner import Event, run_study
     from .single_run import specification, take_up
@@ -43,6 +43,7 @@ __all__ = [
     "load_study",
     "make_algorithm",
     "newest",
+    "packaged_studies",
     "parse_arguments",
     "plain",
     "read_yaml",
@@ -82,6 +83,7 @@ __getattr__, __dir__ = lazy_names(
         "load_study": "file",
         "make_algorithm": "run",
         "newest": "run",
+        "packaged_studies": "packaged",
         "parse_arguments": "mappings",
         "plain": "folder",
         "read_yaml": "yaml_text",

@@ -2,16 +2,18 @@
 
 import dataclasses
 import functools
+import re
 
 import numpy as np
 import pytest
 import torch
 from battery_cases import ANY, ELSEWHERE, IDLE, OF, QUICK, SMALL
 
-from tokengym.algorithms import ALGORITHMS, EpisodeDataset, StopAfter, load_algorithm
+from tokengym.algorithms import ALGORITHMS, Callback, EpisodeDataset, StopAfter, load_algorithm
 from tokengym.algorithms.data import PreferenceDataset, PreferencePairs
 from tokengym.algorithms.offline import record
 from tokengym.envs import TokenGymError, make_task
+from tokengym.experiments.zoo.pages import PAGES, page_of
 
 # The collections here are so small that all their groups may be tied.
 pytestmark = pytest.mark.filterwarnings("ignore:.*within every one of the collected groups")
@@ -115,6 +117,40 @@ def test_every_field_is_tried_by_itself_and_does_something(name, tmp_path):
         if case.changes and told(with_it) == usual[key]:
             idle.append(field)
     assert not idle, "they change nothing"
+
+
+class Names(Callback):
+    """The names of all metrics of a run."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def on_update(self, algorithm, metrics):
+        self.seen.update(metrics)
+
+
+def told_of(page):
+    """A page and those of the algorithms that its section of metrics links to, and so on."""
+    pages, waiting = {}, [page]
+    while waiting:
+        name = waiting.pop()
+        if name not in pages:
+            pages[name] = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+            waiting += re.findall(r"\(([\w-]+)\.md#logged-metrics\)", pages[name])
+    return "\n".join(pages.values())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_metric_that_a_run_logs_is_on_its_page(name):
+    asked = {"kl_coef": 0.5, "group_size": 4}
+    known = {key: value for key, value in asked.items() if key in fields_of(name)}
+    names = Names()
+    made(name, env="Copy", **known).learn(budget_of(name), callback=names)
+    families = set(re.findall(r"`(\w+/)\*`", told_of(page_of(name))))
+    text = told_of(page_of(name))
+    assert names.seen
+    unknown = {one for one in names.seen if f"`{one}`" not in text and one.partition("/")[0] + "/" not in families}
+    assert not sorted(unknown)
 
 
 @pytest.mark.parametrize("name", OURS)
