@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from ...envs.checking import Range
 from .base import NotNegative, Positive, Repeats, Rows, Share, Tokens
-from .on_policy import Aggregation, OnPolicyConfig
+from .on_policy import Aggregation, EntropyControlConfig, OnPolicyConfig
 from .schedule import Schedule
 
 Members = Annotated[int, Range(least=2, most=65_536)]
@@ -106,7 +106,7 @@ class RLOOConfig(PolicyGradientConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepeatedConfig(PolicyGradientConfig):
+class RepeatedConfig(EntropyControlConfig, PolicyGradientConfig):
     """What policy gradients have that take several steps on a collection."""
 
     epochs: Repeats = 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Delay, NotNegative, Positive, Repeats, Rows, Share, Tokens
+from .base import Config, Delay, NotNegative, Positive, Repeats, Rows, Share, Tokens
 from .parts import AlgorithmConfig, SampledKLConfig
 from .schedule import Schedule, ends, linear
 
@@ -106,7 +106,53 @@ class ActorCriticConfig(OnPolicyConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOConfig(ActorCriticConfig):
+class EntropyControlConfig(Config):
+    """What keeps the entropy up where several steps are taken on a collection (Cui et al. 2025)."""
+
+    entropy_control: Literal["none", "kl-cov", "clip-cov"] = "none"
+    """What is done about the few tokens that entropy is lost at, those of the highest (log π − mean)·(A − mean) of a
+    collection: nothing; a KL to the old policy on the highest; or no gradient for some of those between two bounds."""
+    covariance_share: Share = 2e-4
+    """Share of the tokens that this is done to, at least one where it is not 0. Larger holds the entropy higher; 2e-4
+    to 2e-3."""
+    covariance_kl: NotNegative = 1.0
+    """Weight of the KL of "kl-cov". Larger holds these tokens closer to where they were; .5 to 2."""
+    covariance_low: NotNegative = 1.0
+    """The least covariance of tokens that "clip-cov" draws from; far above the mean, for advantages of variance 1."""
+    covariance_high: Positive = 5.0
+    """The largest covariance of tokens that "clip-cov" draws from."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ordered = self.entropy_control != "clip-cov" or self.covariance_low < self.covariance_high
+        self.require(ordered, "covariance_low", f"less than covariance_high, {self.covariance_high:g}")
+        moves = self.entropy_control != "kl-cov" or not self.one_step
+        self.require(
+            moves,
+            "entropy_control",
+            "'none' or 'clip-cov' where epochs and minibatches are 1: the only step starts from the old policy, to "
+            "which the KL then has no gradient",
+        )
+
+    @property
+    def one_step(self) -> bool:
+        """Whether the only step starts from the old policy, so that all ratios are 1."""
+        return False
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if self.entropy_control == "none":
+            yield "covariance_share", "entropy_control is 'none'"
+        if self.entropy_control != "kl-cov":
+            yield "covariance_kl", "entropy_control is not 'kl-cov'"
+        if self.entropy_control != "clip-cov":
+            yield "covariance_low", "entropy_control is not 'clip-cov'"
+            yield "covariance_high", "entropy_control is not 'clip-cov'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(EntropyControlConfig, ActorCriticConfig):
     """Configuration of PPO."""
 
     epochs: Repeats = 4
@@ -122,10 +168,15 @@ class PPOConfig(ActorCriticConfig):
     """Stop the passes of an update once the KL from the old policy (a token) exceeds this; None never stops early.
     Typical: 0.01 to 0.05."""
 
+    @property
+    def one_step(self) -> bool:
+        """Whether the only step starts from the old policy, so that all ratios are 1."""
+        return self.epochs == self.minibatches == 1
+
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
-        if self.epochs == self.minibatches == 1:
+        if self.one_step:
             for name in ("clip", "value_clip", "target_kl"):
                 yield name, "epochs and minibatches are 1, so that the only step starts from the old policy"
         elif not any(ends(self.value_coef)):

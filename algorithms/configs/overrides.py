@@ -120,7 +120,17 @@ class ActorCriticOverrides(OnPolicyOverrides, total=False):
     critic_warmup: int
 
 
-class PPOOverrides(ActorCriticOverrides, total=False):
+class EntropyControlOverrides(TypedDict, total=False):
+    """Fields of `EntropyControlConfig`."""
+
+    entropy_control: Literal["none", "kl-cov", "clip-cov"]
+    covariance_share: float
+    covariance_kl: float
+    covariance_low: float
+    covariance_high: float
+
+
+class PPOOverrides(EntropyControlOverrides, ActorCriticOverrides, total=False):
     """Fields of `PPOConfig`."""
 
     epochs: int
@@ -151,7 +161,7 @@ class RLOOOverrides(PolicyGradientOverrides, total=False):
     """Fields of `RLOOConfig`."""
 
 
-class RepeatedOverrides(PolicyGradientOverrides, total=False):
+class RepeatedOverrides(EntropyControlOverrides, PolicyGradientOverrides, total=False):
     """Fields of `RepeatedConfig`."""
 
     epochs: int

@@ -32,6 +32,7 @@ class Targets:
         weights: float32 (N,), see `token_weights`.
         reference: float32 (N,), log-probability of each token under the reference, or None.
         metrics: what was seen on the way.
+        watched: bool (N,), tokens at which entropy is lost, see `OnPolicy.watched`; None where nothing is done.
         scores: the pass that the assessment made, with its graph, where the update's only step can use it.
     """
 
@@ -42,6 +43,7 @@ class Targets:
     weights: Tensor
     reference: Tensor | None
     metrics: dict[str, float]
+    watched: Tensor | None = None
     scores: Scores | None = None
 
     def of(self, part: Batch) -> Targets:
@@ -60,6 +62,7 @@ class Targets:
             values=pick(self.values),
             weights=self.weights[part.index] * part.scale,
             reference=pick(self.reference),
+            watched=pick(self.watched),
             scores=None,
         )
 
@@ -72,7 +75,7 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
 
     Hooks: `advantages` (how good each token was), `loss` (of a part of a minibatch), `epochs` and `minibatches` (how
     often and in how many steps a collection is gone through), `enough` (when to stop before), `report` (a step's
-    metrics).
+    metrics), `watched` and `controlled` (tokens that are held back).
     """
 
     cut: ClassVar[Unit] = "episode"
@@ -112,6 +115,14 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
     def enough(self, metrics: dict[str, float]) -> bool:
         """Whether to end the update after a step that reported ``metrics``."""
         return False
+
+    def watched(self, log_probs: Tensor, advantages: Tensor) -> Tensor | None:
+        """Return which tokens of a collection `controlled` treats otherwise, bool (N,), or None for none."""
+        return None
+
+    def controlled(self, losses: Tensor, log_ratio: Tensor, targets: Targets) -> Tensor:
+        """Return the surrogate losses of a part's tokens, (n,), with what the config does about entropy."""
+        return losses
 
     def report(self, step: Step) -> dict[str, float]:
         """Return the metrics of a step; an update reports their means, and the largest of names that end in _max."""
@@ -202,18 +213,23 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
         if not config.has_kl if config.whiten_advantages is None else config.whiten_advantages:
             advantages = whiten(advantages)
 
+        learnt = torch.as_tensor(advantages, device=self.device)
+        watched = self.watched(whole.log_probs, learnt)
+        if watched is not None:
+            seen = {**seen, "policy/watched_fraction": float(watched.float().mean())}
         lengths = torch.as_tensor(batch.episode_lengths, device=self.device)
         episode = torch.as_tensor(flat.episode, device=self.device)
         max_tokens = self.task.max_episode_tokens
         return Targets(
             batch=whole,
-            advantages=torch.as_tensor(advantages, device=self.device),
+            advantages=learnt,
             returns=None if returns is None else torch.as_tensor(returns, device=self.device),
             values=None if scores.values is None else wide(scores.values.detach()),
             weights=token_weights(config.aggregation, lengths, episode, max_tokens, whole.log_probs.dtype)
             * corrections,
             reference=scores.reference_log_probs,
             metrics={**metrics, **seen},
+            watched=watched,
             scores=scores if once else None,
         )
 

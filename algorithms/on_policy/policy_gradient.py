@@ -51,7 +51,8 @@ class PolicyGradient(OnPolicy[PolicyGradientConfigT]):
         """Σ w·[surrogate − c_H·H(π)] over the tokens of ``part``, and the loss of a critic where there is one."""
         scores, targets = self.score(part, prepared), prepared.of(part)
         weights, log_ratio = targets.weights, scores.log_probs - part.log_probs
-        policy_loss = (weights * self.surrogate(scores, part, targets)).sum()
+        losses = self.controlled(self.surrogate(scores, part, targets), log_ratio, targets)
+        policy_loss = (weights * losses).sum()
         entropy = (weights * scores.entropy).sum()
         total = policy_loss - self.entropy_coef * entropy + self.kl_loss(scores, targets)
         terms = {"policy/loss": policy_loss, "policy/entropy": entropy}

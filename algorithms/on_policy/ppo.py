@@ -57,7 +57,8 @@ class PPO(Stepped[PPOConfig], ActorCritic[PPOConfig]):
         assert scores.values is not None and targets.returns is not None and targets.values is not None
         weights, config = targets.weights, self.config
         log_ratio = scores.log_probs - part.log_probs
-        policy_loss = (weights * clipped_surrogate(log_ratio, targets.advantages, self.clip)).sum()
+        losses = clipped_surrogate(log_ratio, targets.advantages, self.clip)
+        policy_loss = (weights * self.controlled(losses, log_ratio, targets)).sum()
         value_loss = (weights * value_errors(scores.values, targets.returns, targets.values, config.value_clip)).sum()
         entropy = (weights * scores.entropy).sum()
         total = policy_loss + self.value_coef * value_loss - self.entropy_coef * entropy

@@ -9,6 +9,7 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .collisions import collision_probabilities, squared_scores
+    from .credit import between, highest, token_covariances
     from .exponentials import bounded_exp, exp_excess
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
     from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
@@ -64,6 +65,7 @@ __all__ = [
     "accumulate",
     "at_actions",
     "best_episodes",
+    "between",
     "bounded_exp",
     "checked_potentials",
     "clipped_surrogate",
@@ -77,6 +79,7 @@ __all__ = [
     "greedy_actions",
     "group_advantages",
     "group_numbers",
+    "highest",
     "importance_weights",
     "kl_estimate",
     "kl_of_tokens",
@@ -99,6 +102,7 @@ __all__ = [
     "step_baselines",
     "surrogate",
     "tied",
+    "token_covariances",
     "token_weights",
     "trace_targets",
     "value_errors",
@@ -131,6 +135,7 @@ __getattr__, __dir__ = lazy_names(
         "accumulate": "stepping",
         "at_actions": "targets",
         "best_episodes": "likelihood",
+        "between": "credit",
         "bounded_exp": "exponentials",
         "checked_potentials": "rewards",
         "clipped_surrogate": "losses",
@@ -144,6 +149,7 @@ __getattr__, __dir__ = lazy_names(
         "greedy_actions": "targets",
         "group_advantages": "group_baselines",
         "group_numbers": "group_baselines",
+        "highest": "credit",
         "importance_weights": "surrogates",
         "kl_estimate": "kl",
         "kl_of_tokens": "kl",
@@ -166,6 +172,7 @@ __getattr__, __dir__ = lazy_names(
         "step_baselines": "group_baselines",
         "surrogate": "surrogates",
         "tied": "group_baselines",
+        "token_covariances": "credit",
         "token_weights": "losses",
         "trace_targets": "targets",
         "value_errors": "losses",

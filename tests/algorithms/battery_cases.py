@@ -34,6 +34,8 @@ class Case:
 KL = {"kl_coef": 0.5}
 BOLTZMANN = {"exploration": "boltzmann", "final_epsilon": 0.9}
 BY_ERRORS = {"prioritised": "token"}
+KL_COV = {"entropy_control": "kl-cov", "epochs": 2}
+CLIP_COV = {"entropy_control": "clip-cov", "covariance_share": 1.0}
 
 ANY = {
     "learning_rate": Case("linear(1e-2, 1e-4)"),
@@ -146,6 +148,11 @@ ANY = {
     "clip_low": Case(1e-4),
     "clip_high": Case(1e-4),
     "drop_tied": Case(True, env="Copy", changes=False),
+    "entropy_control": Case("kl-cov", {"epochs": 2}),
+    "covariance_share": Case(0.5, KL_COV),
+    "covariance_kl": Case(50.0, KL_COV),
+    "covariance_low": Case(0.0, {**CLIP_COV, "whiten_advantages": True}),
+    "covariance_high": Case(1e-3, {**CLIP_COV, "covariance_low": 0.0}),
 }
 """By field, for every algorithm that has it."""
 
