@@ -73,6 +73,14 @@ class OffPolicyConfig(AlgorithmConfig):
     huber_delta: Positive = 1.0
     """Errors of Q beyond this weigh linearly, not squared, in units of the scaled reward. Smaller resists outliers."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(
+            self.replay_capacity >= self.batch_episodes,
+            "replay_capacity",
+            f"at least {self.batch_episodes:,}, the episodes of a draw (batch_episodes)",
+        )
+
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ...envs import TokenGymError
 from .nonfinite import DivergedError, first_nonfinite
 
 
@@ -57,11 +58,18 @@ def accumulate(
         gather: called when a part's gradients have been added to the parameters'.
 
     Raises:
+        TokenGymError: a part's total is no scalar, or hangs on no parameter.
         DivergedError: a part's total is not finite.
     """
     terms: dict[str, Tensor] = {}
     tokens: dict[str, list[Tensor]] = {}
     for part in parts:
+        if part.total.numel() != 1 or not part.total.requires_grad:
+            shape, graph = tuple(part.total.shape), "with" if part.total.requires_grad else "without"
+            raise TokenGymError(
+                f"update {num_updates}: the loss has shape {shape}, {graph} a graph; expected one number with a graph: "
+                "weigh what each token adds, add it up, and detach nothing that is to be learnt from."
+            )
         if not torch.isfinite(part.total):
             raise DivergedError(first_nonfinite({**part.named, "loss": part.total}), num_updates)
         part.total.backward()

@@ -81,7 +81,7 @@ ANY = {
     "clip": Case(1e-3),
     "value_clip": Case(1e-4),
     "target_kl": Case(1e-9, {"epochs": 3}),
-    "replay_capacity": Case(2),
+    "replay_capacity": Case(2, {"batch_episodes": 2}),
     "batch_episodes": Case(5),
     "updates_per_collection": Case(2),
     "learning_starts": Case(40),

@@ -298,6 +298,7 @@ def test_a_run_resumed_from_a_file_equals_one_that_was_never_stopped(tmp_path, c
     ("field", "value"),
     [
         ("replay_capacity", 0),
+        ("replay_capacity", 31),
         ("epsilon", 1.5),
         ("returns", "lambda"),
         ("n_step", 0),

@@ -57,8 +57,8 @@ def listable(task: Any, most: int = MOST_EPISODES, **arguments: Any) -> FiniteTa
     count = number_of_episodes(found)
     if count > most:
         fits = _nearest(found, most)
-        told = f"; {fits} fits" if fits else ""
-        raise TokenGymError(f"{found.name} has {count:.6g} episodes, of which {most:,} can be listed{told}.")
+        told = f"{fits} fits" if fits else "none of its instances with one number less fits, KLTree with 256 does"
+        raise TokenGymError(f"{found.name} has {count:.6g} episodes, of which {most:,} can be listed; {told}.")
     return found
 
 
