@@ -164,6 +164,9 @@ ALGORITHMS = AlgorithmRegistry(
         "sb3-ppo": (".sb3.algorithm:SB3PPO", configs.SB3PPOConfig),
         "sb3-a2c": (".sb3.algorithm:SB3A2C", configs.SB3A2CConfig),
         "sb3-dqn": (".sb3.algorithm:SB3DQN", configs.SB3DQNConfig),
+        "sb3-qrdqn": (".sb3.contrib:SB3QRDQN", configs.SB3QRDQNConfig),
+        "sb3-maskable-ppo": (".sb3.contrib:SB3MaskablePPO", configs.SB3MaskablePPOConfig),
+        "sb3-trpo": (".sb3.contrib:SB3TRPO", configs.SB3TRPOConfig),
     }
 )
 """Every algorithm by name. Looking a name up imports its module; listing the names imports nothing."""

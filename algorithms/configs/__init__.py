@@ -26,7 +26,10 @@ from .overrides import (
     SACOverrides,
     SB3A2COverrides,
     SB3DQNOverrides,
+    SB3MaskablePPOOverrides,
     SB3PPOOverrides,
+    SB3QRDQNOverrides,
+    SB3TRPOOverrides,
     SFTOverrides,
 )
 from .parts import (
@@ -44,7 +47,16 @@ from .parts import (
 from .potentials import check_potential, make_potential, register_potential
 from .preferences import DPOConfig, OnlineDPOConfig, PairLossConfig, PreferencesConfig, RRHFConfig
 from .reward_models import RewardModelConfig
-from .sb3 import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3OnPolicyConfig, SB3PPOConfig
+from .sb3 import (
+    SB3A2CConfig,
+    SB3Config,
+    SB3DQNConfig,
+    SB3MaskablePPOConfig,
+    SB3OnPolicyConfig,
+    SB3PPOConfig,
+    SB3QRDQNConfig,
+    SB3TRPOConfig,
+)
 from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 
@@ -108,9 +120,15 @@ __all__ = [
     "SB3Config",
     "SB3DQNConfig",
     "SB3DQNOverrides",
+    "SB3MaskablePPOConfig",
+    "SB3MaskablePPOOverrides",
     "SB3OnPolicyConfig",
     "SB3PPOConfig",
     "SB3PPOOverrides",
+    "SB3QRDQNConfig",
+    "SB3QRDQNOverrides",
+    "SB3TRPOConfig",
+    "SB3TRPOOverrides",
     "SFTConfig",
     "SFTOverrides",
     "SampledKLConfig",

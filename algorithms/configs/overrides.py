@@ -348,16 +348,21 @@ class SB3Overrides(TypedDict, total=False):
     num_envs: int
     learning_rate: float
     gamma: float
-    max_grad_norm: float
 
 
-class SB3OnPolicyOverrides(SB3Overrides, total=False):
-    """Fields of `SB3OnPolicyConfig`."""
+class SB3CollectingOverrides(SB3Overrides, total=False):
+    """Fields of `SB3CollectingConfig`."""
 
     n_steps: int
     gae_lambda: float
+
+
+class SB3OnPolicyOverrides(SB3CollectingOverrides, total=False):
+    """Fields of `SB3OnPolicyConfig`."""
+
     ent_coef: float
     vf_coef: float
+    max_grad_norm: float
 
 
 class SB3PPOOverrides(SB3OnPolicyOverrides, total=False):
@@ -375,6 +380,7 @@ class SB3A2COverrides(SB3OnPolicyOverrides, total=False):
 class SB3DQNOverrides(SB3Overrides, total=False):
     """Fields of `SB3DQNConfig`."""
 
+    max_grad_norm: float
     buffer_size: int
     learning_starts: int
     batch_size: int
@@ -384,3 +390,27 @@ class SB3DQNOverrides(SB3Overrides, total=False):
     target_update_interval: int
     exploration_fraction: float
     exploration_final_eps: float
+
+
+class SB3QRDQNOverrides(SB3DQNOverrides, total=False):
+    """Fields of `SB3QRDQNConfig`."""
+
+    n_quantiles: int
+
+
+class SB3MaskablePPOOverrides(SB3PPOOverrides, total=False):
+    """Fields of `SB3MaskablePPOConfig`."""
+
+    action_masks: bool
+
+
+class SB3TRPOOverrides(SB3CollectingOverrides, total=False):
+    """Fields of `SB3TRPOConfig`."""
+
+    batch_size: int
+    target_kl: float
+    cg_max_steps: int
+    cg_damping: float
+    line_search_shrinking_factor: float
+    line_search_max_iter: int
+    n_critic_updates: int

@@ -205,7 +205,7 @@ def as_callback(callback: Any) -> Callback:
         raise TokenGymError(
             f"{type(callback).__name__} is a callback of Stable-Baselines3, made for its own loop of steps; "
             "write a tokengym.algorithms.runs.callbacks.Callback (on_start, on_episodes, on_update, on_end), or "
-            "use it with the algorithms 'sb3-ppo', 'sb3-a2c' and 'sb3-dqn'."
+            "use it with the algorithms of that library, 'sb3-ppo' and its like."
         )
     if isinstance(callback, (list, tuple)):
         return CallbackList(callback)

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
 
 from ...agents.policies import Player
 from ...envs import Vocabulary
@@ -20,10 +18,11 @@ class SB3Agent(Player):
     Draws come from a generator of its own, not from the global ones that the model itself would use.
 
     Args:
-        model: PPO, A2C or DQN.
+        model: an algorithm of Stable-Baselines3 or sb3-contrib.
         vocabulary: the ids that it reads and says.
         max_length: longest sequence that it reads.
         seed: seeds its draws.
+        learns_q: whether it learns Qs, and so plays ε-greedily, not a policy.
 
     Attributes:
         model: as given.
@@ -31,15 +30,23 @@ class SB3Agent(Player):
         max_length: as given.
     """
 
-    def __init__(self, model: BaseAlgorithm, vocabulary: Vocabulary, max_length: int, seed: int) -> None:
+    def __init__(
+        self, model: BaseAlgorithm, vocabulary: Vocabulary, max_length: int, seed: int, *, learns_q: bool
+    ) -> None:
         super().__init__(vocabulary, seed)
-        self.model = model
+        self.model: Any = model
+        self._learns_q = learns_q
         self.max_length = max_length
 
     @property
     def sampling(self) -> str:
         """What it draws tokens from when it samples, in words."""
-        return f"ε-greedy, ε {self.model.exploration_rate:g}" if isinstance(self.model, DQN) else "policy"
+        return "policy" if self.epsilon is None else f"ε-greedy, ε {self.epsilon:g}"
+
+    @property
+    def epsilon(self) -> float | None:
+        """Its present share of random tokens; None for one that has a policy."""
+        return self.model.exploration_rate if self._learns_q else None
 
     @torch.no_grad()
     def probabilities(
@@ -74,17 +81,19 @@ class SB3Agent(Player):
 
     def _scores(self, observation: dict[str, torch.Tensor]) -> torch.Tensor:
         """Log-probabilities or Qs, (m, A)."""
-        if isinstance(self.model, DQN):
-            return self.model.q_net(observation).double()
-        policy = self.model.policy
-        assert isinstance(policy, ActorCriticPolicy)
-        distribution: Any = policy.get_distribution(observation).distribution
-        return distribution.logits.double()
+        if self._learns_q:
+            return self._values(observation).double()
+        return self.model.policy.get_distribution(observation).distribution.logits.double()
+
+    def _values(self, observation: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Qs, (m, A): DQN's, or the mean of the quantiles, which QR-DQN follows."""
+        quantiles = getattr(self.model, "quantile_net", None)
+        return self.model.q_net(observation) if quantiles is None else quantiles(observation).mean(dim=1)
 
     def _to_probabilities(self, scores: torch.Tensor) -> torch.Tensor:
-        if not isinstance(self.model, DQN):
+        epsilon = self.epsilon
+        if epsilon is None:
             return torch.softmax(scores, -1)
-        epsilon = self.model.exploration_rate
         legal = torch.isfinite(scores)
         greedy = torch.nn.functional.one_hot(scores.argmax(-1), scores.shape[-1])
         return (1 - epsilon) * greedy + epsilon * legal / legal.sum(-1, keepdim=True)

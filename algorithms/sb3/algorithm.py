@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from stable_baselines3 import A2C, DQN, PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from ...agents import build_agent, check_agent_spec
@@ -25,9 +24,9 @@ from ..requirements import chosen_config, resolve_task
 from ..runs import Callback, RunLogger, as_callback, checkpoint
 from ..runs import state as saving
 from .agent import SB3Agent
+from .bridge import Bridge
 from .env import SB3VecEnv
 from .lent_generators import LentGenerators
-from .metrics import metrics_of
 from .policy import TokenExtractor, TrunkExtractor
 
 if TYPE_CHECKING:
@@ -65,7 +64,8 @@ class SB3Algorithm(Constructed):
     heads: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
     resumable: ClassVar[bool] = False
-    model_class: ClassVar[type[BaseAlgorithm]]
+    learns_q: ClassVar[bool] = False
+    """Whether it learns Qs from a replay, not a policy from what it has just said."""
     report_every: ClassVar[int] = 1
     """Tokens between two calls of the callbacks at least; they are called only between updates."""
 
@@ -92,19 +92,33 @@ class SB3Algorithm(Constructed):
         self.num_episodes = 0
         self._only_weights = False
         self._generators = LentGenerators()
+        model_class = self.model_class()
         self._check_memory()
         with self._generators:
-            self.model = self.model_class(
+            self.model = model_class(
                 "MultiInputPolicy",
                 SB3VecEnv(self.task, self.config.num_envs),
-                policy_kwargs=self._policy_arguments(),
+                policy_kwargs={**self._policy_arguments(), **self.config.policy_arguments()},
                 seed=derive_seed(seed, "sb3") % 2**32,
                 device=self.device,
                 **self.config.arguments(),
             )
         self.agent = SB3Agent(
-            self.model, self.task.vocabulary, self.task.max_length, seed=derive_seed(seed, "sb3-predict")
+            self.model,
+            self.task.vocabulary,
+            self.task.max_length,
+            seed=derive_seed(seed, "sb3-predict"),
+            learns_q=self.learns_q,
         )
+
+    @classmethod
+    def model_class(cls) -> Any:
+        """Return the library's class.
+
+        Raises:
+            TokenGymError: it belongs to an extra that is not installed.
+        """
+        raise NotImplementedError
 
     @property
     def num_timesteps(self) -> int:
@@ -164,13 +178,14 @@ class SB3Algorithm(Constructed):
                         f"{self.name} was loaded from a checkpoint, which holds no optimiser, replay or generators of "
                         "Stable-Baselines3; it can predict and be evaluated. Train a new one from the start."
                     )
-                bridge = _Bridge(self, ours, logger)
-                with self._generators:
+                bridge = Bridge(self, ours, logger)
+                with self._generators, self._kernels():
                     self.model.learn(
                         remaining,
                         callback=[bridge, *theirs],
                         log_interval=None,  # type: ignore[arg-type] # never, so that all metrics can still be read
                         reset_num_timesteps=self.num_timesteps == 0,
+                        **self._learn_arguments(),
                     )
             ours.on_end(self)
         return self
@@ -197,7 +212,7 @@ class SB3Algorithm(Constructed):
             "seed": self.seed,
             "agent": self.saved_agent,
             "counters": counters,
-            "epsilon": self.model.exploration_rate if isinstance(self.model, DQN) else None,
+            "epsilon": self.agent.epsilon,
         }
         checkpoint.write(path, dict(self.model.policy.state_dict()), data)
 
@@ -224,7 +239,7 @@ class SB3Algorithm(Constructed):
             algorithm = cls(env, data["agent"], config, seed=data["seed"], device=device)
             algorithm.env_spec = data["env"]
             algorithm.model.policy.load_state_dict(tensors)
-            if isinstance(algorithm.model, DQN):
+            if algorithm.learns_q:
                 algorithm.model.exploration_rate = data["epsilon"]
             for name in saving.COUNTERS:
                 holder = algorithm.model if name == "num_timesteps" else algorithm
@@ -232,12 +247,20 @@ class SB3Algorithm(Constructed):
         algorithm._only_weights = True
         return algorithm
 
+    def _learn_arguments(self) -> dict[str, Any]:
+        """Return what the library's `learn` takes beside what all of them take."""
+        return {}
+
+    def _kernels(self) -> AbstractContextManager[Any]:
+        """Return what chooses torch's kernels while it learns: nothing does."""
+        return nullcontext()
+
     def _check_memory(self) -> None:
         """Refuse a buffer that no memory holds: the library would end with a MemoryError, or be killed later on."""
         needed = self.config.transitions * 2 * (4 * self.task.max_length + 4)
         there = machine_memory()
         if needed > there:
-            field = "buffer_size" if self.model_class is DQN else "n_steps"
+            field = "buffer_size" if self.learns_q else "n_steps"
             raise TokenGymError(
                 f"{field} is {getattr(self.config, field):,}: {self.config.transitions:,} transitions of two "
                 f"observations of {self.task.max_length:,} tokens take {needed / 2**30:,.1f} GiB; this machine has "
@@ -253,7 +276,7 @@ class SB3Algorithm(Constructed):
             "net_arch": [],
         }
         # An orthogonal start is right for small tanh networks and wrong for a model that has its own.
-        return arguments if self.model_class is DQN else {**arguments, "ortho_init": False}
+        return arguments if self.learns_q else {**arguments, "ortho_init": False}
 
     def _make_trunk(self) -> Trunk:
         agent = build_agent(
@@ -287,7 +310,10 @@ class SB3PPO(SB3Algorithm):
             **overrides: Unpack[SB3PPOOverrides],
         ) -> None: ...
 
-    model_class = PPO
+    @classmethod
+    def model_class(cls) -> type[PPO]:
+        """Return Stable-Baselines3's class."""
+        return PPO
 
 
 class SB3A2C(SB3Algorithm):
@@ -309,7 +335,10 @@ class SB3A2C(SB3Algorithm):
             **overrides: Unpack[SB3A2COverrides],
         ) -> None: ...
 
-    model_class = A2C
+    @classmethod
+    def model_class(cls) -> type[A2C]:
+        """Return Stable-Baselines3's class."""
+        return A2C
 
 
 class SB3DQN(SB3Algorithm):
@@ -317,6 +346,8 @@ class SB3DQN(SB3Algorithm):
 
     name = "sb3-dqn"
     Config = SB3DQNConfig
+    learns_q = True
+    report_every = 512
 
     if TYPE_CHECKING:
 
@@ -331,58 +362,7 @@ class SB3DQN(SB3Algorithm):
             **overrides: Unpack[SB3DQNOverrides],
         ) -> None: ...
 
-    model_class = DQN
-    report_every = 512
-
-
-class _Bridge(BaseCallback):
-    """Calls this library's callbacks and logger where Stable-Baselines3 has just finished an update."""
-
-    def __init__(self, algorithm: Any, callbacks: Callback, logger: RunLogger) -> None:
-        super().__init__()
-        self.algorithm = algorithm
-        self.callbacks = callbacks
-        self.run_logger = logger
-        self.returns: list[float] = []
-        self.lengths: list[int] = []
-        self.reported_at = algorithm.num_timesteps
-        self.stopped = False
-        self.rollout_seconds = self.update_seconds = 0.0
-        self.since = time.perf_counter()
-
-    def _on_rollout_start(self) -> None:
-        now = time.perf_counter()
-        self.update_seconds += now - self.since
-        if self.algorithm.num_timesteps - self.reported_at >= self.algorithm.report_every:
-            self._report()
-        self.since = time.perf_counter()
-
-    def _on_step(self) -> bool:
-        for info in self.locals["infos"]:
-            if "episode" in info:
-                self.returns.append(info["episode"]["r"])
-                self.lengths.append(info["episode"]["l"])
-        return not self.stopped
-
-    def _on_rollout_end(self) -> None:
-        now = time.perf_counter()
-        self.rollout_seconds += now - self.since
-        self.since = now
-
-    def _on_training_end(self) -> None:
-        if not self.stopped and self.algorithm.num_timesteps > self.reported_at:
-            self.update_seconds += time.perf_counter() - self.since
-            self._report()
-
-    def _report(self) -> None:
-        algorithm = self.algorithm
-        algorithm.num_updates += 1
-        algorithm.num_episodes += len(self.returns)
-        is_dqn = isinstance(algorithm.model, DQN)
-        metrics = metrics_of(self.logger.name_to_value, self.returns, self.lengths, is_dqn)
-        tokens = algorithm.num_timesteps - self.reported_at
-        self.run_logger.log(algorithm, metrics, tokens, self.rollout_seconds, self.update_seconds)
-        self.stopped = self.callbacks.on_update(algorithm, metrics) is False
-        self.returns, self.lengths = [], []
-        self.rollout_seconds = self.update_seconds = 0.0
-        self.reported_at = algorithm.num_timesteps
+    @classmethod
+    def model_class(cls) -> type[DQN]:
+        """Return Stable-Baselines3's class."""
+        return DQN

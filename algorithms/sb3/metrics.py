@@ -10,7 +10,10 @@ import numpy as np
 _METRICS = {
     "train/policy_gradient_loss": "policy/loss",
     "train/policy_loss": "policy/loss",
+    "train/policy_objective": "policy/objective",
     "train/approx_kl": "policy/approx_kl",
+    "train/kl_divergence_loss": "policy/kl",
+    "train/is_line_search_success": "policy/line_search_success",
     "train/clip_fraction": "policy/clip_fraction",
     "train/value_loss": "value/loss",
     "train/explained_variance": "value/explained_variance",

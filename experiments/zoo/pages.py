@@ -22,8 +22,8 @@ PAGES = ROOT / "docs" / "algorithms"
 MARK = (
     "<!-- Below: written by `python -m tokengym.experiments.zoo.pages` from the source and the audit: edit those. -->"
 )
-SHARED_PAGES = {"filtered-bc": "bc", "sb3-ppo": "sb3", "sb3-a2c": "sb3", "sb3-dqn": "sb3"}
-"""The algorithms that stand on the page of another."""
+SHARED_PAGES = {"filtered-bc": "bc"}
+"""The algorithms that stand on the page of another; those of the outside libraries stand on one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def page_names() -> list[str]:
 
 def page_of(algorithm: str) -> str:
     """Return the name of the page that an algorithm of this package stands on."""
-    return SHARED_PAGES.get(algorithm, algorithm)
+    return "sb3" if algorithm.startswith("sb3-") else SHARED_PAGES.get(algorithm, algorithm)
 
 
 def whole(text: str, page: str) -> str:

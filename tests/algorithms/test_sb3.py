@@ -1,5 +1,6 @@
 """Stable-Baselines3's algorithms on token tasks: the vector environment, the policies and the references."""
 
+import importlib.util
 import json
 import random
 
@@ -15,6 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from tokengym.algorithms.registry import ALGORITHMS, load_algorithm
 from tokengym.algorithms.runs.callbacks import Callback, StopAfter
 from tokengym.algorithms.sb3.algorithm import SB3A2C, SB3DQN, SB3PPO
+from tokengym.algorithms.sb3.contrib import SB3QRDQN, SB3TRPO, SB3MaskablePPO
 from tokengym.algorithms.sb3.env import SB3VecEnv
 from tokengym.algorithms.sb3.policy import TokenExtractor, ids_and_lengths
 from tokengym.envs.checking.errors import TokenGymError
@@ -22,12 +24,19 @@ from tokengym.envs.exact.solver import evaluate_policy, solve
 from tokengym.envs.registration import make_task
 from tokengym.envs.vector_env import TokenVectorEnv
 
-REFERENCES = (SB3PPO, SB3A2C, SB3DQN)
+WITHOUT_EXTRA = pytest.mark.skipif(importlib.util.find_spec("sb3_contrib") is None, reason="needs the extra contrib")
+REFERENCES = (
+    *(SB3PPO, SB3A2C, SB3DQN),
+    *(pytest.param(kind, marks=WITHOUT_EXTRA) for kind in (SB3QRDQN, SB3MaskablePPO, SB3TRPO)),
+)
 # Small enough to update several times within a few hundred tokens.
 SMALL = {
     "sb3-ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
     "sb3-a2c": {"n_steps": 8, "num_envs": 8},
     "sb3-dqn": {"learning_starts": 64, "gradient_steps": 1},
+    "sb3-qrdqn": {"learning_starts": 64, "gradient_steps": 1},
+    "sb3-maskable-ppo": {"n_steps": 8, "batch_size": 32, "n_epochs": 2},
+    "sb3-trpo": {"n_steps": 8, "batch_size": 32, "n_critic_updates": 2},
 }
 TINY = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
 
@@ -245,7 +254,7 @@ def test_the_transformer_reads_the_tokens_where_asked(kind):
     algorithm = small(kind, "Copy", agent=TINY)
     algorithm.learn(200)
     trunks = [module for module in algorithm.model.policy.modules() if type(module).__name__ == "TransformerTrunk"]
-    assert len(trunks) == (2 if kind is SB3DQN else 1)
+    assert len(trunks) == (1 if kind in (SB3PPO, SB3A2C, SB3MaskablePPO) else 2)
     observation = SB3VecEnv(algorithm.task, 3).reset()
     probabilities = algorithm.agent.probabilities(observation["tokens"], observation["length"][:, 0])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
@@ -293,8 +302,9 @@ def test_unknown_fields_and_bad_values_stop_at_the_door():
         small(SB3A2C).learn(0)
 
 
-def test_they_are_in_the_registry():
-    assert [ALGORITHMS[kind.name] for kind in REFERENCES] == list(REFERENCES)
+def test_they_are_in_the_registry_with_the_extra_and_without():
+    kinds = [SB3PPO, SB3A2C, SB3DQN, SB3QRDQN, SB3MaskablePPO, SB3TRPO]
+    assert [ALGORITHMS[kind.name] for kind in kinds] == kinds
 
 
 def test_a_misspelt_network_gets_the_nearest_names():
