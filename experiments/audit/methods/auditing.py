@@ -176,7 +176,7 @@ def _neutral(setting: Setting) -> set[str]:
 
 
 def _level(setting: Setting) -> str:
-    if setting.kind in ("pairs", "ranks"):
+    if setting.fed in ("pairs", "ranks"):
         return "sequence"
     rule = getattr(setting.config, "rule", setting.config)  # a preset says it, where the configuration does not
     return str(getattr(rule, "ratio_level", getattr(rule, "ratio", "token")))
@@ -244,7 +244,7 @@ def _claimed(setting: Setting, claim: Claim, policy: Policy, behaviour: Policy) 
 def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> dict[str, Behaviour]:
     """Stale, truncated and tempered draws; what is claimed stays the gradient at the policy that learns."""
     found: dict[str, Behaviour] = {}
-    if setting.kind == "on_policy":
+    if setting.fed == "episodes":
         episodes, chances = all_episodes(setting.task, policies.policy)
         algorithm = setting.algorithm(policies.policy)
         table = table_agent(setting.task, policies.moved).readouts["policy"].weight
@@ -255,9 +255,9 @@ def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, group
         effective = _effective(setting.task, policies.moved, policies.policy)
         found["stale"] = _behaviour(*gradients, claimed, effective)
     draws = {"top-p .7": policies.truncated(), "temperature .7": policies.tempered()}
-    if setting.kind == "likelihood":
+    if setting.cloned:
         return {}
-    if setting.kind == "actor":
+    if setting.fed == "replay":
         draws = {"stale": policies.moved, **draws}
     for name, behaviour in draws.items():
         episodes, chances = all_episodes(setting.task, behaviour)
@@ -324,7 +324,7 @@ def _invariances(setting: Setting, claim: Claim, policies: _Policies) -> dict[st
         "order": float((gradient(episodes.select(members[::-1].copy())) - plain).norm()) / length,
         "padding": float((gradient(_padded(episodes.select(members), random)) - plain).norm()) / length,
     }
-    if claim.name == "return" and setting.kind == "on_policy":
+    if claim.name == "return" and setting.fed == "episodes":
         algorithm = replace(setting, critic="zero").algorithm(policies.policy)
         chosen = episodes.select(members)
         scaled = gradient(replace(chosen, rewards=chosen.rewards * 3.0))
@@ -355,7 +355,7 @@ def _critic_residual(setting: Setting, policy: Policy) -> float | None:
     """The largest entry of the critic's expected gradient where it is exact; it has to vanish."""
     algorithm = setting.algorithm(policy)
     names = [f"readouts.{head}.weight" for head in ("value", "q", "q2") if head in algorithm.agent.readouts]
-    if not names or setting.critic != "exact" or setting.kind != "on_policy":
+    if not names or setting.critic != "exact" or setting.fed != "episodes":
         return None
     episodes, chances = all_episodes(setting.task, policy)
     total = None

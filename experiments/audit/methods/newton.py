@@ -32,7 +32,9 @@ class Rest:
     interior: bool
 
 
-def rest(field: Field, logits: np.ndarray, most_steps: int = 80, sure: float = 40.0, levels: bool = False) -> Rest:
+def rest(
+    field: Field, values: np.ndarray, logits: slice | None = None, most_steps: int = 80, sure: float = 40.0
+) -> Rest:
     """Follow a field of expected gradients to where it vanishes.
 
     Each step is one of the implicit Euler method, (1/Δ − J)·d = F, whose Δ grows as F falls: in the beginning the path
@@ -41,14 +43,23 @@ def rest(field: Field, logits: np.ndarray, most_steps: int = 80, sure: float = 4
 
     Args:
         field: what the method does on average.
-        logits: float64 (S, A), where to start; each row's mean is held at 0.
+        values: float64 (S, W), where to start.
+        logits: which columns are logits, that matter up to a constant a row; each row's mean is held at 0.
         most_steps: of Euler's.
         sure: the difference of logits, in nats, at which a policy is called sure.
-        levels: the level of a row matters as well, as it does of values; then nothing is ever sure.
     """
-    # Logits matter up to a constant a row: A − 1 directions each, orthonormal.
-    width = logits.shape[1]
-    basis = np.diag(np.ones(width)) if levels else np.linalg.qr(np.diag(np.ones(width)) - 1 / width)[0][:, : width - 1]
+    width = values.shape[1]
+    basis = np.eye(width)
+    if logits is not None:  # A − 1 directions each, orthonormal
+        actions = logits.stop - logits.start
+        centred = np.linalg.qr(np.eye(actions) - 1 / actions)[0][:, : actions - 1]
+        others = np.delete(basis, np.arange(logits.start, logits.stop), axis=1)
+        inside = np.zeros((width, actions - 1))
+        inside[logits] = centred
+        basis = np.concatenate([inside, others], axis=1)
+
+    def spread(values: np.ndarray) -> float:
+        return 0.0 if logits is None else float(np.ptp(values[:, logits], axis=1).max())
 
     def whole(y: np.ndarray) -> np.ndarray:
         return y.reshape(-1, basis.shape[1]) @ basis.T
@@ -56,7 +67,7 @@ def rest(field: Field, logits: np.ndarray, most_steps: int = 80, sure: float = 4
     def reduced(y: np.ndarray) -> np.ndarray:
         return (field(whole(y)) @ basis).ravel()
 
-    y = (logits @ basis).ravel()
+    y = (values @ basis).ravel()
     taken = 0
     f = reduced(y)
     largest = max(np.abs(f).max(), 1e-300)
@@ -65,7 +76,7 @@ def rest(field: Field, logits: np.ndarray, most_steps: int = 80, sure: float = 4
         size = np.abs(f).max()
         if size < STILL / 100:
             break
-        if not levels and np.ptp(whole(y), axis=1).max() > sure:
+        if spread(whole(y)) > sure:
             break
         jacobian = np.empty((len(y), len(y)))
         for place in range(len(y)):
@@ -85,4 +96,4 @@ def rest(field: Field, logits: np.ndarray, most_steps: int = 80, sure: float = 4
         y, f = y + change, after
         taken += 1
     x, norm = whole(y), float(np.abs(f).max())
-    return Rest(x, norm, taken, norm < STILL and (levels or bool(np.ptp(x, axis=1).max() <= sure)))
+    return Rest(x, norm, taken, norm < STILL and spread(x) <= sure)

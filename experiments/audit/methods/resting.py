@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..claims import Claim, gradient_of, value_of
+from ..claims import Claim, value_of
 from ..enumeration import Policy, all_episodes
 from ..tables import rows_of, table_agent
-from .newton import STILL, Field, Rest, rest
+from .learnt import Tables, optimum_of
+from .newton import STILL, Rest, rest
 from .running import expected_direction, order_free
-from .setting import Setting
-from .together import acting
+from .setting import Setting, Units, drawn_policy
 
 
 @dataclass(frozen=True)
@@ -46,133 +46,159 @@ def ends(setting: Setting, claim: Claim, seed: int = 0, starts: int = 3) -> list
         seed: draws starts; the first is the uniform policy.
         starts: how many.
     """
-    field, rows, levels = _field(setting)
-    shape = (len(rows), setting.task.vocabulary.num_actions)
+    flow = Flow(setting)
     random = np.random.default_rng(seed)
     best, uniform = _best(setting, claim), _worth(setting, claim, None)
     found = []
     for number in range(starts):
-        logits = np.zeros(shape) if number == 0 else random.normal(size=shape)
-        came = _rested(setting, field, rows, logits, levels)
-        policy = _policy(setting, rows, came.logits)
+        values = np.zeros(flow.tables.shape) if number == 0 else random.normal(size=flow.tables.shape)
+        came = flow.rested(values)
+        policy = flow.player(came.logits)
         worth = _worth(setting, claim, policy)
         regret = (best - worth) / (best - uniform) if abs(best - uniform) > 1e-12 else 0.0
-        found.append(
-            End(
-                "uniform" if number == 0 else f"drawn {number}",
-                came.interior,
-                came.norm,
-                regret,
-                _likeliest(setting, policy),
-            )
-        )
+        start = "uniform" if number == 0 else f"drawn {number}"
+        found.append(End(start, came.interior, came.norm, regret, _likeliest(setting, policy)))
     return found
-
-
-def _rested(setting: Setting, field: Field, rows: np.ndarray, logits: np.ndarray, levels: bool = False) -> Rest:
-    """Follow the natural gradient, which rests where the plain one does and does not slow down where nobody goes."""
-    if levels:
-        return rest(field, logits, levels=True)
-    agent = table_agent(setting.task)
-    table = agent.readouts["policy"].weight
-    assert isinstance(table, Tensor)
-
-    def natural(logits: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            table[torch.from_numpy(rows)] = torch.from_numpy(logits)
-        episodes, chances = all_episodes(setting.task, agent.probabilities)
-        flat = episodes.flat
-        pair = np.searchsorted(rows, rows_of(agent, episodes)) * logits.shape[1] + flat.action
-        said = np.bincount(pair, chances[flat.episode], logits.size).reshape(logits.shape)
-        return field(logits) / np.maximum(said, 1e-300)
-
-    came = rest(natural, logits)
-    norm = float(np.abs(field(came.logits)).max())
-    return replace(came, norm=norm, interior=came.interior and norm < STILL)
 
 
 def residual_at_optimum(setting: Setting, claim: Claim) -> float | None:
     """Return the largest entry of the expected gradient at what is claimed to be optimal, or None where nothing rests.
 
-    Where it is not 0 the method leaves the optimum again.
+    Where it is not 0 the method leaves the optimum again. One that claims nothing else is looked at in all its tables,
+    and on what several policies say where its claim covers what anybody drew.
     """
-    if claim.name != "kl_return" and setting.kind not in ("values", "likelihood"):
+    if claim.name == "likelihood":
+        return float(np.abs(Flow(setting).at_policy(setting.data)).max())
+    if claim.name not in ("return", "kl_return") or (claim.name == "return" and setting.directed):
         return None
-    field, rows, _ = _field(setting)
-    if setting.kind == "values":
-        return float(np.abs(field(_optimal_values(setting, rows))).max())
-    return float(np.abs(field(_optimum(setting, claim).logits)).max())
+    if claim.name == "return" and "policy" in Flow(setting).tables.heads and not setting.logits_hold_q:
+        return None  # the optimum is sure of something, which no logits are
+    behaviours: list[Policy | None] = [None]
+    if not setting.directed and setting.declared.stale:
+        behaviours.append(drawn_policy(setting.task, 1))
+    worst = 0.0
+    for behaviour in behaviours:
+        flow = Flow(setting, behaviour)
+        values = flow.tables.at(optimum_of(setting, flow.algorithm, claim), setting)
+        worst = max(worst, float(np.abs(flow.plain(values)).max()))
+    return worst
 
 
 def vanishes_everywhere(setting: Setting, seed: int = 0) -> bool:
     """Whether the expected gradient is 0 at each of a few policies."""
-    field, rows, _ = _field(setting)
-    random = np.random.default_rng(seed)
-    shape = (len(rows), setting.task.vocabulary.num_actions)
-    return all(np.abs(field(random.normal(size=shape))).max() < 1e-12 for _ in range(3))
+    flow, random = Flow(setting), np.random.default_rng(seed)
+    return all(np.abs(flow.plain(random.normal(size=flow.tables.shape))).max() < 1e-12 for _ in range(3))
 
 
-def _field(setting: Setting) -> tuple[Field, np.ndarray, bool]:
-    """What a method does on average at given logits, their rows in its table, and whether levels matter."""
-    everything, uniform = all_episodes(setting.task, setting.data)
-    algorithm: Any = setting.algorithm(None)
-    rows = np.unique(rows_of(algorithm.agent, everything))
-    name = acting(algorithm)
-    table = dict(algorithm.agent.named_parameters())[name]
-    fixed = setting.kind in ("likelihood", "pairs", "ranks", "values")
-    units = setting.units(everything, uniform, ordered=not order_free(setting, everything))
-    drawn = np.array([chance for chance, _ in units])
-    members = np.array([group for _, group in units])
+class Flow:
+    """What a method does on average, as a field over what its tables hold.
 
-    def field(logits: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            table[torch.from_numpy(rows)] = torch.from_numpy(logits)
-        if fixed:
-            episodes, chances = everything, drawn
-        else:
-            policy = algorithm.agent.probabilities
+    One that claims a gradient is followed in the table that acts, its critic exact, and draws by itself; one that only
+    claims to rest in all its tables at once, on what a fixed policy says where its claim covers that.
+
+    Args:
+        setting: the method.
+        behaviour: who draws where that is fixed; None is uniform.
+    """
+
+    def __init__(self, setting: Setting, behaviour: Policy | None = None) -> None:
+        self.setting = setting
+        self.algorithm: Any = setting.algorithm(None)
+        self.tables = Tables(setting, self.algorithm, acting=setting.directed)
+        self.fixed = setting.cloned or (not setting.directed and setting.declared.stale)
+        drawn = setting.data if behaviour is None else behaviour
+        self.everything, self.before = all_episodes(setting.task, drawn)
+        self.units = setting.units(self.everything, self.before, ordered=not order_free(setting, self.everything))
+        self.members = np.array([group for _, group in self.units])
+        self.chances = np.array([chance for chance, _ in self.units])
+        agent = table_agent(setting.task)
+        table = agent.readouts["policy"].weight
+        assert isinstance(table, Tensor)
+        self.other, self.table = agent, table
+
+    def plain(self, values: np.ndarray) -> np.ndarray:
+        """The expected step (S, W) where the tables hold values (S, W)."""
+        setting, algorithm = self.setting, self.algorithm
+        self.tables.write(values)
+        episodes, units = self.everything, self.units
+        if not self.fixed:
+            policy = self.player(values)
             episodes, probabilities = all_episodes(setting.task, policy)
             with np.errstate(divide="ignore", invalid="ignore"):
-                each = (probabilities / uniform)[members].prod(axis=1)
-            chances = drawn * each
-            if setting.critic == "exact":
+                each = (probabilities / self.before)[self.members].prod(axis=1)
+            units: Units = [
+                (float(chance), group) for chance, (_, group) in zip(self.chances * each, self.units, strict=True)
+            ]
+            if setting.critic == "exact" and setting.directed:
                 setting.set_critic(algorithm.agent, policy)
-        if setting.kind in ("actor", "values"):
-            algorithm.move_target(1.0)
-        now = [(float(chance), group) for chance, (_, group) in zip(chances, units, strict=True)]
-        direction = expected_direction(setting, algorithm, episodes, now)
-        return direction.reshape(table.shape)[torch.from_numpy(rows)].numpy()
+                if hasattr(algorithm, "move_target"):
+                    algorithm.move_target(1.0)
+        if setting.directed:
+            rows = torch.from_numpy(self.tables.rows)
+            return (
+                expected_direction(setting, algorithm, episodes, units).reshape(-1, self.tables.shape[1])[rows].numpy()
+            )
+        return self.tables.direction(setting, episodes, units)
 
-    return field, rows, setting.kind == "values"
+    def at_policy(self, policy: Policy | None) -> np.ndarray:
+        """The expected step at a policy."""
+        table = table_agent(self.setting.task, policy).readouts["policy"].weight
+        assert isinstance(table, Tensor)
+        return self.plain(table.detach()[torch.from_numpy(self.tables.rows)].numpy())
 
+    def rested(self, values: np.ndarray) -> Rest:
+        """Follow the flow to where it ends.
 
-def _claim_field(setting: Setting, claim: Claim) -> tuple[Field, np.ndarray]:
-    everything, _ = all_episodes(setting.task)
-    agent = table_agent(setting.task)
-    rows = np.unique(rows_of(agent, everything))
-    table = agent.readouts["policy"].weight
-    assert isinstance(table, Tensor)
+        Of a policy's logits the natural gradient is followed, which rests where the plain one does and does not slow
+        down where nobody goes.
+        """
+        columns = self.tables.columns.get("policy")
+        if columns is None or self.setting.logits_hold_q:
+            return rest(self.plain, values)
 
-    def field(logits: np.ndarray) -> np.ndarray:
+        def natural(values: np.ndarray) -> np.ndarray:
+            found = self.plain(values)
+            found[:, columns] /= np.maximum(self.said(values[:, columns]), 1e-300)
+            return found
+
+        came = rest(natural, values, columns)
+        norm = float(np.abs(self.plain(came.logits)).max())
+        return replace(came, norm=norm, interior=came.interior and norm < STILL)
+
+    def said(self, logits: np.ndarray) -> np.ndarray:
+        """How often each token is said an episode, (S, A)."""
+        episodes, chances = all_episodes(self.setting.task, self.says(logits))
+        flat = episodes.flat
+        pair = np.searchsorted(self.tables.rows, rows_of(self.other, episodes)) * logits.shape[1] + flat.action
+        return np.bincount(pair, chances[flat.episode], logits.size).reshape(logits.shape)
+
+    def says(self, logits: np.ndarray) -> Policy:
+        """The policy of logits (S, A)."""
         with torch.no_grad():
-            table[torch.from_numpy(rows)] = torch.from_numpy(logits)
-        behaviour = setting.data if claim.name == "likelihood" else None
-        return gradient_of(agent, setting.task, claim, setting.reference, behaviour)[torch.from_numpy(rows)].numpy()
+            self.table[torch.from_numpy(self.tables.rows)] = torch.from_numpy(logits)
+        return self.other.probabilities
 
-    return field, rows
-
-
-def _optimum(setting: Setting, claim: Claim) -> Rest:
-    """The optimum of what is claimed, by its own gradient."""
-    field, rows = _claim_field(setting, claim)
-    return _rested(setting, field, rows, np.zeros((len(rows), setting.task.vocabulary.num_actions)))
+    def player(self, values: np.ndarray) -> Policy:
+        """Who is judged where the tables hold values (S, W): the policy, or the best token of Q."""
+        if self.setting.declared.acts is not None:
+            self.tables.write(values)
+            return self.setting.declared.acts(self.algorithm)
+        if "policy" in self.tables.columns:
+            return self.says(values[:, self.tables.columns["policy"]])
+        q = values[:, self.tables.columns["q"]]
+        return self.says(np.where(q >= q.max(axis=1, keepdims=True) - 1e-7, 0.0, -30.0))
 
 
 def _best(setting: Setting, claim: Claim) -> float:
-    if claim.name == "kl_return" or claim.name == "likelihood":
-        _, rows = _claim_field(setting, claim)
-        return _worth(setting, claim, _policy(setting, rows, _optimum(setting, claim).logits))
+    if claim.name == "likelihood":
+        return _worth(setting, claim, setting.data)
     episodes, chances = all_episodes(setting.task)
+    if claim.name in ("return", "kl_return"):
+        algorithm = setting.algorithm(None)
+        optimum = optimum_of(setting, algorithm, claim)
+        rows = np.unique(rows_of(algorithm.agent, episodes))
+        begun = np.searchsorted(rows, rows_of(algorithm.agent, episodes)[episodes.flat.episode_offsets[:-1]])
+        return float(chances @ optimum.values[begun])
     best = 0.0
     for start in np.unique(episodes.starts):  # one episode for sure is the best of each: several draws do no better
         members = np.flatnonzero(episodes.starts == start)
@@ -194,44 +220,9 @@ def _worth(setting: Setting, claim: Claim, policy: Policy | None) -> float:
     return value_of(agent, setting.task, claim, setting.reference, behaviour)
 
 
-def _policy(setting: Setting, rows: np.ndarray, logits: np.ndarray) -> Policy:
-    """What a table of logits says; of Qs, their best token."""
-    agent = table_agent(setting.task)
-    table = agent.readouts["policy"].weight
-    assert isinstance(table, Tensor)
-    if setting.kind == "values" and not setting.beta:
-        logits = np.where(logits >= logits.max(axis=1, keepdims=True) - 1e-7, 0.0, -30.0)
-    with torch.no_grad():
-        table[torch.from_numpy(rows)] = torch.from_numpy(logits)
-    return agent.probabilities
-
-
 def _likeliest(setting: Setting, policy: Policy) -> tuple[str, float]:
     episodes, chances = all_episodes(setting.task, policy)
     place = int(np.argmax(chances))
     flat = episodes.flat
     said = flat.action[flat.episode == place]
     return "".join(str(token) for token in said.tolist()), float(chances[place])
-
-
-def _optimal_values(setting: Setting, rows: np.ndarray) -> np.ndarray:
-    """Q*, greedy or soft with the uniform reference, float64 (S, A), in the units of the table that holds it."""
-    beta, width = setting.beta, setting.task.vocabulary.num_actions
-    episodes, chances = all_episodes(setting.task)
-    flat, weight = episodes.flat, chances[episodes.flat.episode]
-    row = np.searchsorted(rows, rows_of(setting.algorithm(None).agent, episodes))
-    q, values = np.zeros((len(rows), width)), np.zeros(len(rows))
-    for step in range(int(flat.step.max()), -1, -1):
-        here = np.flatnonzero(flat.step == step)
-        following = np.where(flat.is_last[here], 0.0, values[row[np.minimum(here + 1, len(flat) - 1)]])
-        pair = row[here] * width + flat.action[here]
-        mass = np.bincount(pair, weight[here], q.size)
-        total = np.bincount(pair, weight[here] * (flat.reward[here] + following), q.size)
-        seen = mass > 0
-        q = np.where(seen, total / np.where(seen, mass, 1.0), q.ravel()).reshape(q.shape)
-        states = np.unique(row[here])
-        best = q[states].max(axis=1)
-        if beta:
-            best = best + beta * np.log(np.exp((q[states] - best[:, None]) / beta).mean(axis=1))
-        values[states] = best
-    return q / beta if beta else q

@@ -16,17 +16,15 @@ from ....agents import Agent
 from ....algorithms import ALGORITHMS, EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
 from ....algorithms.data import ReplaySample
 from ....algorithms.off_policy import Replayed
-from ....envs import FiniteTask, TokenGymError
+from ....envs import FiniteTask
 from ..claims import Claim
 from ..enumeration import Policy, all_episodes
 from ..tables import action_values, regularised_values, rows_of, table_agent, write
+from .declared import Declared, Fed, declared_of
 
 Critic = Literal["exact", "zero"]
-Kind = Literal["on_policy", "actor", "values", "likelihood", "pairs", "ranks"]
-"""What a method is given: fresh groups; draws of a replay, for an actor and its critics or for values alone; what is to
-be cloned; comparisons; rankings."""
 
-NEUTRAL: dict[str, Any] = {"reward_scaling": False, "entropy_coef": 0.0}
+NEUTRAL: dict[str, Any] = {"reward_scaling": False, "entropy_coef": 0.0, "gamma": 1.0}
 """What an audit sets where nothing else is asked for: rewards as they are, and no bonus beside what is claimed."""
 
 MOST_MEMBERS = 4
@@ -58,31 +56,13 @@ class Setting:
     reference: Policy | None = None
     critic: Critic = "exact"
     group_size: int = 1
-    kind: Kind = field(init=False)
+    declared: Declared = field(init=False)
     orderless: bool | None = field(default=None, init=False)
     alike: dict[tuple[int, bool], str | None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        algorithm = ALGORITHMS[self.name]
-        names = [base.__name__ for base in algorithm.__mro__]
-        by_base: dict[str, Kind] = {
-            "SAC": "actor",
-            "OffPolicy": "values",
-            "Cloning": "likelihood",
-            "RRHF": "ranks",
-            "DPO": "pairs",
-            "OnlineDPO": "pairs",
-            "ExpertIteration": "likelihood",
-            "OnPolicy": "on_policy",
-            "RAFT": "on_policy",
-        }
-        found: list[Kind] = [kind for base, kind in by_base.items() if base in names]
-        if not found or not hasattr(algorithm, "prepare"):
-            raise TokenGymError(
-                f"{self.name} cannot be audited: it has no prepare(batch) and loss(part, prepared) of a kind that is "
-                "known; give its loss as a function instead."
-            )
-        self.kind = found[0]
+        algorithm: Any = ALGORITHMS[self.name]
+        self.declared = declared_of(self.name, algorithm)
         fields = algorithm.Config.__dataclass_fields__
         usual = {name: value for name, value in NEUTRAL.items() if name in fields}
         if "kl_reference" in fields and self.has_reference(algorithm):
@@ -91,9 +71,9 @@ class Setting:
             usual["group_size"] = min(algorithm.Config().group_size, MOST_MEMBERS)
         self.config = algorithm.Config().replace(**{**usual, **self.overrides})
         size = getattr(self.config, "group_size", 1)
-        self.group_size = 1 if self.kind in ("likelihood", "actor", "values") else int(size)
-        if self.kind in ("pairs", "ranks"):
-            self.group_size = int(getattr(self.config, "ranking_size", 2)) if self.kind == "ranks" else 2
+        self.group_size = 1 if self.fed in ("dataset", "replay") else int(size)
+        if self.fed in ("pairs", "ranks"):
+            self.group_size = int(getattr(self.config, "ranking_size", 2)) if self.fed == "ranks" else 2
 
     def has_reference(self, algorithm: Any) -> bool:
         """Whether the method compares with a reference under its configuration."""
@@ -103,35 +83,47 @@ class Setting:
         return bool(getattr(config, "measures_kl", getattr(config, "has_reference", False)))
 
     @property
+    def fed(self) -> Fed:
+        """What its `prepare` takes."""
+        return self.declared.fed
+
+    @property
     def directed(self) -> bool:
         """Whether it claims a gradient, and not only where it ends."""
-        return self.kind in ("on_policy", "actor", "likelihood")
+        return self.declared.claims == "gradient"
+
+    @property
+    def cloned(self) -> bool:
+        """Whether it learns to say what a fixed behaviour said."""
+        return self.directed and self.fed == "dataset"
 
     @property
     def beta(self) -> float:
         """The weight of the KL."""
-        if hasattr(self.config, "chosen_beta"):
-            return float(self.config.chosen_beta)
-        return float(self.config.kl_coef) if getattr(self.config, "has_kl", False) else 0.0
+        return self.declared.beta(self.config)
 
     @property
     def alpha(self) -> float:
         """The weight of the entropy, where it is a part of what is claimed."""
-        return float(self.config.alpha) if self.name == "sac" else 0.0
+        return self.declared.alpha(self.config)
+
+    @property
+    def logits_hold_q(self) -> bool:
+        """Whether the policy's logits are Q/β over the reference's, so that their level counts."""
+        return self.declared.logits_hold_q(self.config)
 
     def claim(self, name: str | None = None) -> Claim:
         """The objective that the method is held against: the named one, or its own."""
         if name is None:
-            named = self.kind == "pairs" and getattr(self.config, "has_reference", False)
-            regularised = named or (self.kind not in ("pairs", "ranks") and (self.beta or self.alpha))
-            name = "likelihood" if self.kind == "likelihood" else "kl_return" if regularised else "return"
+            own = self.declared.objective
+            name = own(self.config) if own else "kl_return" if self.beta or self.alpha else "return"
         soft = name == "kl_return"
         return Claim(name, self.beta if soft else 0.0, self.alpha if soft else 0.0, max(self.group_size, 1))
 
     @property
     def data(self) -> Policy | None:
         """Who says what is learnt from, where that is not the policy itself; None is the uniform policy."""
-        return drawn_policy(self.task, 1) if self.kind == "likelihood" else None
+        return drawn_policy(self.task, 1) if self.cloned else None
 
     # The algorithm ---------------------------------------------------------------------------------------------------
 
@@ -148,23 +140,27 @@ class Setting:
         given: dict[str, Any] = {"seed": 0}
         if self.reference is not None:
             given["reference"] = table_agent(self.task, self.reference)
-        if self.kind in ("likelihood", "pairs", "ranks") and "Offline" in [base.__name__ for base in kind.__mro__]:
+        if self.fed in ("dataset", "pairs", "ranks") and "Offline" in [base.__name__ for base in kind.__mro__]:
             episodes, _ = all_episodes(self.task)
             given["dataset"] = (
                 EpisodeDataset(episodes, self.task.vocabulary)
-                if self.kind == "likelihood"
+                if self.fed == "dataset"
                 else self._pairs(episodes.select([0, len(episodes) - 1]))
             )
         algorithm: Any = kind(self.task, agent, self.config, **given)
-        if self.kind in ("actor", "values"):
+        if hasattr(algorithm, "move_target"):
             algorithm.move_target(1.0)
-        if self.kind == "on_policy" and not on_policy and hasattr(algorithm, "behaviour"):
+        if self.declared.ready:
+            self.declared.ready(algorithm)
+        if self.fed == "episodes" and not on_policy and hasattr(algorithm, "behaviour"):
             algorithm.behaviour = SimpleNamespace(on_policy=False)
         return algorithm
 
     def heads(self, kind: Any) -> tuple[str, ...]:
         """The heads that the method needs under its configuration."""
-        return kind.required_heads(SimpleNamespace(config=self.config, heads=kind.heads, soft=self.beta > 0))
+        unbuilt = object.__new__(kind)
+        unbuilt.config = self.config
+        return kind.required_heads(unbuilt)
 
     def agent(self, policy: Policy | None, heads: tuple[str, ...]) -> Agent:
         """A table that says a policy, and values it where it has a critic that is to be exact."""
@@ -229,13 +225,13 @@ class Setting:
 
     def batch(self, algorithm: Any, episodes: Episodes) -> Any:
         """Episodes as the method's `prepare` takes them."""
-        if self.kind in ("actor", "values"):
+        if self.fed == "replay":
             ones = np.ones(len(episodes.flat), episodes.rewards.dtype)
             sample = ReplaySample(episodes, ones, np.arange(len(episodes)))
             return Replayed.of(sample, algorithm.learning_rewards(episodes), algorithm.device)
-        if self.kind == "pairs":
+        if self.fed == "pairs":
             return self._pairs(episodes)
-        if self.kind == "ranks":
+        if self.fed == "ranks":
             return episodes, _ranks(episodes)
         if self.group_size > 1:  # two groups of one prompt are drawn apart, and not one group of twice the size
             apart = (np.arange(len(episodes)) // self.group_size).astype(episodes.starts.dtype)

@@ -42,7 +42,7 @@ PROBES = 8
 def gradients(setting: Setting, algorithm: Any, episodes: Episodes, units: Units, moved: Any = None) -> Tensor:
     """Return (M, P), the ascent direction of the acting table for each batch of a listing."""
     key = (len(units[0][1]), bool(moved))
-    worth = setting.kind == "on_policy" and setting.group_size > 1 and len(units) > PROBES
+    worth = setting.fed == "episodes" and setting.group_size > 1 and len(units) > PROBES
     if not worth or setting.alike.get(key, "") is None:
         return plain(setting, algorithm, episodes, units, moved)
     known = setting.alike.get(key)
