@@ -95,6 +95,12 @@ class Declared:
     acts: Callable[[Any], Callable[..., np.ndarray]] | None = None
 
 
+def _of_dqn(optimum: Optimum, config: Any) -> dict[str, np.ndarray]:
+    """A dueling Q is V + A − mean A."""
+    mean = optimum.q.mean(axis=1, keepdims=True)
+    return {"value": mean, "q": optimum.q - mean} if config.dueling else {}
+
+
 def _likelihood(config: Any) -> str:
     return "likelihood"
 
@@ -110,7 +116,7 @@ def _return(config: Any) -> str:
 DECLARED: dict[str, Declared] = {
     # by registered name, or by the name of a class in `algorithms` that others derive from
     "SAC": Declared("replay", "gradient", alpha=lambda config: float(config.alpha)),
-    "DQN": Declared("replay", "rest", stale=True, logits_hold_q=lambda config: config.has_kl),
+    "DQN": Declared("replay", "rest", stale=True, logits_hold_q=lambda config: config.has_kl, tables=_of_dqn),
     "OffPolicy": Declared("replay", "rest", stale=True),
     "Cloning": Declared("dataset", "gradient", _likelihood),
     "ExpertIteration": Declared("dataset", "gradient", _likelihood),

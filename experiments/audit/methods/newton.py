@@ -49,10 +49,10 @@ def rest(
         sure: the difference of logits, in nats, at which a policy is called sure.
     """
     width = values.shape[1]
-    basis = np.eye(width)
+    basis = np.diag(np.ones(width))
     if logits is not None:  # A − 1 directions each, orthonormal
         actions = logits.stop - logits.start
-        centred = np.linalg.qr(np.eye(actions) - 1 / actions)[0][:, : actions - 1]
+        centred = np.linalg.qr(np.diag(np.ones(actions)) - 1 / actions)[0][:, : actions - 1]
         others = np.delete(basis, np.arange(logits.start, logits.stop), axis=1)
         inside = np.zeros((width, actions - 1))
         inside[logits] = centred
