@@ -19,7 +19,7 @@ from .decoding import OwnDistribution, Rule
 from .heads import CRITIC_HEADS, read
 from .masks import PackedMasks
 from .models import Trunk
-from .observations import check_states, rows_of
+from .observations import rows_of, states_of
 from .scoring import ReferenceLogits, Scores, score
 from .session import Rows, Session, StepOutput
 from .specs import learning_rate
@@ -156,6 +156,7 @@ class Agent(StandsOnBase):
         columns: torch.Tensor,
         final_rows: torch.Tensor | None = None,
         heads: tuple[str, ...] | None = None,
+        groups: torch.Tensor | None = None,
     ) -> Evaluation:
         """One teacher-forced pass over whole sequences, read at the states asked for.
 
@@ -166,6 +167,8 @@ class Agent(StandsOnBase):
             columns: int (N,), the column of each state, from 1 on: its state is `tokens[row, :column]`.
             final_rows: int (F,), rows whose state after their last token is wanted as well, or None.
             heads: the heads to compute; None for all that the agent has.
+            groups: int (B,), equal for rows that follow one another and may begin alike, as episodes with one prompt
+                do: what they have in common may then be read once (see `Trunk.states`). None for none.
 
         Returns:
             An `Evaluation` of flat tensors, part of the graph unless run under `torch.no_grad()`.
@@ -175,7 +178,7 @@ class Agent(StandsOnBase):
                 its row, or a head that the agent has not.
         """
         heads = self._checked_heads(heads)
-        features = self.features(tokens, lengths, rows, columns, final_rows, heads)
+        features = self.features(tokens, lengths, rows, columns, final_rows, heads, groups)
         if final_rows is None:
             return Evaluation(**vars(self.apply_heads(features, heads)))
         states = self.apply_heads([f[: len(rows)] for f in features], heads)
@@ -193,6 +196,7 @@ class Agent(StandsOnBase):
         final_rows: torch.Tensor | None = None,
         heads: tuple[str, ...] = ("policy",),
         reference: ReferenceLogits | None = None,
+        groups: torch.Tensor | None = None,
         chunk_bytes: Count | None = None,
     ) -> Scores:
         """One teacher-forced pass, and what the policy says of N tokens; no tensor of N times A numbers is held.
@@ -207,10 +211,11 @@ class Agent(StandsOnBase):
             final_rows: int (F,), rows whose value after their last token is wanted as well, or None.
             heads: ``("policy",)``, or ``("policy", "value")`` for the values of the same pass.
             reference: gives the logits that the KL is measured to (see `reference_logits`), or None.
+            groups: int (B,) or None, as of `evaluate`.
             chunk_bytes: what a tensor as wide as the vocabulary may take; None is `chunks.CHUNK_BYTES`.
         """
         heads = self._checked_heads(heads)
-        features = self.features(tokens, lengths, rows, columns, final_rows, heads)
+        features = self.features(tokens, lengths, rows, columns, final_rows, heads, groups)
         count, others = len(rows), tuple(head for head in heads if head != "policy")
         of_policy = features[0] if final_rows is None else features[0][:count]
         said = torch.as_tensor(actions, device=self.device).long()
@@ -224,10 +229,15 @@ class Agent(StandsOnBase):
 
     @torch.no_grad()
     def reference_logits(
-        self, tokens: torch.Tensor, lengths: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        groups: torch.Tensor | None = None,
     ) -> ReferenceLogits:
         """One pass without gradients, whose logits can be asked for in runs of the N states: a reference of `score`."""
-        features = self.features(tokens, lengths, rows, columns, None, ("policy",))[0]
+        features = self.features(tokens, lengths, rows, columns, None, ("policy",), groups)[0]
         return torch.no_grad()(lambda part: self.policy_logits(features[part]))
 
     def policy_logits(self, features: torch.Tensor) -> torch.Tensor:
@@ -243,30 +253,16 @@ class Agent(StandsOnBase):
         columns: torch.Tensor,
         final_rows: torch.Tensor | None = None,
         heads: tuple[str, ...] | None = None,
+        groups: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
         """What heads read in N states, and behind them in F final ones; arguments as of `evaluate`.
 
         Returns:
             (N + F, D), or int64 (N + F,) for a table, for each of `trunks_of(heads)`.
         """
-        heads = self._checked_heads(heads)
-        device = self.device
-        tokens = torch.as_tensor(tokens, device=device).long()
-        lengths = torch.as_tensor(lengths, device=device).long()
-        rows = torch.as_tensor(rows, device=device).long()
-        last = torch.as_tensor(columns, device=device).long() - 1
-        if final_rows is not None:
-            final_rows = torch.as_tensor(final_rows, device=device).long()
-            ends = lengths[final_rows] - 1
-            rows, last = torch.cat([rows, final_rows]), torch.cat([last, ends])
-        if rows.numel() == 0 or tokens.numel() == 0:
-            raise TokenGymError(f"nothing to evaluate: {len(tokens)} sequences, {rows.numel()} states")
-        longest = int(last.max()) + 1
-        check_states(tokens, longest, int(last.min()), self.max_length, self.vocabulary)
-        tokens = tokens[:, :longest]
-        flat = rows * longest + last
-        # index_select, not fancy indexing: its backward is an index_add, several times faster on a CPU.
-        return [t(tokens, lengths).flatten(0, 1).index_select(0, flat) for t in self.trunks_of(heads)]
+        trunks = self.trunks_of(self._checked_heads(heads))
+        states = states_of(tokens, lengths, rows, columns, final_rows, self)
+        return [trunk.states(*states, groups) for trunk in trunks]
 
     @checked
     def session(self, num_rows: Rows, heads: tuple[str, ...] | None = None) -> Session:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..envs import TokenGymError, Vocabulary
+from ..envs import TokenGymError
 from ..envs.checking import shown
 
 if TYPE_CHECKING:
     import torch
+
+    from .agent import Agent
 
 
 @dataclass(frozen=True)
@@ -81,24 +83,44 @@ def _masks(given: Any, rows: int, num_actions: int) -> np.ndarray | None:
     return masks.astype(bool)
 
 
-def check_states(tokens: torch.Tensor, longest: int, first: int, max_length: int, vocabulary: Vocabulary) -> None:
-    """Raise a `TokenGymError` unless states of sequences can be read.
+def states_of(
+    tokens: Any,
+    lengths: Any,
+    rows: Any,
+    columns: Any,
+    final_rows: Any,
+    agent: Agent,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the states that `Agent.evaluate` is asked for, on the agent's device.
 
-    Args:
-        tokens: int (B, L), the sequences.
-        longest: tokens of the longest state.
-        first: the first state's last column.
-        max_length: the agent's context.
-        vocabulary: what may stand in the sequences.
+    Returns:
+        int64: the sequences, cut behind the longest state (B, L'), their lengths (B,), and of each state, final ones
+        behind the others, the row and the column of the last token (N + F,).
+
+    Raises:
+        TokenGymError: no states, one outside its row or the agent's context, or a token outside the vocabulary.
     """
-    if first < 0:
+    import torch
+
+    def moved(given: Any) -> torch.Tensor:
+        return torch.as_tensor(given, device=agent.device).long()
+
+    tokens, lengths, rows, last = moved(tokens), moved(lengths), moved(rows), moved(columns) - 1
+    if final_rows is not None:
+        final_rows = moved(final_rows)
+        rows, last = torch.cat([rows, final_rows]), torch.cat([last, lengths[final_rows] - 1])
+    if rows.numel() == 0 or tokens.numel() == 0:
+        raise TokenGymError(f"nothing to evaluate: {len(tokens)} sequences, {rows.numel()} states")
+    longest = int(last.max()) + 1
+    if int(last.min()) < 0:
         raise TokenGymError("column 0 has no state: every sequence starts with the begin token, states from column 1")
-    if longest > tokens.shape[1] or longest > max_length:
+    if longest > tokens.shape[1] or longest > agent.max_length:
         raise TokenGymError(
             f"a state of {longest} tokens does not fit sequences of {tokens.shape[1]} columns and the agent's "
-            f"context of {max_length}"
+            f"context of {agent.max_length}"
         )
-    low, high = int(tokens.min()), int(tokens.max())
-    if low < 0 or high >= vocabulary.size:
+    low, high, size = int(tokens.min()), int(tokens.max()), agent.vocabulary.size
+    if low < 0 or high >= size:
         wrong = low if low < 0 else high
-        raise TokenGymError(f"token {wrong} is outside the vocabulary; expected ids from 0 to {vocabulary.size - 1}")
+        raise TokenGymError(f"token {wrong} is outside the vocabulary; expected ids from 0 to {size - 1}")
+    return tokens[:, :longest], lengths, rows, last

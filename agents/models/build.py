@@ -43,6 +43,7 @@ from ..specs import (
 )
 from . import generic_decoder, gpt2_decoder, lean_decoder, llama_decoder
 from .gru import GRUTrunk
+from .layout import Layout
 from .mlp import MLPTrunk
 from .table import TableTrunk
 from .trunk import Decoder, ReencodeDecoder, Trunk
@@ -83,14 +84,31 @@ class TransformerTrunk(generic_decoder.CachingTrunk):
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, L, D)."""
         family = self.family
+        if family is not None:
+            return self._packed(family, Layout(tokens)).view(*tokens.shape, -1)
         again = self.checkpointing and torch.is_grad_enabled()
-        through = checkpointed if again else lean_decoder.directly
-        if family == "gpt2":
-            return gpt2_decoder.forward(self.body, tokens, through)
-        if family == "llama":
-            return llama_decoder.forward(self.body, tokens, through)
         with generic_decoder.layers_checkpointed(self.body) if again else nullcontext():
             return self.body(input_ids=tokens, use_cache=False).last_hidden_state
+
+    def states(
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        groups: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See `Trunk.states`; the prompt of a group is read once where this spares a good part of the tokens."""
+        family = self.family if groups is not None else None
+        if family is None or (layout := Layout.of(tokens, groups)).firsts is None:
+            return super().states(tokens, lengths, rows, columns)
+        return self._packed(family, layout).index_select(0, layout.places(rows, columns))
+
+    def _packed(self, family: str, layout: Layout) -> torch.Tensor:
+        """Last hidden states (M, D) of packed tokens."""
+        through = checkpointed if self.checkpointing and torch.is_grad_enabled() else lean_decoder.directly
+        module = gpt2_decoder if family == "gpt2" else llama_decoder
+        return module.forward(self.body, layout, through)
 
     def make_decoder(self, num_rows: int) -> Decoder:
         """The fastest decoder that this model has."""

@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ..devices import is_half
 from .adapters import are_simple, merged_weight, product, taken_apart
+from .layout import Layout
 from .lean_decoder import LeanDecoder, Through, are_plain, directly
 
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
@@ -50,27 +51,24 @@ def _layers(block: Any) -> tuple[Any, ...]:
     return block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj
 
 
-def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> torch.Tensor:
-    """Hidden states (B, L, D) of a `GPT2Model` on tokens (B, L): the model's own pass without its overhead."""
-    rows, length = tokens.shape
+def forward(body: Any, layout: Layout, through: Through = directly) -> torch.Tensor:
+    """Hidden states (M, D) of a `GPT2Model` on the packed tokens of a layout: its own pass without its overhead."""
     heads, width = body.config.n_head, body.config.n_embd
     approximate = GELU[body.config.activation_function]
-    x = (F.embedding(tokens, body.wte.weight) + body.wpe.weight[:length]).view(-1, width)
+    x = layout.packed(lambda tokens, at: F.embedding(tokens, body.wte.weight) + body.wpe.weight[at])
 
     def layer(block: Any, x: torch.Tensor) -> torch.Tensor:
         attention, mlp = block.attn, block.mlp
         h = F.layer_norm(x, (width,), block.ln_1.weight, block.ln_1.bias, block.ln_1.eps)
-        h = product(attention.c_attn, h)
-        queries, keys, values = h.view(rows, length, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # (B, H, L, d)
-        h = F.scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2).reshape(-1, width)
-        x = x + product(attention.c_proj, h)
+        queries, keys, values = product(attention.c_attn, h).view(len(x), 3, heads, -1).unbind(1)  # (M, H, d)
+        x = x + product(attention.c_proj, layout.attend(queries, keys, values))
         h = F.layer_norm(x, (width,), block.ln_2.weight, block.ln_2.bias, block.ln_2.eps)
         h = F.gelu(product(mlp.c_fc, h), approximate=approximate)
         return x + product(mlp.c_proj, h)
 
     for block in body.h:
         x = through(layer, block, x)
-    return F.layer_norm(x, (width,), body.ln_f.weight, body.ln_f.bias, body.ln_f.eps).view(rows, length, width)
+    return F.layer_norm(x, (width,), body.ln_f.weight, body.ln_f.bias, body.ln_f.eps)
 
 
 def gelu_tanh(x: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from transformers.models.llama.modeling_llama import (
 
 from ..devices import is_half
 from .adapters import Delta, are_simple, joined_delta, merged_weight, product, taken_apart
+from .layout import Layout
 from .lean_decoder import LeanDecoder, Through, are_plain, directly
 
 
@@ -82,29 +83,27 @@ def rotations(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def forward(body: Any, tokens: torch.Tensor, through: Through = directly) -> torch.Tensor:
-    """Hidden states (B, L, D) of a `LlamaModel` on tokens (B, L): the model's own pass without its overhead."""
-    rows, length = tokens.shape
-    cos, sin = rotations(body, length)
-    x = F.embedding(tokens, body.embed_tokens.weight)
+def forward(body: Any, layout: Layout, through: Through = directly) -> torch.Tensor:
+    """Hidden states (M, D) of a `LlamaModel` on the packed tokens of a layout: its own pass without its overhead."""
+    # (M, 1, d): heads turn alike.
+    cos, sin = (
+        layout.packed(lambda tokens, at, turns=turns: turns[at].expand(len(tokens), -1, -1))[:, None]
+        for turns in rotations(body, layout.tokens.shape[1])
+    )
+    x = layout.packed(lambda tokens, at: F.embedding(tokens, body.embed_tokens.weight))
 
     def layer(block: Any, x: torch.Tensor) -> torch.Tensor:
         attention, mlp = block.self_attn, block.mlp
         h = rms_norm(x, block.input_layernorm)
         queries, keys, values = (
-            product(p, h).view(rows, length, -1, attention.head_dim).transpose(1, 2)
+            product(p, h).view(len(x), -1, attention.head_dim)
             for p in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)
         if attention.num_key_value_groups > 1:
             keys = keys.repeat_interleave(attention.num_key_value_groups, dim=1)
             values = values.repeat_interleave(attention.num_key_value_groups, dim=1)
-        h = (
-            F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-            .transpose(1, 2)
-            .reshape(rows, length, -1)
-        )
-        x = x + product(attention.o_proj, h)
+        x = x + product(attention.o_proj, layout.attend(queries, keys, values))
         h = rms_norm(x, block.post_attention_layernorm)
         return x + product(mlp.down_proj, F.silu(product(mlp.gate_proj, h)) * product(mlp.up_proj, h))
 

@@ -178,6 +178,7 @@ class Batch:
             final_rows=self.final_rows if final else None,
             heads=heads,
             reference=reference,
+            groups=self.groups,
         )
 
     def evaluate(self, agent: Agent, heads: tuple[str, ...], final: bool = False) -> Evaluation:
@@ -189,6 +190,7 @@ class Batch:
             self.columns,
             final_rows=self.final_rows if final else None,
             heads=heads,
+            groups=self.groups,
         )
 
 

@@ -15,7 +15,8 @@ from ..data import Batch, FlatTokens
 @torch.no_grad()
 def collision_probabilities(agent: Agent, batch: Batch, chunk_bytes: int | None = None) -> np.ndarray:
     """Return Σ_a π(a|s)² in the state of each token of ``batch``, float64 (N,), in chunks over the states."""
-    features = agent.features(batch.tokens, batch.lengths, batch.rows, batch.columns, None, ("policy",))[0]
+    where = (batch.tokens, batch.lengths, batch.rows, batch.columns)
+    features = agent.features(*where, heads=("policy",), groups=batch.groups)[0]
     found = []
     for part in chunks(len(batch), agent.vocabulary.num_actions, limit=chunk_bytes):
         allowed = None if batch.masks is None else opened(batch.masks, part)

@@ -170,4 +170,4 @@ class AgentReference:
 
     def logits(self, batch: Batch) -> ReferenceLogits:
         """Read ``batch`` once; return a function that gives the logits (n, A), at the agent's own temperature."""
-        return self.agent.reference_logits(batch.tokens, batch.lengths, batch.rows, batch.columns)
+        return self.agent.reference_logits(batch.tokens, batch.lengths, batch.rows, batch.columns, batch.groups)
