@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .episode_file import BrokenDatasetError, columns_of, episodes_of
     from .episodes import Episodes, FlatTokens, episode_metrics
     from .json_lines import number_of, read_lines, renamed, said_of, write_lines
+    from .minari_data import from_minari, minari, to_minari
     from .preference_lines import read_preferences, write_preferences
     from .preferences import PreferencePairs, Ranks, prompts_of
     from .replay import EpisodeReplay, ReplaySample
@@ -42,6 +43,8 @@ __all__ = [
     "episode_metrics",
     "episodes_from",
     "episodes_of",
+    "from_minari",
+    "minari",
     "number_of",
     "prompt_numbers",
     "prompts_of",
@@ -50,6 +53,7 @@ __all__ = [
     "read_preferences",
     "renamed",
     "said_of",
+    "to_minari",
     "write_lines",
     "write_preferences",
 ]
@@ -79,6 +83,8 @@ __getattr__, __dir__ = lazy_names(
         "episode_metrics": "episodes",
         "episodes_from": "encoding",
         "episodes_of": "episode_file",
+        "from_minari": "minari_data",
+        "minari": "minari_data",
         "number_of": "json_lines",
         "prompt_numbers": "comparisons",
         "prompts_of": "preferences",
@@ -87,6 +93,7 @@ __getattr__, __dir__ = lazy_names(
         "read_preferences": "preference_lines",
         "renamed": "json_lines",
         "said_of": "json_lines",
+        "to_minari": "minari_data",
         "write_lines": "json_lines",
         "write_preferences": "preference_lines",
     },

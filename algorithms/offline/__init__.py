@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .bc import BC
     from .demonstrations import read_dataset
     from .filtered_bc import FilteredBC
-    from .playing import record, sample_best_of
+    from .playing import named_player, record, sample_best_of
     from .sft import SFT
     from .texts import is_text_file, read_texts, write_texts
 
@@ -21,6 +21,7 @@ __all__ = [
     "Offline",
     "SFT",
     "is_text_file",
+    "named_player",
     "read_dataset",
     "read_texts",
     "record",
@@ -36,6 +37,7 @@ __getattr__, __dir__ = lazy_names(
         "Offline": "base",
         "SFT": "sft",
         "is_text_file": "texts",
+        "named_player": "playing",
         "read_dataset": "demonstrations",
         "read_texts": "texts",
         "record": "playing",

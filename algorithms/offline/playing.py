@@ -9,6 +9,7 @@ import numpy as np
 
 from ...agents import ExpertPlayer, OptimalPlayer, Policy, RandomPlayer, policy_of
 from ...envs import Engine, FiniteTask, Task, TokenGymError
+from ...envs.checking import AllowImports
 from ..collecting import Collector
 from ..data import Episodes
 from ..parts import best_episodes
@@ -20,7 +21,7 @@ NAMED = ("expert", "optimal", "random")
 _MOST_ROWS = 64
 
 
-def named_player(name: str, task: Task, action_masks: bool = False) -> Any:
+def named_player(name: str, task: Task, action_masks: bool = False, allow_imports: AllowImports = False) -> Any:
     """Return who plays under a name.
 
     Args:
@@ -28,6 +29,7 @@ def named_player(name: str, task: Task, action_masks: bool = False) -> Any:
             the folder of a run or a checkpoint.
         task: what is played.
         action_masks: whether the optimal player keeps to the legal tokens.
+        allow_imports: what a checkpoint may import.
 
     Raises:
         TokenGymError: there is no such player, or the task has no expert or no exact optimum.
@@ -50,7 +52,7 @@ def named_player(name: str, task: Task, action_masks: bool = False) -> Any:
         raise TokenGymError(
             f"player is {name!r}; expected 'expert', 'optimal', 'random', or the folder of a run or a checkpoint"
         )
-    return load_algorithm(name, env=task)
+    return load_algorithm(name, env=task, allow_imports=allow_imports)
 
 
 def record(

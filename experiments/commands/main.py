@@ -1,4 +1,4 @@
-"""The command line of tokengym: list, train, evaluate, compare, report, rlhf, audit, export, model, label, play, watch.
+"""The command line of tokengym: a command each beside its options.
 
 Commands import what they need when they run, so that ``tokengym list`` and ``--help`` need no torch. Bad input is one
 line and exit code 2; a run that failed is exit code 1; an interruption is 130.
@@ -32,6 +32,7 @@ from .options import (
     ListOptions,
     ModelOptions,
     PlayOptions,
+    RecordOptions,
     ReportOptions,
     RLHFOptions,
     TrainOptions,
@@ -49,6 +50,7 @@ _USAGE = """[bold]tokengym[/]: reinforcement learning for language models, one a
   [bold]tokengym audit[/] METHOD               what a method does in expectation, by enumeration
   [bold]tokengym export[/] RUN FOLDER          write a trained policy as a transformers folder
   [bold]tokengym model[/] smollm2 FOLDER       make a checkpoint folder of a pretrained model
+  [bold]tokengym record[/] ENV FILE            play episodes and keep them, for methods that learn from data
   [bold]tokengym label[/] FILE                 say which of two answers is better, again and again
   [bold]tokengym play[/] ENV                   play an environment yourself
   [bold]tokengym watch[/] ENV --agent WHO      watch random, expert, optimal or a trained agent play
@@ -215,6 +217,7 @@ _COMMANDS: dict[str, Command] = {
     "audit": _of_module(AuditOptions, "audit", "audit", "audit"),
     "export": _of_module(ExportOptions, "export", "export", "export"),
     "model": _of_module(ModelOptions, "model", "export", "fetch_model"),
+    "record": _of_module(RecordOptions, "record", "record", "record"),
     "label": _of_module(LabelOptions, "label", "label", "label"),
     "play": _play,
     "watch": _of_module(WatchOptions, "watch", "watch", "watch"),

@@ -193,6 +193,31 @@ class WatchOptions:
 
 
 @dataclass(frozen=True)
+class RecordOptions:
+    """Play episodes and keep them in one file, for methods that learn from data."""
+
+    env: Annotated[str, tyro.conf.Positional, _named("ENV")]
+    """Environment id or name."""
+    file: Annotated[str, tyro.conf.Positional, _named("FILE")]
+    """Where they are kept: a new file, `.safetensors`; or `minari:ID`, a new dataset of Minari's, as
+    `minari:copy/expert-v0`."""
+    player: Annotated[tuple[str, ...], _named("WHO …")] = ("expert",)
+    """expert, optimal, random, or the folder of a run or a checkpoint. Of several each plays an equal share."""
+    episodes: Annotated[int, Range(least=1, most=10_000_000)] = 1000
+    """Episodes in all."""
+    seed: Seed = 0
+    """Seed of the starts and of the draws."""
+    group_size: Annotated[int, Range(least=1, most=65_536)] = 1
+    """Episodes that share a start."""
+    masked: bool = False
+    """Keep to the legal tokens, and record which they were."""
+    allow_imports: bool = False
+    """Import what a checkpoint names, such as a reward of your own: this runs that code."""
+    kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
+    """Arguments of the environment as name=value, the value in YAML."""
+
+
+@dataclass(frozen=True)
 class LabelOptions:
     """Compare answers in the terminal, two at a time, and keep which is better, for preference methods."""
 

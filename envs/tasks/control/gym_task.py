@@ -220,6 +220,14 @@ class Gym(TokenTask):
         """Gives the inner environment's actions that turns of tokens (m, max_turn_tokens) spell."""
         return self._action.decode(tokens)
 
+    def write_observations(self, observations: Sequence[Any]) -> npt.NDArray[np.int32]:
+        """Writes m observations of the inner environment as they are shown, without `bos`: (m, tokens of one)."""
+        return (self._observation.encode(observations) + self._first_digit).astype(np.int32)
+
+    def write_actions(self, actions: Sequence[Any]) -> npt.NDArray[np.int32]:
+        """Writes m actions of the inner environment as they are said: (m, max_turn_tokens)."""
+        return self._action.encode(actions).astype(np.int32)
+
     def read_observations(self, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Gives the numbers (m, d) that observation tokens (m, tokens of an observation), without `bos`, stand for."""
         return self._observation.decode_numbers(np.asarray(tokens, np.int64) - self._first_digit)
@@ -306,7 +314,7 @@ class Gym(TokenTask):
         return Vocabulary.of(names, digits), len(names)
 
     def _show(self, observations: Sequence[Any]) -> Reply:
-        tokens = (self._observation.encode(observations) + self._first_digit).astype(np.int32)
+        tokens = self.write_observations(observations)
         return Reply(tokens, np.full(len(tokens), tokens.shape[1], np.int64), padded=True)
 
 
