@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,10 +27,11 @@ def minari() -> Any:
         TokenGymError: it is not installed.
     """
     try:
-        importlib.import_module("h5py")
-        return importlib.import_module("minari")
+        import h5py  # noqa: F401 # which Minari needs to write, and asks for only then
+        import minari
     except ImportError as error:
         raise TokenGymError("Minari is not installed: pip install 'tokengym[minari]' (Python 3.11 or newer)") from error
+    return minari
 
 
 @checked
@@ -63,8 +63,7 @@ def to_minari(dataset: EpisodeDataset, env: Any, dataset_id: str, **about: Any) 
     longest = int(dataset.episodes.lengths.max(initial=0))
     if longest > task.max_length:
         raise TokenGymError(f"an episode has {longest} tokens, and {task.name!r} shows at most {task.max_length}")
-    buffer_kind = importlib.import_module("minari.data_collector").EpisodeBuffer
-    buffers = [buffer_kind(**steps) for steps in steps_of(dataset.episodes, task)]
+    buffers = [library.data_collector.EpisodeBuffer(**steps) for steps in steps_of(dataset.episodes, task)]
     try:
         with warnings.catch_warnings():
             # It recommends an author, a permalink and an e-mail address; who wants them gives them.

@@ -42,7 +42,7 @@ def record(options: RecordOptions, console: Console) -> int:
         for place, (name, player, share) in enumerate(zip(options.player, players, shares, strict=True)):
             status.update(f"{escape(name)} plays {share:,} episodes …")
             # Each player has starts and draws of its own; a single one those of the seed itself.
-            seed = derive_seed(options.seed, place) if place else options.seed
+            seed = derive_seed(options.seed, f"player {place}") if place else options.seed
             parts.append(played(task, player, share, seed, action_masks=masked, group_size=options.group_size)[0])
     episodes = Episodes.concat(parts)
     about = {
