@@ -66,8 +66,13 @@ class ReinforceConfig(PolicyGradientConfig):
     """What a return is measured from: nothing; the mean of those it is compared with, its own included or left out;
     the optimal token baseline, weighted by the squared size of the score; or a critic's value. Compared are the
     episodes of a group at the same step, and without groups those of the collection."""
-    credit: Literal["to_go", "episode"] = "to_go"
-    """What a token is paid: what came after it, or all of its episode, which varies more where rewards are dense."""
+    credit: Literal["to_go", "turn", "episode"] = "to_go"
+    """What a token is paid: what came after it; what came from the beginning of its turn on, which all tokens of a turn
+    share; or all of its episode, which varies more where rewards are dense."""
+    absent: Literal["left_out", "zero"] = "left_out"
+    """What episodes count for at steps or turns that they ended before: nothing, so that a mean is over those that got
+    there; or a return of 0, which is what they earned from there on. With the baseline "mean" only the latter has the
+    direction of the gradient."""
     value_coef: NotNegative | Schedule = 0.5
     """Weight of the value loss, for the baseline "value". Matters where critic and policy share a trunk; 0.1 to 1."""
     separate_critic: bool = False
@@ -76,6 +81,10 @@ class ReinforceConfig(PolicyGradientConfig):
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
+        if self.baseline not in ("mean", "leave_one_out"):
+            yield "absent", f"the baseline is {self.baseline!r}"
+        elif self.credit == "episode":
+            yield "absent", "credit is 'episode', and all episodes began"
         if self.baseline == "value":
             yield "credit", "the baseline is 'value', which is of what is still to come"
         else:

@@ -152,7 +152,8 @@ class ReinforceOverrides(PolicyGradientOverrides, total=False):
     """Fields of `ReinforceConfig`."""
 
     baseline: Literal["none", "mean", "leave_one_out", "optimal", "value"]
-    credit: Literal["to_go", "episode"]
+    credit: Literal["to_go", "turn", "episode"]
+    absent: Literal["left_out", "zero"]
     value_coef: float | Schedule
     separate_critic: bool
 

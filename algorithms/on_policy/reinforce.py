@@ -9,7 +9,7 @@ import numpy as np
 from ...agents import Scores
 from ...agents.sampling import wide
 from ..configs import PolicyGradientConfig, ReinforceConfig
-from ..data import Batch, Episodes
+from ..data import Batch, Episodes, FlatTokens
 from ..parts import (
     StepBaseline,
     collision_probabilities,
@@ -19,6 +19,8 @@ from ..parts import (
     squared_scores,
     step_baselines,
     tied,
+    turn_length,
+    turn_numbers,
 )
 from .policy_gradient import PolicyGradient
 
@@ -42,9 +44,14 @@ class MonteCarlo(PolicyGradient[ConfigT]):
         return "none"
 
     @property
-    def credit(self) -> Literal["to_go", "episode"]:
-        """Whether a token is paid what came after it, or all of its episode."""
+    def credit(self) -> Literal["to_go", "turn", "episode"]:
+        """Whether a token is paid what came after it, from its turn on, or all of its episode."""
         return "to_go"
+
+    @property
+    def absent_count(self) -> bool:
+        """Whether episodes count as 0 where they had ended, or not at all."""
+        return False
 
     def advantages(
         self, episodes: Episodes, rewards: np.ndarray, scores: Scores
@@ -64,10 +71,22 @@ class MonteCarlo(PolicyGradient[ConfigT]):
                 whole[tied(returns[first], group)[group]] = 0.0
             advantages = whole[flat.episode]
         else:
-            horizon = int(flat.step.max()) + 1
-            cell = group[flat.episode] * horizon + flat.step
-            advantages = returns - step_baselines(returns, cell, self.baseline, sizes)
+            advantages = self._along(flat, returns, group, sizes)
         return advantages.astype(rewards.dtype), None, {}
+
+    def _along(self, flat: FlatTokens, returns: np.ndarray, group: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
+        """Returns from each token, or each turn, less the baseline of those at the same place in their episodes."""
+        place, begins = flat.step, np.arange(len(flat))
+        if self.credit == "turn":
+            place = turn_numbers(flat, turn_length(self.task))
+            begins = np.flatnonzero((np.diff(place, prepend=-1) != 0) | (flat.step == 0))
+        of = group[flat.episode[begins]]
+        cell = of * (int(place.max()) + 1) + place[begins]
+        # W grows along a turn: its last token's is the score of all that was said until then.
+        sizes = None if sizes is None else np.maximum.reduceat(sizes, begins)
+        members = np.bincount(group)[of] if self.absent_count else None
+        advantages = returns[begins] - step_baselines(returns[begins], cell, self.baseline, sizes, members)
+        return np.repeat(advantages, np.diff(begins, append=len(flat)))
 
     def score_sizes(self, episodes: Episodes, scores: Scores) -> np.ndarray:
         """Return W of each token, float64 (N,), see `squared_scores`; it takes a further pass over the episodes."""
@@ -115,9 +134,14 @@ class Reinforce(MonteCarlo[ReinforceConfig]):
         return "none" if self.config.baseline == "value" else self.config.baseline
 
     @property
-    def credit(self) -> Literal["to_go", "episode"]:
+    def credit(self) -> Literal["to_go", "turn", "episode"]:
         """What a token is paid."""
         return self.config.credit
+
+    @property
+    def absent_count(self) -> bool:
+        """Whether episodes count as 0 where they had ended."""
+        return self.config.absent == "zero"
 
     @property
     def value_coef(self) -> float:

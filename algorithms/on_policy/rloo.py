@@ -47,6 +47,6 @@ class RLOO(MonteCarlo[RLOOConfig]):
         return "leave_one_out"
 
     @property
-    def credit(self) -> Literal["to_go", "episode"]:
+    def credit(self) -> Literal["to_go", "turn", "episode"]:
         """All of the episode: groups compare whole episodes."""
         return "episode"

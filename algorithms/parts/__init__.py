@@ -9,7 +9,7 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .collisions import collision_probabilities, squared_scores
-    from .credit import between, highest, token_covariances
+    from .credit import between, highest, token_covariances, turn_length, turn_numbers
     from .exponentials import bounded_exp, exp_excess
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
     from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
@@ -105,6 +105,8 @@ __all__ = [
     "token_covariances",
     "token_weights",
     "trace_targets",
+    "turn_length",
+    "turn_numbers",
     "value_errors",
     "weigh",
     "whiten",
@@ -175,6 +177,8 @@ __getattr__, __dir__ = lazy_names(
         "token_covariances": "credit",
         "token_weights": "losses",
         "trace_targets": "targets",
+        "turn_length": "credit",
+        "turn_numbers": "credit",
         "value_errors": "losses",
         "weigh": "likelihood",
         "whiten": "advantages",

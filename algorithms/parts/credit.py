@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from ...envs import Task
+from ..data import FlatTokens
 
 
 def token_covariances(log_probs: Tensor, advantages: Tensor) -> Tensor:
@@ -44,3 +48,24 @@ def between(values: Tensor, low: float, high: float, share: float, generator: to
 
 def _count(total: int, share: float) -> int:
     return max(1, int(share * total)) if share else 0
+
+
+def turn_numbers(flat: FlatTokens, length: int | None = None) -> np.ndarray:
+    """Return the turn of each token within its episode, int64 (N,) from 0.
+
+    Args:
+        flat: the tokens.
+        length: of every turn, where the task says so; None looks where the task spoke between two tokens. Turns that
+            follow one another without a word between them then count as one.
+    """
+    if length is not None:
+        return flat.step // length
+    begins = np.ones(len(flat), bool)
+    begins[1:] = (flat.row[1:] != flat.row[:-1]) | (flat.column[1:] != flat.column[:-1] + 1)
+    count = np.cumsum(begins) - 1
+    return count - count[flat.episode_offsets[:-1]][flat.episode]
+
+
+def turn_length(task: Task) -> int | None:
+    """Return the length of every turn of a task, or None where they have none in common."""
+    return task.max_turn_tokens if task.finite or task.max_turn_tokens == 1 else None

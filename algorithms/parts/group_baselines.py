@@ -94,6 +94,7 @@ def step_baselines(
     cell: np.ndarray,
     kind: StepBaseline,
     weights: np.ndarray | None = None,
+    members: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return what each return is measured from, float64 (N,): something of the returns of the same cell.
 
@@ -103,6 +104,8 @@ def step_baselines(
         kind: "none"; "mean" of the cell, its own included; "leave_one_out", the mean of the others, 0 where there are
             none; or "optimal", ΣGW/ΣW, which has the least variance where W is the squared norm of the score.
         weights: float (N,), W, for "optimal".
+        members: int (N,), how many are compared in each cell, those included that are not there and count as 0, for
+            "mean" and "leave_one_out"; None counts those that are there.
     """
     if kind == "none":
         return np.zeros(len(returns))
@@ -111,7 +114,8 @@ def step_baselines(
         assert weights is not None
         total = np.bincount(cells, weights=weights)
         return (np.bincount(cells, weights=returns * weights) / np.where(total > 0, total, 1.0))[cells]
-    sums, counts = np.bincount(cells, weights=returns)[cells], np.bincount(cells)[cells]
+    sums = np.bincount(cells, weights=returns)[cells]
+    counts = np.bincount(cells)[cells] if members is None else members
     if kind == "mean":
         return sums / counts
     return (sums - returns) / np.maximum(counts - 1, 1)

@@ -148,6 +148,7 @@ ANY = {
     "clip_low": Case(1e-4),
     "clip_high": Case(1e-4),
     "drop_tied": Case(True, env="Copy", changes=False),
+    "absent": Case("zero", {"group_size": 4}),
     "entropy_control": Case("kl-cov", {"epochs": 2}),
     "covariance_share": Case(0.5, KL_COV),
     "covariance_kl": Case(50.0, KL_COV),

@@ -14,11 +14,18 @@ _PRESETS = ("grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "
 OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("reinforce", {"baseline": baseline}) for baseline in ("none", "mean", "leave_one_out", "value")),
     ("reinforce", {"baseline": "leave_one_out", **_KL}),
+    *(
+        ("reinforce", {"baseline": baseline, "credit": "turn", "absent": absent, "group_size": 3})
+        for baseline in ("mean", "leave_one_out")
+        for absent in ("left_out", "zero")
+    ),
     ("rloo", {}),
     ("rloo", _KL),
     ("reinforce-pp", {}),
     *(("grpo", {"preset": preset, "group_size": 3}) for preset in _PRESETS),
     ("grpo", {"preset": "dr-grpo", "group_size": 3, **_KL}),
+    ("grpo", {"preset": "dr-grpo", "group_size": 3, "entropy_control": "kl-cov"}),
+    ("grpo", {"group_size": 3, "entropy_control": "clip-cov", "covariance_share": 1.0}),
     ("a2c", {}),
     ("a2c", _KL),
     ("ppo", {}),
