@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from .learner import Learner
     from .off_policy import DQN, SAC, OffPolicy
     from .offline import BC, SFT, FilteredBC, Offline
-    from .on_policy import A2C, GRPO, PPO, RAFT, RLOO, ExpertIteration, OnPolicy, Reinforce, ReinforcePP
+    from .on_policy import (
+        A2C,
+        GRPO,
+        PPO,
+        RAFT,
+        RLOO,
+        TOPR,
+        AsymRE,
+        ExpertIteration,
+        OnPolicy,
+        Reinforce,
+        ReinforcePP,
+        VTrace,
+    )
     from .online import Online
     from .preferences import DPO, RRHF, OnlineDPO, Preferences
     from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
@@ -28,6 +41,7 @@ __all__ = [
     "A2C",
     "ALGORITHMS",
     "Algorithm",
+    "AsymRE",
     "BC",
     "Callback",
     "DPO",
@@ -63,6 +77,8 @@ __all__ = [
     "SelfPlay",
     "StopAfter",
     "StopWhen",
+    "TOPR",
+    "VTrace",
     "check_config",
     "load_algorithm",
     "register_algorithm",
@@ -74,6 +90,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "A2C": "on_policy.a2c",
         "Algorithm": "base",
+        "AsymRE": "on_policy.asymre",
         "BC": "offline.bc",
         "Callback": "runs.callbacks",
         "DPO": "preferences.dpo",
@@ -108,5 +125,7 @@ __getattr__, __dir__ = lazy_names(
         "SelfPlay": "self_play",
         "StopAfter": "runs.callbacks",
         "StopWhen": "runs.milestones",
+        "TOPR": "on_policy.topr",
+        "VTrace": "on_policy.vtrace",
     },
 )

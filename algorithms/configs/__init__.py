@@ -10,6 +10,7 @@ from .offline import BCConfig, CloningConfig, FilteredBCConfig, OfflineConfig, S
 from .on_policy import RATIO_TOLERANCES, A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
     A2COverrides,
+    AsymREOverrides,
     BCOverrides,
     DPOOverrides,
     DQNOverrides,
@@ -31,6 +32,8 @@ from .overrides import (
     SB3QRDQNOverrides,
     SB3TRPOOverrides,
     SFTOverrides,
+    TOPROverrides,
+    VTraceOverrides,
 )
 from .parts import (
     AdaptiveKLConfig,
@@ -59,6 +62,7 @@ from .sb3 import (
 )
 from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
+from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
 
 __all__ = [
     "A2CConfig",
@@ -66,6 +70,8 @@ __all__ = [
     "ActorCriticConfig",
     "AdaptiveKLConfig",
     "AlgorithmConfig",
+    "AsymREConfig",
+    "AsymREOverrides",
     "BCConfig",
     "BCOverrides",
     "CloningConfig",
@@ -86,6 +92,7 @@ __all__ = [
     "LearningConfig",
     "OffPolicyConfig",
     "OfflineConfig",
+    "OffsetConfig",
     "OnPolicyConfig",
     "OnlineConfig",
     "OnlineDPOConfig",
@@ -134,6 +141,10 @@ __all__ = [
     "SampledKLConfig",
     "Schedule",
     "SelectionConfig",
+    "TOPRConfig",
+    "TOPROverrides",
+    "VTraceConfig",
+    "VTraceOverrides",
     "check_potential",
     "ends",
     "linear",

@@ -21,9 +21,10 @@ class Preset(NamedTuple):
     baseline: Literal["mean", "leave_one_out", "length", "second_best"] = "mean"
     scale: Literal["none", "std", "mean"] = "std"
     ratio: Literal["token", "sequence", "geometric"] = "token"
-    surrogate: Literal["clipped", "detached"] = "clipped"
+    surrogate: Literal["clipped", "detached", "divergence"] = "clipped"
     clip_low: float = 0.2
     clip_high: float = 0.2
+    ratio_cap: float = 20.0
     loss_aggregation: Aggregation = "sequence"
     drop_tied: bool = False
 
@@ -39,6 +40,7 @@ PRESETS: dict[str, Preset] = {
     "gmpo": Preset(ratio="geometric", clip_low=0.3297, clip_high=0.4918),
     "opo": Preset(baseline="length", scale="none", loss_aggregation="sum"),
     "rloo": Preset(baseline="leave_one_out", scale="none", loss_aggregation="sum"),
+    "dppo": Preset(scale="none", surrogate="divergence", loss_aggregation="sum"),
 }
 """The named presets of `GRPOConfig.preset`."""
 
@@ -128,14 +130,14 @@ class RepeatedConfig(EntropyControlConfig, PolicyGradientConfig):
 
     @property
     def one_step(self) -> bool:
-        """Whether the only step starts from the old policy, so that all ratios are 1."""
-        return self.epochs == self.minibatches == 1
+        """Whether the only step starts from the policy that spoke, so that all ratios are 1."""
+        return self.epochs == self.minibatches == 1 and self.fresh
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
-        if self.one_step:
-            yield "target_kl", "epochs and minibatches are 1, so that the only step starts from the old policy"
+        if self.epochs == self.minibatches == 1:
+            yield "target_kl", "epochs and minibatches are 1, so that there is one step only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +163,9 @@ class ReinforcePPConfig(RepeatedConfig):
 class GRPOConfig(RepeatedConfig):
     """Configuration of GRPO and its kin: a preset, and what is to differ from it."""
 
-    preset: Literal["grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo"] = "grpo"
+    preset: Literal[
+        "grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo", "dppo"
+    ] = "grpo"
     """The method whose choices the fields below have where they are None."""
     group_size: Members = 8
     """Episodes that share a start and are compared. More say better what was good, of fewer starts; 4 to 16."""
@@ -181,12 +185,16 @@ class GRPOConfig(RepeatedConfig):
     ratio: Literal["token", "sequence", "geometric"] | None = None
     """What is clipped: each token's ratio, the episode's (the exponential of the mean log-ratio), or the tokens' within
     the episode's geometric mean."""
-    surrogate: Literal["clipped", "detached"] | None = None
-    """−min(ρA, clip(ρ)A), whose gradient ends where the clip holds, or −sg(clip(ρ))·A·log π, where it never ends."""
+    surrogate: Literal["clipped", "detached", "divergence"] | None = None
+    """−min(ρA, clip(ρ)A), whose gradient ends where the clip holds; −sg(clip(ρ))·A·log π, where it never ends; or
+    −sg(min(ρ, C))·A·log π, which ends where the token's probability, not its ratio, has moved too far."""
     clip_low: Annotated[float, Range(above=0, most=1)] | None = None
-    """How far below 1 the ratio may go; 1 does not bound it. Typical: .2."""
+    """How far below 1 the ratio may go, or with "divergence" how far a probability may fall; 1 does not bound it.
+    Typical: .2."""
     clip_high: Positive | None = None
-    """How far above 1 the ratio may go. Typical: .2 to .28."""
+    """How far above 1 the ratio may go, or with "divergence" how far a probability may rise. Typical: .2 to .28."""
+    ratio_cap: Positive | None = None
+    """C, the largest weight of a token with "divergence". Larger follows older data more faithfully and varies more."""
     drop_tied: bool | None = None
     """Leave groups out whose returns are all equal, so that they weigh nothing in the mean over tokens."""
 
@@ -194,6 +202,8 @@ class GRPOConfig(RepeatedConfig):
         super().__post_init__()
         one = self.rule.surrogate == "clipped" or self.rule.ratio != "geometric"
         self.require(one, "surrogate", "'clipped' with the ratio 'geometric', in which no token has a ratio of its own")
+        token = self.rule.surrogate != "divergence" or self.rule.ratio == "token"
+        self.require(token, "surrogate", "'clipped' or 'detached' unless the ratio is 'token'")
         plain = self.rule.scale != "mean" or not self.kl_in_reward
         self.require(plain, "kl_in", "'loss' where advantages are divided by the group's mean, which the KL may turn")
 
@@ -217,3 +227,5 @@ class GRPOConfig(RepeatedConfig):
         if self.one_step:
             for name in ("clip_low", "clip_high", "surrogate"):
                 yield name, "epochs and minibatches are 1, so that the only step starts from the old policy"
+        if self.one_step or self.rule.surrogate != "divergence":
+            yield "ratio_cap", "surrogate is not 'divergence', or all ratios are 1"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import Config, Delay, NotNegative, Positive, Repeats, Rows, Share, Tokens
+from .base import Config, Delay, Interval, NotNegative, Positive, Repeats, Rows, Share, Tokens
 from .parts import AlgorithmConfig, SampledKLConfig
 from .schedule import Schedule, ends, linear
 
@@ -46,10 +46,23 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
     """The largest weight. Larger is less biased and varies more; 2 to 5."""
     importance_floor: NotNegative = 0.5
     """The smallest weight, below which "mask" leaves a token out; 0 to .5."""
+    sync_every: Interval = 1
+    """Updates between those at which who collects is brought up to date. Above 1 data are stale by up to as many
+    updates, as where a sampler runs apart; ratios are then to who collected. 1 to 64."""
+    replay_capacity: Delay = 0
+    """Episodes remembered, of which an update draws as many as a collection has, the oldest going first; whole groups.
+    0 learns from fresh ones alone. More learn more from each token, if the loss can bear old ones; 100 to 10,000."""
+    updates_per_collection: Repeats = 1
+    """Draws from the replay, each learnt from as a collection would be, after each collection; 1 to 8."""
     ratio_tolerance: Positive | None = None
     """The ratio π/π_old before the first step must be 1 to within this. None takes what the agent's dtype allows:
     2e-4 in float32, where decoding and the teacher-forced pass are each right to 1e-4 and may be off to opposite sides,
     0.5 in bfloat16 (which rounds logits of twenty to an eighth), 1e-9 in float64."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = self.replay_capacity % self.group_size == 0
+        self.require(whole, "replay_capacity", f"a multiple of group_size ({self.group_size}): groups are kept whole")
 
     @classmethod
     def restored(cls, values: Mapping[str, Any]) -> Self:
@@ -71,6 +84,15 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
             yield "importance_cap", "importance is 'none'"
         if self.importance != "mask":
             yield "importance_floor", "importance is not 'mask'"
+        if not self.replay_capacity:
+            yield "updates_per_collection", "replay_capacity is 0"
+        if not self.fresh:
+            yield "ratio_tolerance", "what is learnt from is not what the policy itself has just said"
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what is learnt from is what the policy itself has just said."""
+        return self.sync_every == 1 and not self.replay_capacity
 
     @property
     def aggregation(self) -> Aggregation:
@@ -171,13 +193,13 @@ class PPOConfig(EntropyControlConfig, ActorCriticConfig):
     @property
     def one_step(self) -> bool:
         """Whether the only step starts from the old policy, so that all ratios are 1."""
-        return self.epochs == self.minibatches == 1
+        return self.epochs == self.minibatches == 1 and self.fresh
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
-        if self.one_step:
-            for name in ("clip", "value_clip", "target_kl"):
+        if self.epochs == self.minibatches == 1:
+            for name in ("clip", "value_clip", "target_kl") if self.fresh else ("value_clip", "target_kl"):
                 yield name, "epochs and minibatches are 1, so that the only step starts from the old policy"
         elif not any(ends(self.value_coef)):
             yield "value_clip", "value_coef is 0"

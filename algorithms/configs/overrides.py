@@ -108,6 +108,9 @@ class OnPolicyOverrides(SampledKLOverrides, AlgorithmOverrides, total=False):
     importance_level: Literal["token", "sequence"]
     importance_cap: float
     importance_floor: float
+    sync_every: int
+    replay_capacity: int
+    updates_per_collection: int
     ratio_tolerance: float | None
 
 
@@ -179,14 +182,37 @@ class ReinforcePPOverrides(RepeatedOverrides, total=False):
 class GRPOOverrides(RepeatedOverrides, total=False):
     """Fields of `GRPOConfig`."""
 
-    preset: Literal["grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo"]
+    preset: Literal["grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo", "dppo"]
     baseline: Literal["mean", "leave_one_out", "length", "second_best"] | None
     scale: Literal["none", "std", "mean"] | None
     ratio: Literal["token", "sequence", "geometric"] | None
-    surrogate: Literal["clipped", "detached"] | None
+    surrogate: Literal["clipped", "detached", "divergence"] | None
     clip_low: float | None
     clip_high: float | None
+    ratio_cap: float | None
     drop_tied: bool | None
+
+
+class OffsetOverrides(PolicyGradientOverrides, total=False):
+    """Fields of `OffsetConfig`."""
+
+    baseline: Literal["none", "mean", "leave_one_out"]
+    offset: float
+
+
+class TOPROverrides(OffsetOverrides, total=False):
+    """Fields of `TOPRConfig`."""
+
+
+class AsymREOverrides(OffsetOverrides, total=False):
+    """Fields of `AsymREConfig`."""
+
+
+class VTraceOverrides(ActorCriticOverrides, total=False):
+    """Fields of `VTraceConfig`."""
+
+    rho_cap: float
+    trace_cap: float
 
 
 class SelectionOverrides(OnlineOverrides, total=False):

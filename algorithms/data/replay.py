@@ -256,6 +256,23 @@ class EpisodeReplay:
             return ReplaySample(self.get(positions), np.repeat(weights, lengths).astype(self.numbers), positions)
         return self._sample_tokens(count, beta)
 
+    @checked
+    def sample_groups(self, count: Count, size: Count) -> Episodes:
+        """Draw groups of ``size`` episodes that were added one after the other, uniformly and none twice.
+
+        Args:
+            count: groups; all of them, in a random order, where fewer are held.
+            size: episodes a group, as many as there were in each that was added.
+
+        Raises:
+            TokenGymError: not one group is held.
+        """
+        held = len(self) // size
+        if not held:
+            raise TokenGymError(f"a draw of groups of {size} from a replay of {len(self)} episodes; collect some first")
+        first = self._episodes.end - size * (1 + self.generator.permutation(held)[:count])
+        return self.get((first[:, None] + np.arange(size)).ravel())
+
     def _draw(self, priorities: np.ndarray, count: int) -> np.ndarray:
         """``count`` indices, each proportional to its priority."""
         cumulative = np.cumsum(priorities)

@@ -9,6 +9,7 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .a2c import A2C
     from .actor_critic import ActorCritic
+    from .asymre import AsymRE
     from .base import OnPolicy, Targets
     from .expert_iteration import ExpertIteration
     from .grpo import GRPO
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from .reinforce import Reinforce
     from .reinforce_pp import ReinforcePP
     from .rloo import RLOO
+    from .topr import TOPR
+    from .vtrace import VTrace
 
 __all__ = [
     "A2C",
     "ActorCritic",
+    "AsymRE",
     "ExpertIteration",
     "GRPO",
     "OnPolicy",
@@ -29,7 +33,9 @@ __all__ = [
     "RLOO",
     "Reinforce",
     "ReinforcePP",
+    "TOPR",
     "Targets",
+    "VTrace",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -37,6 +43,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "A2C": "a2c",
         "ActorCritic": "actor_critic",
+        "AsymRE": "asymre",
         "ExpertIteration": "expert_iteration",
         "GRPO": "grpo",
         "OnPolicy": "base",
@@ -45,6 +52,8 @@ __getattr__, __dir__ = lazy_names(
         "RLOO": "rloo",
         "Reinforce": "reinforce",
         "ReinforcePP": "reinforce_pp",
+        "TOPR": "topr",
         "Targets": "base",
+        "VTrace": "vtrace",
     },
 )

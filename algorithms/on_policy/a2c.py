@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..configs import A2CConfig
-from ..data import Batch
-from ..parts import Loss, value_errors
-from .actor_critic import ActorCritic
-from .base import Targets
+from .actor_critic import OneStep
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
     from ..configs import A2COverrides
 
 
-class A2C(ActorCritic[A2CConfig]):
+class A2C(OneStep[A2CConfig]):
     """Advantage actor-critic (Mnih et al. 2016) on whole episodes.
 
     Loss: −Σ w·A·log π(a|s) + c_v·Σ w·½(V − R)² − c_H·Σ w·H(π), plus the KL term where the config asks for it, with
@@ -42,23 +39,3 @@ class A2C(ActorCritic[A2CConfig]):
             reference: Agent | None = None,
             **overrides: Unpack[A2COverrides],
         ) -> None: ...
-
-    def loss(self, part: Batch, prepared: Targets) -> Loss:
-        """Σ w·[−A·log π + c_v·½(V − R)² − c_H·H(π)] over the tokens of ``part``."""
-        scores, targets = self.score(part, prepared), prepared.of(part)
-        assert scores.values is not None and targets.returns is not None and targets.values is not None
-        weights = targets.weights
-        policy_loss = -(weights * targets.advantages * scores.log_probs).sum()
-        value_loss = (weights * value_errors(scores.values, targets.returns, targets.values)).sum()
-        entropy = (weights * scores.entropy).sum()
-        total = policy_loss + self.value_coef * value_loss - self.entropy_coef * entropy
-        return Loss(
-            total + self.kl_loss(scores, targets),
-            terms={"policy/loss": policy_loss, "policy/entropy": entropy, "value/loss": value_loss},
-            named={
-                "advantages": prepared.advantages,
-                "returns": targets.returns,
-                "log_probs": scores.log_probs,
-                "values": scores.values,
-            },
-        )

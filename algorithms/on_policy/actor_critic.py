@@ -11,9 +11,9 @@ import numpy as np
 from ...agents import Scores
 from ...agents.sampling import wide
 from ..configs import ActorCriticConfig
-from ..data import Episodes
-from ..parts import NEGLIGIBLE, gae
-from .base import OnPolicy
+from ..data import Batch, Episodes
+from ..parts import NEGLIGIBLE, Loss, gae, value_errors
+from .base import OnPolicy, Targets
 
 ActorCriticConfigT = TypeVar("ActorCriticConfigT", bound=ActorCriticConfig)
 
@@ -67,6 +67,30 @@ class ActorCritic(OnPolicy[ActorCriticConfigT]):
         config = self.config
         advantages, returns = gae(episodes.flat, rewards, values, final, config.gamma, config.gae_lambda)
         return advantages, returns, {"value/explained_variance": explained_variance(values, returns)}
+
+
+class OneStep(ActorCritic[ActorCriticConfigT]):
+    """An actor and a critic that take one step a collection; see `A2C` and `VTrace`."""
+
+    def loss(self, part: Batch, prepared: Targets) -> Loss:
+        """Σ w·[−A·log π + c_v·½(V − R)² − c_H·H(π)] over the tokens of ``part``."""
+        scores, targets = self.score(part, prepared), prepared.of(part)
+        assert scores.values is not None and targets.returns is not None and targets.values is not None
+        weights = targets.weights
+        policy_loss = -(weights * targets.advantages * scores.log_probs).sum()
+        value_loss = (weights * value_errors(scores.values, targets.returns, targets.values)).sum()
+        entropy = (weights * scores.entropy).sum()
+        total = policy_loss + self.value_coef * value_loss - self.entropy_coef * entropy
+        return Loss(
+            total + self.kl_loss(scores, targets),
+            terms={"policy/loss": policy_loss, "policy/entropy": entropy, "value/loss": value_loss},
+            named={
+                "advantages": prepared.advantages,
+                "returns": targets.returns,
+                "log_probs": scores.log_probs,
+                "values": scores.values,
+            },
+        )
 
 
 def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:

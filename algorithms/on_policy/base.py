@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -17,7 +18,7 @@ from ...envs import TokenGymError
 from ..configs import RATIO_TOLERANCES, OnPolicyConfig
 from ..data import Batch, Episodes, Unit
 from ..parts import Loss, Step, importance_weights, kl_of_tokens, token_weights, whiten
-from ..rewarded import Rewarded
+from .reused import Reused
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class Targets:
 OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
 
 
-class OnPolicy(Rewarded[OnPolicyConfigT]):
+class OnPolicy(Reused[OnPolicyConfigT]):
     """A policy that learns from fresh episodes; a subclass gives `advantages` and `loss`.
 
     Hooks: `advantages` (how good each token was), `loss` (of a part of a minibatch), `epochs` and `minibatches` (how
@@ -112,6 +113,11 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
         """In how many steps it does."""
         return 1
 
+    @property
+    def weighs_behaviour(self) -> bool:
+        """Whether it is made for what others drew: ratios are then to who drew it, whoever that was."""
+        return False
+
     def enough(self, metrics: dict[str, float]) -> bool:
         """Whether to end the update after a step that reported ``metrics``."""
         return False
@@ -144,7 +150,16 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
         return self.config.entropy_coef_at(self.progress)
 
     def update(self, batch: Episodes) -> dict[str, float]:
-        """Assess the episodes, then go through them in epochs and minibatches; metrics as documented on its page."""
+        """Learn from what was collected, or from draws of the replay; metrics as documented on its page."""
+        learnt = [self.learn_from(episodes) for episodes in self.drawn(batch)]
+        self.let_behaviour_follow()
+        if self.replay is None:
+            return learnt[0]
+        steps = sum(metrics["optim/steps"] for metrics in learnt)
+        return {**joined(learnt), "optim/steps": steps, "replay/episodes": float(len(self.replay))}
+
+    def learn_from(self, batch: Episodes) -> dict[str, float]:
+        """Assess the episodes, then go through them in epochs and minibatches."""
         targets = self.prepare(batch)
         if self.kl_budget.exceeded:  # as these episodes have shown: another step would only go further
             return {**targets.metrics, "optim/steps": 0.0}
@@ -159,10 +174,8 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             else:
                 continue
             break
-        columns = {name: [report[name] for report in reports] for name in reports[0]}
-        means = {name: max(v) if name.endswith("_max") else sum(v) / len(v) for name, v in columns.items()}
         done = {"optim/learning_rate": self.learning_rate, "optim/entropy_coef": self.entropy_coef}
-        return {**targets.metrics, **means, **done, "optim/steps": float(len(reports))}
+        return {**targets.metrics, **joined(reports), **done, "optim/steps": float(len(reports))}
 
     def prepare(self, batch: Episodes) -> Targets:
         """Turn fresh episodes into targets: one pass over them, and all that needs no gradient.
@@ -184,8 +197,10 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             error = float(torch.expm1(log_ratio).abs().max())
             corrections = self.corrections(log_ratio, whole)
             whole = replace(whole, log_probs=scores.log_probs.detach())
-        elif self.behaviour.on_policy:
+        elif self.draws_itself:
             error = self.check_ratio(scores.log_probs.detach() - whole.log_probs)
+        elif self.weighs_behaviour or not config.fresh:  # ratios are to who drew the tokens
+            error = self.off_by(scores.log_probs.detach() - whole.log_probs)
         else:  # what drew the tokens is another distribution, or unknown: ratios are to the policy before the update
             whole = replace(whole, log_probs=scores.log_probs.detach())
         metrics = {
@@ -201,7 +216,8 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
                 penalties = self.kl_controller.coef * estimates
             metrics |= {"objective/kl": kl, "objective/kl_coef": self.kl_controller.coef}
             self.kl_budget.take(kl)
-        self.observe_returns(batch)
+        if not config.replay_capacity:  # else it was seen when it was collected
+            self.observe_returns(batch)
         rewards = self.learning_rewards(batch, penalties)
         metrics["objective/reward"] = float(rewards.sum()) * self.reward_scale / len(batch)
         metrics["objective/reward_scale"] = self.reward_scale
@@ -279,6 +295,19 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
             whole.episodes[whole.rows],
         )
 
+    def off_by(self, log_ratio: Tensor) -> float:
+        """Return max |π/μ − 1|, where another distribution drew the tokens.
+
+        Raises:
+            TokenGymError: it did not say with which probability.
+        """
+        if not torch.isfinite(log_ratio).all():
+            raise TokenGymError(
+                f"{self.name} compares with what drew the tokens, which did not say with which probability: let the "
+                "sampler return log-probabilities."
+            )
+        return float(torch.expm1(log_ratio).abs().max())
+
     @property
     def ratio_tolerance(self) -> float:
         """How far π/π_old may be from 1 before the first step: the config's, or what the agent's dtype allows."""
@@ -322,3 +351,9 @@ class OnPolicy(Rewarded[OnPolicyConfigT]):
         # An episode's own estimate stands at its last token, whose weight is that of all its tokens.
         estimates = self.kl_estimates(scores, targets.batch, targets.reference)
         return self.scaled_kl_coef * (targets.weights * estimates).sum()
+
+
+def joined(reports: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The means of several reports of equal names, and the largest of names that end in _max."""
+    columns = {name: [report[name] for report in reports if name in report] for name in reports[0]}
+    return {name: max(v) if name.endswith("_max") else sum(v) / len(v) for name, v in columns.items()}

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from ...agents import Scores
 from ...envs import TokenGymError
 from ..configs import GRPOConfig
-from ..data import Episodes
-from ..parts import Ratio, group_advantages, group_numbers, returns_to_go, tied
+from ..data import Batch, Episodes
+from ..parts import Ratio, divergence_surrogate, group_advantages, group_numbers, returns_to_go, tied
 from .base import Targets
 from .repeated import Repeated
 
@@ -61,9 +62,24 @@ class GRPO(Repeated[GRPOConfig]):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """1 − ε below and 1 + ε above, which may differ."""
+        """1 − ε below and 1 + ε above, which may differ; C above where it is probabilities that are bounded."""
         rule = self.config.rule
+        if rule.surrogate == "divergence":
+            return 0.0, rule.ratio_cap
         return 1 - rule.clip_low, 1 + rule.clip_high
+
+    @property
+    def weighs_behaviour(self) -> bool:
+        """Whether what bounds it is the distance to who drew the tokens, whoever that was."""
+        return self.config.rule.surrogate == "divergence"
+
+    def surrogate(self, scores: Scores, part: Batch, targets: Targets) -> Tensor:
+        """What is learnt from each token, (n,)."""
+        rule = self.config.rule
+        if rule.surrogate != "divergence":
+            return super().surrogate(scores, part, targets)
+        bounds = rule.clip_low, rule.clip_high, rule.ratio_cap
+        return divergence_surrogate(scores.log_probs, part.log_probs, targets.advantages, *bounds)
 
     def prepare(self, batch: Episodes) -> Targets:
         """Turn groups into targets, without those whose returns are all equal where the preset drops them."""

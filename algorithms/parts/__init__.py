@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .losses import clipped_surrogate, ratio_metrics, token_weights, value_errors
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
+    from .off_policy_weights import vtrace
     from .preference_losses import PAIR_LOSSES, Completions, PairLossOptions, ranking_hinges
     from .rewards import (
         RunningStd,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .seeds import derive_seed
     from .soft import logit_q, logit_values, soft_optimal_log_probs, soft_optimal_values, soft_values
     from .stepping import Loss, Step, accumulate
-    from .surrogates import Ratio, importance_weights, surrogate
+    from .surrogates import Ratio, divergence_surrogate, importance_weights, surrogate, tapered_surrogate
     from .targets import (
         EpisodeGrid,
         at_actions,
@@ -72,6 +73,7 @@ __all__ = [
     "collision_probabilities",
     "cut_traces",
     "derive_seed",
+    "divergence_surrogate",
     "dueling_q",
     "exp_excess",
     "first_nonfinite",
@@ -101,6 +103,7 @@ __all__ = [
     "squared_scores",
     "step_baselines",
     "surrogate",
+    "tapered_surrogate",
     "tied",
     "token_covariances",
     "token_weights",
@@ -108,6 +111,7 @@ __all__ = [
     "turn_length",
     "turn_numbers",
     "value_errors",
+    "vtrace",
     "weigh",
     "whiten",
 ]
@@ -144,6 +148,7 @@ __getattr__, __dir__ = lazy_names(
         "collision_probabilities": "collisions",
         "cut_traces": "targets",
         "derive_seed": "seeds",
+        "divergence_surrogate": "surrogates",
         "dueling_q": "targets",
         "exp_excess": "exponentials",
         "first_nonfinite": "nonfinite",
@@ -173,6 +178,7 @@ __getattr__, __dir__ = lazy_names(
         "squared_scores": "collisions",
         "step_baselines": "group_baselines",
         "surrogate": "surrogates",
+        "tapered_surrogate": "surrogates",
         "tied": "group_baselines",
         "token_covariances": "credit",
         "token_weights": "losses",
@@ -180,6 +186,7 @@ __getattr__, __dir__ = lazy_names(
         "turn_length": "credit",
         "turn_numbers": "credit",
         "value_errors": "losses",
+        "vtrace": "off_policy_weights",
         "weigh": "likelihood",
         "whiten": "advantages",
     },

@@ -13,6 +13,12 @@ Ratio = Literal["none", "token", "sequence", "geometric"]
 """What is weighed against the old policy, see `surrogate`."""
 
 
+def episode_sums(values: Tensor, episode: Tensor) -> Tensor:
+    """Return for each token the sum over the tokens of its episode, (N,); arguments as for `episode_means`."""
+    place = torch.unique_consecutive(episode, return_inverse=True)[1]
+    return values.new_zeros(int(place[-1]) + 1).index_add(0, place, values)[place]
+
+
 def episode_means(values: Tensor, episode: Tensor) -> Tensor:
     """Return for each token the mean over the tokens of its episode, (N,), in the graph of ``values``.
 
@@ -68,6 +74,42 @@ def surrogate(
     return -torch.minimum(weight * advantages, weight.clamp(low, high) * advantages)
 
 
+def divergence_surrogate(
+    log_probs: Tensor, behaviour_log_probs: Tensor, advantages: Tensor, low: float, high: float, cap: float
+) -> Tensor:
+    """−sg(min(ρ, C))·A·log π of each token, (N,), or 0 where π − μ has passed a bound in A's direction (DPPO).
+
+    The bound is on probabilities: the total variation between "this token" and "another one" under both policies. A
+    rare token may become many times as likely, where a clip of the ratio ρ = π/μ would stop it at once.
+
+    Args:
+        log_probs: log π, (N,).
+        behaviour_log_probs: log μ, (N,).
+        advantages: A, (N,).
+        low: how far π may fall below μ where A < 0.
+        high: how far it may rise above where A > 0.
+        cap: C.
+    """
+    now = log_probs.detach()
+    moved = now.exp() - behaviour_log_probs.exp()
+    passed = torch.where(advantages > 0, moved > high, moved < -low)
+    weights = bounded_exp(now - behaviour_log_probs).clamp(max=cap).masked_fill(passed, 0.0)
+    return -weights * advantages * log_probs
+
+
+def tapered_surrogate(log_probs: Tensor, behaviour_log_probs: Tensor, advantages: Tensor, episode: Tensor) -> Tensor:
+    """−α·A·log π of each token, (N,): α is 1 where A ≥ 0, else sg(min(π/μ, 1)) of the whole episode (TOPR).
+
+    Args:
+        log_probs: log π, (N,).
+        behaviour_log_probs: log μ, (N,).
+        advantages: A, (N,), equal within an episode.
+        episode: int64 (N,), ascending: whole episodes.
+    """
+    kept = torch.exp(episode_sums(log_probs.detach() - behaviour_log_probs, episode).clamp(max=0.0))
+    return -torch.where(advantages < 0, kept, torch.ones_like(kept)) * advantages * log_probs
+
+
 def importance_weights(
     log_ratio: Tensor,
     kind: Literal["truncate", "mask"],
@@ -88,8 +130,7 @@ def importance_weights(
         episode: int64 (N,), ascending.
     """
     if level == "sequence":
-        place = torch.unique_consecutive(episode, return_inverse=True)[1]
-        log_ratio = log_ratio.new_zeros(int(place[-1]) + 1).index_add(0, place, log_ratio)[place]
+        log_ratio = episode_sums(log_ratio, episode)
     weights = bounded_exp(log_ratio.detach())
     if kind == "truncate":
         return weights.clamp(max=cap)

@@ -33,6 +33,7 @@ class Case:
 
 KL = {"kl_coef": 0.5}
 BOLTZMANN = {"exploration": "boltzmann", "final_epsilon": 0.9}
+STALE = {"sync_every": 3, "learning_rate": 0.3}
 BY_ERRORS = {"prioritised": "token"}
 KL_COV = {"entropy_control": "kl-cov", "epochs": 2}
 CLIP_COV = {"entropy_control": "clip-cov", "covariance_share": 1.0}
@@ -83,7 +84,8 @@ ANY = {
     "target_kl": Case(1e-9, {"epochs": 3}),
     "replay_capacity": Case(2, {"batch_episodes": 2}),
     "batch_episodes": Case(5),
-    "updates_per_collection": Case(2),
+    "updates_per_collection": Case(2, {"replay_capacity": 32}),
+    "sync_every": Case(3),
     "learning_starts": Case(40),
     "prioritised": Case("episode"),
     "priority_alpha": Case(2.0, BY_ERRORS),
@@ -154,6 +156,10 @@ ANY = {
     "covariance_kl": Case(50.0, KL_COV),
     "covariance_low": Case(0.0, {**CLIP_COV, "whiten_advantages": True}),
     "covariance_high": Case(1e-3, {**CLIP_COV, "covariance_low": 0.0}),
+    "ratio_cap": Case(1e-3, {"preset": "dppo"}),
+    "offset": Case(0.7),
+    "rho_cap": Case(1.5, STALE),
+    "trace_cap": Case(0.1, STALE),
 }
 """By field, for every algorithm that has it."""
 
@@ -162,6 +168,12 @@ OF = {
     "filtered-bc": {"player": Case("optimal"), "best_share": Case(1.0)},
     "rrhf": {"labels": Case(24)},
     "online-dpo": {"labels": Case(2)},
+    "topr": {"whiten_advantages": Case(True), "length_free": Case(6, {"length_penalty": 0.5})},
+    "asymre": {
+        "baseline": Case("none"),
+        "whiten_advantages": Case(True),
+        "length_free": Case(6, {"length_penalty": 0.5}),
+    },
     "reinforce": {
         "length_free": Case(6, {"length_penalty": 0.5}),
         "whiten_advantages": Case(True),
@@ -187,7 +199,10 @@ OF = {
 }
 """What is another for one algorithm."""
 
+WEIGHED = {"importance", "importance_level", "importance_cap", "importance_floor"}
 IDLE = {
+    "topr": WEIGHED,
+    "v-trace": WEIGHED,
     "raft": {"token_rewards"},
     "expert-iteration": {"token_rewards"},
     "online-dpo": {"token_rewards"},

@@ -100,6 +100,14 @@ def formula(preset, returns, new, old):
             return sum(s / t for s, t in zip(sums, T, strict=True)) / size
         divisor = {"dapo": sum(T), "dr-grpo": 3 * size}.get(preset, size)
         return sum(sums) / divisor
+    if preset == "dppo":
+        total = 0.0
+        for i in range(size):
+            ratio, moved = (new[i] - old[i]).exp().detach(), (new[i].exp() - old[i].exp()).detach()
+            advantage = r[i] - mean
+            kept = moved <= 0.2 if advantage > 0 else moved >= -0.2
+            total = total - (ratio.clamp(max=20) * kept * advantage * new[i]).sum() / size
+        return total
     if preset == "gspo":
         s = [(new[i] - old[i]).mean() for i in range(size)]
         return sum(ratio_loss(s[i], 0 * s[i].detach(), A[i], 1 - 3e-4, 1 + 4e-4) for i in range(size)) / size

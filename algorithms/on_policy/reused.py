@@ -1,0 +1,96 @@
+"""Reused: who collects for an on-policy method, and which of the collected episodes it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...agents import AgentPolicy, Policy, Sampler
+from ..configs import OnPolicyConfig
+from ..data import EpisodeReplay, Episodes
+from ..parts import derive_seed
+from ..rewarded import Rewarded
+
+OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
+
+
+class Reused(Rewarded[OnPolicyConfigT]):
+    """Learns from fresh episodes; or from those of a policy that lags, or from remembered ones, as the config says."""
+
+    def make_parts(self) -> None:
+        """Build the replay, too, where there is one."""
+        config = self.config
+        super().make_parts()
+        self.replay = (
+            EpisodeReplay(
+                config.replay_capacity,
+                pad=self.task.vocabulary.pad,
+                num_actions=self.task.vocabulary.num_actions if config.action_masks else None,
+                seed=derive_seed(self.seed, "replay"),
+                numbers=self.collector.numbers.name,
+            )
+            if config.replay_capacity
+            else None
+        )
+
+    # Who collects ----------------------------------------------------------------------------------------------------
+
+    def make_behaviour(self, sampler: Sampler) -> Policy:
+        """Build who collects: the agent, or a copy of it that is brought up to date every ``sync_every`` updates."""
+        self.lagging = None if self.config.sync_every == 1 else self.agent.clone_frozen()
+        return AgentPolicy(self.agent if self.lagging is None else self.lagging, sampler)
+
+    @property
+    def draws_itself(self) -> bool:
+        """Whether what is learnt from was drawn by the policy that learns, so that ratios to it start at 1."""
+        return self.config.fresh and self.behaviour.on_policy
+
+    @torch.no_grad()
+    def let_behaviour_follow(self) -> None:
+        """Bring the copy that collects up to date, where it is time for it; called at the end of an update."""
+        if self.lagging is None or (self.num_updates + 1) % self.config.sync_every:
+            return
+        for slow, fast in zip(self.lagging.parameters(), self.agent.parameters(), strict=True):
+            if fast.requires_grad:
+                slow.copy_(fast)
+
+    # What is learnt from ---------------------------------------------------------------------------------------------
+
+    def drawn(self, collected: Episodes) -> Iterator[Episodes]:
+        """Yield what an update learns from, one batch after the other: what was collected, or draws of the replay."""
+        if self.replay is None:
+            yield collected
+            return
+        self.observe_returns(collected)
+        self.replay.add(collected)
+        groups = max(len(collected) // self.config.group_size, 1)
+        for _ in range(self.config.updates_per_collection):
+            yield self.replay.sample_groups(groups, self.config.group_size)
+
+    # Saving ----------------------------------------------------------------------------------------------------------
+
+    def shared_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The replay and the weights of who collects, too."""
+        tensors, data = super().shared_state()
+        if self.replay is not None:
+            tensors |= {f"replay/{name}": array for name, array in self.replay.state_arrays().items()}
+        if self.lagging is not None:
+            tensors |= {f"lagging/{name}": tensor for name, tensor in self.lagging.state_dict().items()}
+        return tensors, data
+
+    def load_shared_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+        """Take back what `shared_state` returned."""
+        super().load_shared_state(tensors, data)
+
+        def own(part: str) -> dict[str, Tensor]:
+            start = f"{part}/"
+            return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
+
+        if self.replay is not None:
+            self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in own("replay").items()})
+        if self.lagging is not None:
+            self.lagging.load_state_dict(own("lagging"))
