@@ -29,6 +29,8 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from .schedule import Schedule
+
+# fmt: off
 '''
 
 
@@ -52,9 +54,8 @@ def _typed_dict(kind: type[Config]) -> str:
     head = f"class {_name(kind)}({parents}):"
     if len(head) > _WIDTH:
         head = f"class {_name(kind)}(\n    {parents}\n):"
-    lines = ["", "", head, f'    """Fields of `{kind.__name__}`."""']
+    lines = ["", head, f'    """Fields of `{kind.__name__}`."""']
     own = [field.name for field in dataclasses.fields(kind) if field.name not in inherited]
-    lines += [""] if own else []
     lines += [f"    {name}: {_written(hints[name])}" for name in own]
     return "\n".join(lines) + "\n"
 

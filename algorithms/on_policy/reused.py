@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import AgentPolicy, Policy, Sampler
+from ...agents import Agent, AgentPolicy, Policy, Sampler
+from ...envs import TokenGymError
 from ..configs import OnPolicyConfig
 from ..data import EpisodeReplay, Episodes
 from ..parts import derive_seed
@@ -22,9 +23,19 @@ class Reused(Rewarded[OnPolicyConfigT]):
     """Learns from fresh episodes; or from those of a policy that lags, or from remembered ones, as the config says."""
 
     def make_parts(self) -> None:
-        """Build the replay, too, where there is one."""
+        """Build the replay, too, where there is one.
+
+        Raises:
+            TokenGymError: who collects is to lag, and is somebody of the algorithm's own.
+        """
         config = self.config
+        self.lagging: Agent | None = None
         super().make_parts()
+        if config.sync_every > 1 and self.lagging is None:
+            raise TokenGymError(
+                f"sync_every is {config.sync_every}; expected 1: {self.name} collects with a policy of its own, of "
+                "which no copy lags."
+            )
         self.replay = (
             EpisodeReplay(
                 config.replay_capacity,
@@ -41,7 +52,8 @@ class Reused(Rewarded[OnPolicyConfigT]):
 
     def make_behaviour(self, sampler: Sampler) -> Policy:
         """Build who collects: the agent, or a copy of it that is brought up to date every ``sync_every`` updates."""
-        self.lagging = None if self.config.sync_every == 1 else self.agent.clone_frozen()
+        if self.config.sync_every > 1:
+            self.lagging = self.agent.clone_frozen()
         return AgentPolicy(self.agent if self.lagging is None else self.lagging, sampler)
 
     @property

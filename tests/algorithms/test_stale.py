@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tokengym.agents import AgentPolicy
 from tokengym.algorithms import A2C, GRPO, PPO, RLOO, TOPR, AsymRE, Reinforce, StopAfter, VTrace, load_algorithm
 from tokengym.algorithms.data import Batch, EpisodeReplay, Episodes
 from tokengym.algorithms.parts import gae, vtrace
@@ -173,23 +174,34 @@ def test_dppo_stops_where_a_probability_has_moved_too_far_and_not_before():
     assert_equal(expected(GRPO, behaviour=BEHAVIOUR, **loose), tokens * (G - 1) / G)
 
 
-def test_what_stale_episodes_do_to_each_of_them():
-    found = {
-        "none": expected(RLOO, behaviour=BEHAVIOUR),
-        "sequence 2": expected(RLOO, behaviour=BEHAVIOUR, importance="truncate", importance_level="sequence"),
-        "v-trace": expected(VTrace, behaviour=BEHAVIOUR),
-        "v-trace, uncut": expected(VTrace, behaviour=BEHAVIOUR, rho_cap=1e6, trace_cap=1e6),
-        "topr": expected(TOPR, behaviour=BEHAVIOUR, baseline="leave_one_out"),
-        "asymre": expected(AsymRE, behaviour=BEHAVIOUR),
-    }
-    near = {name: cosine(gradient, TRUE) for name, gradient in found.items()}
-    assert near["none"] < near["topr"] < near["v-trace"] < near["v-trace, uncut"] < near["sequence 2"]
-    cloning = cosine(expected(AsymRE, behaviour=BEHAVIOUR, offset=-1.0), TRUE)
-    assert cloning < 0.9 < near["asymre"]  # the further below the mean, the more it only clones what was said
-    bias = {name: float((gradient - TRUE).norm() / TRUE.norm()) for name, gradient in found.items()}
-    assert bias["v-trace, uncut"] > bias["sequence 2"], "only whole weights, of the tokens before too, are unbiased"
-    full = {"importance": "truncate", "importance_level": "sequence", "importance_cap": 1e6}
-    assert_equal(expected(RLOO, behaviour=BEHAVIOUR, **full), TRUE)
+WHOLE = {"importance": "truncate", "importance_level": "sequence"}
+UNCUT = {"rho_cap": 1e6, "trace_cap": 1e6}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "near", "scale", "error"),
+    [
+        (RLOO, {}, 0.943, 0.93, 0.34),
+        (RLOO, {"importance": "truncate"}, 0.967, 0.96, 0.26),
+        (RLOO, WHOLE, 1.000, 1.00, 0.00),
+        (VTrace, {}, 0.985, 0.90, 0.19),
+        (VTrace, UNCUT, 0.995, 1.02, 0.10),
+        (TOPR, {}, 0.901, 1.09, 0.53),
+        (TOPR, {"baseline": "leave_one_out"}, 0.974, 0.88, 0.24),
+        (AsymRE, {}, 0.947, 0.49, 0.53),
+        (AsymRE, {"offset": -1.0}, 0.652, 0.75, 0.91),
+        (GRPO, {"preset": "dppo", "loss_aggregation": None}, 0.965, 0.48, 0.54),
+    ],
+)
+def test_what_stale_episodes_do_is_what_the_page_says(kind, options, near, scale, error):
+    found = expected(kind, behaviour=BEHAVIOUR, **options)
+    assert cosine(found, TRUE) == pytest.approx(near, abs=6e-4)
+    assert float(found @ TRUE / (TRUE @ TRUE)) == pytest.approx(scale, abs=6e-3)
+    assert float((found - TRUE).norm() / TRUE.norm()) == pytest.approx(error, abs=6e-3)
+
+
+def test_weights_of_whole_episodes_alone_are_unbiased():
+    assert_equal(expected(RLOO, behaviour=BEHAVIOUR, **WHOLE, importance_cap=1e6), TRUE)
 
 
 # V-trace -------------------------------------------------------------------------------------------------------------
@@ -369,6 +381,19 @@ def test_ratios_are_to_who_spoke_where_that_was_not_the_policy():
 def test_what_contradicts_is_refused_by_name(kind, options, message):
     with pytest.raises(TokenGymError, match=message):
         kind("KLTree", "table", **options)
+
+
+class OfItsOwn(RLOO):
+    """Collects with whatever it likes."""
+
+    def make_behaviour(self, sampler):
+        return AgentPolicy(self.agent, sampler)
+
+
+def test_somebody_elses_lag_is_not_ours_to_set():
+    with pytest.raises(TokenGymError, match="sync_every is 2; expected 1: rloo collects with a policy of its own"):
+        OfItsOwn("KLTree", "table", sync_every=2)
+    assert OfItsOwn("KLTree", "table").learn(32).num_updates
 
 
 def test_who_does_not_say_with_which_probability_cannot_be_weighed():
