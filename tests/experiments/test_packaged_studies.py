@@ -12,7 +12,19 @@ from tokengym.experiments.commands.main import main
 from tokengym.experiments.study import pool
 from tokengym.experiments.study.packaged import descriptions, find_study, packaged_studies
 
-NAMES = ("claim", "claim-wider", "exploration", "first", "kl-fixed-points", "learning", "over-optimisation", "suite")
+NAMES = (
+    "claim",
+    "claim-wider",
+    "exploration",
+    "first",
+    "kl-fixed-points",
+    "learning",
+    "over-optimisation",
+    "suite",
+    "zoo",
+    "zoo-presets",
+    "zoo-quick",
+)
 
 
 @pytest.fixture(autouse=True)
