@@ -51,7 +51,7 @@ def heat_map(results: StudyResults, table: Sequence[Row]) -> Figure:
 
 def profile_picture(results: StudyResults) -> Figure:
     """Return the share of runs above each score, a panel for each kind of algorithm; each over its environments."""
-    figure = Figure(figsize=(13, 4.8), layout="constrained")
+    figure = Figure(figsize=(13, 5.2), layout="constrained")
     axes = figure.subplots(1, len(KINDS), sharey=True)
     for axis, (title, rooms) in zip(axes, KINDS.items(), strict=True):
         of_kind = [one for one in results.study.algorithms if _room(one.registered_name) in rooms]
@@ -63,7 +63,7 @@ def profile_picture(results: StudyResults) -> Figure:
             colour, line = f"C{place % 10}", _LINES[place // 10 % len(_LINES)]
             axis.plot(profile.thresholds, profile.fraction, color=colour, linestyle=line, label=algorithm.name)
         axis.set(title=title, xlabel="normalised score τ", xlim=(0, 1), ylim=(-0.02, 1.03))
-        axis.legend(fontsize=7, loc="lower left", ncols=2)
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     axes[0].set_ylabel("share of runs with a score above τ")
     return figure
 

@@ -158,7 +158,7 @@ def _short(number: float) -> str:
 def _between(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return ""
-    return f"<br><sub>{_short(interval.low)}…{_short(interval.high)}</sub>"
+    return f"<br><sub>{_short(interval.low)}–{_short(interval.high)}</sub>"
 
 
 def _model(agent: object) -> str:

@@ -173,8 +173,8 @@ def test_the_table_has_intervals_and_marks_the_best_of_each_column(results):
     header, _, dqn, _, sac = table.matrix(results).splitlines()
     assert header.startswith("| algorithm | Copy | Lattice | all: IQM | optimality gap |")
     cells = [cell.strip() for cell in dqn.split("|")[1:-1]]
-    assert re.fullmatch(r"\.\d\d<br><sub>\.\d\d….*</sub>", cells[1])
-    assert re.fullmatch(r"\*\*\.\d\d\*\*<br><sub>\.\d\d….*</sub>", cells[2])
+    assert re.fullmatch(r"\.\d\d<br><sub>\.\d\d–.*</sub>", cells[1])
+    assert re.fullmatch(r"\*\*\.\d\d\*\*<br><sub>\.\d\d–.*</sub>", cells[2])
     assert [cell.strip() for cell in sac.split("|")[1:4]][2] == "–" and "<br>of 1" in sac
 
 
