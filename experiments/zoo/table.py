@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...envs.catalogue import FAMILIES
+from ...envs import FAMILIES
 from ..console import told_in_a_line
 from ..report import StudyResults, collect, style
 from ..statistics import Interval, described
