@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .base import Algorithm
     from .data import EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
     from .learner import Learner
-    from .off_policy import DQN, SAC, OffPolicy
+    from .off_policy import APO, DQN, SAC, TBRM, OffPolicy, PathConsistency, TrajectoryBalance
     from .offline import BC, SFT, FilteredBC, Offline
     from .on_policy import (
         A2C,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "A2C",
     "ALGORITHMS",
+    "APO",
     "Algorithm",
     "AsymRE",
     "BC",
@@ -59,6 +60,7 @@ __all__ = [
     "Online",
     "OnlineDPO",
     "PPO",
+    "PathConsistency",
     "PreferenceDataset",
     "PreferencePairs",
     "Preferences",
@@ -79,6 +81,8 @@ __all__ = [
     "StopWhen",
     "TOPR",
     "VTrace",
+    "TBRM",
+    "TrajectoryBalance",
     "check_config",
     "load_algorithm",
     "register_algorithm",
@@ -89,6 +93,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "A2C": "on_policy.a2c",
+        "APO": "off_policy.apo",
         "Algorithm": "base",
         "AsymRE": "on_policy.asymre",
         "BC": "offline.bc",
@@ -108,6 +113,7 @@ __getattr__, __dir__ = lazy_names(
         "Online": "online",
         "OnlineDPO": "preferences.online_dpo",
         "PPO": "on_policy.ppo",
+        "PathConsistency": "off_policy.path_consistency",
         "PreferenceDataset": "data.comparisons",
         "PreferencePairs": "data.preferences",
         "Preferences": "preferences.base",
@@ -127,5 +133,7 @@ __getattr__, __dir__ = lazy_names(
         "StopWhen": "runs.milestones",
         "TOPR": "on_policy.topr",
         "VTrace": "on_policy.vtrace",
+        "TBRM": "off_policy.tbrm",
+        "TrajectoryBalance": "off_policy.trajectory_balance",
     },
 )

@@ -113,6 +113,35 @@ class Collector:
         episodes = recording.episodes()
         return replace(episodes, streams=np.concatenate(streams)) if streams else episodes
 
+    @checked
+    def collect_from(self, policy: Policy, starts: np.ndarray, count: Count) -> Episodes:
+        """Play ``count`` episodes from each of some starts, such as those of a collection, and count what they cost.
+
+        What is drawn after the start comes from streams that no group of a collection has.
+
+        Args:
+            policy: who acts.
+            starts: uint64 (m,).
+            count: episodes a start.
+
+        Returns:
+            The m × ``count`` episodes, those of one start together.
+        """
+        recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards, self.numbers)
+        repeated = np.repeat(np.asarray(starts, np.uint64), count)
+        members = np.tile(np.arange(count, dtype=np.uint64), len(starts)) + np.uint64(1 << 32)
+        streams = derive_start(repeated, members)
+        given = 0
+
+        def more(free: int) -> Beginnings:
+            nonlocal given
+            given += free
+            return repeated[given - free : given], streams[given - free : given]
+
+        self.num_tokens += play(self.engine, policy, more, [recording], action_masks=self.action_masks)
+        self.num_episodes += recording.episodes_finished
+        return replace(recording.episodes(), streams=streams)
+
     def _more(
         self,
         free: int,

@@ -10,6 +10,7 @@ from .offline import BCConfig, CloningConfig, FilteredBCConfig, OfflineConfig, S
 from .on_policy import RATIO_TOLERANCES, A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
     A2COverrides,
+    APOOverrides,
     AsymREOverrides,
     BCOverrides,
     DPOOverrides,
@@ -18,6 +19,7 @@ from .overrides import (
     FilteredBCOverrides,
     GRPOOverrides,
     OnlineDPOOverrides,
+    PathConsistencyOverrides,
     PPOOverrides,
     RAFTOverrides,
     ReinforceOverrides,
@@ -32,7 +34,9 @@ from .overrides import (
     SB3QRDQNOverrides,
     SB3TRPOOverrides,
     SFTOverrides,
+    TBRMOverrides,
     TOPROverrides,
+    TrajectoryBalanceOverrides,
     VTraceOverrides,
 )
 from .parts import (
@@ -47,6 +51,7 @@ from .parts import (
     RolloutConfig,
     SampledKLConfig,
 )
+from .paths import APOConfig, PathConfig, PathConsistencyConfig, ReplayedPathConfig, TBRMConfig, TrajectoryBalanceConfig
 from .potentials import check_potential, make_potential, register_potential
 from .preferences import DPOConfig, OnlineDPOConfig, PairLossConfig, PreferencesConfig, RRHFConfig
 from .reward_models import RewardModelConfig
@@ -67,6 +72,8 @@ from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
 __all__ = [
     "A2CConfig",
     "A2COverrides",
+    "APOConfig",
+    "APOOverrides",
     "ActorCriticConfig",
     "AdaptiveKLConfig",
     "AlgorithmConfig",
@@ -101,6 +108,9 @@ __all__ = [
     "PPOConfig",
     "PPOOverrides",
     "PairLossConfig",
+    "PathConfig",
+    "PathConsistencyConfig",
+    "PathConsistencyOverrides",
     "PolicyConfig",
     "PolicyGradientConfig",
     "PreferencesConfig",
@@ -117,6 +127,7 @@ __all__ = [
     "ReinforcePPConfig",
     "ReinforcePPOverrides",
     "RepeatedConfig",
+    "ReplayedPathConfig",
     "RewardConfig",
     "RewardModelConfig",
     "RolloutConfig",
@@ -145,6 +156,10 @@ __all__ = [
     "TOPROverrides",
     "VTraceConfig",
     "VTraceOverrides",
+    "TBRMConfig",
+    "TBRMOverrides",
+    "TrajectoryBalanceConfig",
+    "TrajectoryBalanceOverrides",
     "check_potential",
     "ends",
     "linear",

@@ -229,6 +229,37 @@ class SACOverrides(AdaptiveKLOverrides, OffPolicyOverrides, total=False):
     actor: Literal["reverse_kl", "forward_kl"]
     separate_critic: bool
 
+class PathOverrides(AlgorithmOverrides, total=False):
+    """Fields of `PathConfig`."""
+    updates_per_collection: int
+    epsilon: float | Schedule
+
+class ReplayedPathOverrides(PathOverrides, total=False):
+    """Fields of `ReplayedPathConfig`."""
+    replay_share: float
+    replay_capacity: int
+
+class TrajectoryBalanceOverrides(ReplayedPathOverrides, total=False):
+    """Fields of `TrajectoryBalanceConfig`."""
+    preset: Literal["vargrad", "gvpo"]
+
+class PathConsistencyOverrides(ReplayedPathOverrides, total=False):
+    """Fields of `PathConsistencyConfig`."""
+    paths: Literal["suffixes", "whole"]
+    path_length: int | None
+    values: Literal["logits", "head"]
+    separate_critic: bool
+    bootstrap: Literal["own", "target"]
+    target_polyak: float
+
+class TBRMOverrides(ReplayedPathOverrides, total=False):
+    """Fields of `TBRMConfig`."""
+
+class APOOverrides(PathOverrides, total=False):
+    """Fields of `APOConfig`."""
+    reference_samples: int
+    value_beta: float | None
+
 class OfflineOverrides(LearningOverrides, total=False):
     """Fields of `OfflineConfig`."""
     data: str | None

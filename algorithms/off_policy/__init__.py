@@ -7,24 +7,39 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .apo import APO
     from .base import OffPolicy
     from .dqn import DQN
+    from .path_consistency import PathConsistency
+    from .paths import PathMethod
     from .replayed import Replayed
     from .sac import SAC
+    from .tbrm import TBRM
+    from .trajectory_balance import TrajectoryBalance
 
 __all__ = [
+    "APO",
     "DQN",
     "OffPolicy",
+    "PathConsistency",
+    "PathMethod",
     "Replayed",
     "SAC",
+    "TBRM",
+    "TrajectoryBalance",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "APO": "apo",
         "DQN": "dqn",
         "OffPolicy": "base",
+        "PathConsistency": "path_consistency",
+        "PathMethod": "paths",
         "Replayed": "replayed",
         "SAC": "sac",
+        "TBRM": "tbrm",
+        "TrajectoryBalance": "trajectory_balance",
     },
 )

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
         potential_shaping,
     )
     from .seeds import derive_seed
-    from .soft import logit_q, logit_values, soft_optimal_log_probs, soft_optimal_values, soft_values
+    from .soft import (
+        logit_q,
+        logit_values,
+        path_returns,
+        path_sums,
+        said_and_levels,
+        sampled_soft_values,
+        soft_optimal_log_probs,
+        soft_optimal_values,
+        soft_values,
+    )
     from .stepping import Loss, Step, accumulate
     from .surrogates import Ratio, divergence_surrogate, importance_weights, surrogate, tapered_surrogate
     from .targets import (
@@ -92,11 +102,15 @@ __all__ = [
     "missing_end_penalties",
     "n_step_targets",
     "negative_log_likelihood",
+    "path_returns",
+    "path_sums",
     "potential_shaping",
     "ranking_hinges",
     "ratio_metrics",
     "retrace_traces",
     "returns_to_go",
+    "said_and_levels",
+    "sampled_soft_values",
     "soft_optimal_log_probs",
     "soft_optimal_values",
     "soft_values",
@@ -167,11 +181,15 @@ __getattr__, __dir__ = lazy_names(
         "missing_end_penalties": "rewards",
         "n_step_targets": "targets",
         "negative_log_likelihood": "likelihood",
+        "path_returns": "soft",
+        "path_sums": "soft",
         "potential_shaping": "rewards",
         "ranking_hinges": "preference_losses",
         "ratio_metrics": "losses",
         "retrace_traces": "targets",
         "returns_to_go": "advantages",
+        "said_and_levels": "soft",
+        "sampled_soft_values": "soft",
         "soft_optimal_log_probs": "soft",
         "soft_optimal_values": "soft",
         "soft_values": "soft",

@@ -6,11 +6,12 @@ reference: a token that must not be said has a log-probability of minus infinity
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...envs import TokenGymError
-from .targets import mask_illegal
+from .targets import EpisodeGrid, at_actions, mask_illegal, n_step_targets
 
 IMPOSSIBLE = -1e30
 """Log-probabilities below this are those of masked tokens: minus infinity, or the most negative finite number."""
@@ -92,3 +93,62 @@ def logit_values(logits: Tensor, reference_logits: Tensor, kl_coef: float, masks
     """
     ours, reference = mask_illegal(logits, masks), mask_illegal(reference_logits, masks)
     return kl_coef * (torch.logsumexp(ours, -1) - torch.logsumexp(reference, -1))
+
+
+def said_and_levels(logits: Tensor, actions: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities of the tokens said and the logsumexp of the legal logits, ``(N,)`` each.
+
+    The difference of two policies' logsumexps, times β, is what `logit_values` gives.
+    """
+    level = torch.logsumexp(mask_illegal(logits, masks), -1)
+    return at_actions(logits, actions) - level, level
+
+
+def path_sums(paid: Tensor, grid: EpisodeGrid, gamma: float) -> Tensor:
+    """Return ``Σ_t γ^t paid_t`` of each episode, ``(E,)``, with a gradient where ``paid (N,)`` has one."""
+    if gamma != 1:
+        paid = paid * torch.pow(torch.as_tensor(gamma, dtype=paid.dtype, device=paid.device), grid.step)
+    return paid.new_zeros(grid.num_episodes).index_add(0, grid.episode, paid)
+
+
+def path_returns(
+    paid: Tensor, grid: EpisodeGrid, gamma: float, values: Tensor, final_values: Tensor, length: int | None = None
+) -> Tensor:
+    """Return what each token and all that follows it was paid, ``(N,)``, with a gradient where the arguments have one.
+
+    With ``paid`` the reward less β times the log-ratio of policy and reference these are the soft returns of path
+    consistency learning (Nachum et al. 2017): each equals V of its own state where the policy is optimal, whatever was
+    said.
+
+    Args:
+        paid: ``(N,)``.
+        grid: the episodes.
+        gamma: discount a token.
+        values: ``(N,)``, of the states in which stretches of ``length`` tokens end.
+        final_values: ``(E,)``, of the states in which the episodes ended (0 where they terminated).
+        length: tokens of a stretch; None goes on to the end of the episode.
+    """
+    if length is not None:
+        return n_step_targets(paid, values, final_values, grid, length, gamma)
+    padded = grid.pad(paid)
+    if gamma == 1:
+        to_go = padded.flip(1).cumsum(1).flip(1)
+        return grid.flatten(to_go) + final_values[grid.episode]
+    # Behind its end an episode is worth what its final state is: only there the columns hold anything but padding.
+    last = grid.lengths - 1
+    following, columns = final_values, []
+    for step in range(grid.longest - 1, -1, -1):
+        here = padded[:, step] + gamma * following
+        following = torch.where(step <= last, here, final_values)
+        columns.append(following)
+    return grid.flatten(torch.stack(columns[::-1], 1))
+
+
+def sampled_soft_values(returns: np.ndarray, beta: float) -> np.ndarray:
+    """Return ``β log mean e^{R/β}`` along the last axis, float64: the optimal soft value as samples of a reference say.
+
+    The logarithm of a mean lies below the mean's own, so with finitely many samples it is too low on average.
+    """
+    scaled = np.asarray(returns, np.float64) / beta
+    best = scaled.max(-1, keepdims=True)
+    return beta * (best[..., 0] + np.log(np.exp(scaled - best).mean(-1)))

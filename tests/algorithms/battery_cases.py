@@ -13,6 +13,7 @@ QUICK = {
     "learning_starts": 8,
     "demonstrations": 16,
     "labels": 16,
+    "reference_samples": 2,
     "learning_rate": 1e-2,
 }
 """Small sizes for whatever has them."""
@@ -160,6 +161,13 @@ ANY = {
     "offset": Case(0.7),
     "rho_cap": Case(1.5, STALE),
     "trace_cap": Case(0.1, STALE),
+    "replay_share": Case(0.8),
+    "paths": Case("whole"),
+    "path_length": Case(1),
+    "values": Case("head"),
+    "bootstrap": Case("target", {"path_length": 2}),
+    "reference_samples": Case(3),
+    "value_beta": Case(2.0),
 }
 """By field, for every algorithm that has it."""
 
@@ -179,6 +187,29 @@ OF = {
         "whiten_advantages": Case(True),
         "value_coef": Case(2.0, {"baseline": "value"}),
         "separate_critic": Case(True, {"baseline": "value"}),
+    },
+    "trajectory-balance": {
+        "preset": Case("gvpo"),
+        "reward_scaling": Case(True, {"preset": "gvpo"}),
+        "potentials": Case("optimal", changes=False),  # adds up to the same in all episodes of a group
+        "token_rewards": Case(False, {"gamma": 0.9}, env="credited"),
+    },
+    "path-consistency": {
+        "reward_scaling": Case(True),
+        "separate_critic": Case(True, {"values": "head"}),
+        "target_polyak": Case(1.0, {"bootstrap": "target", "path_length": 2}),
+    },
+    "tbrm": {
+        "reward_scaling": Case(True),
+        "replay_share": Case(0.5),
+        "updates_per_collection": Case(2),
+        "replay_capacity": Case(2, {"replay_share": 0.5}),
+        "token_rewards": Case(False, {"gamma": 0.9}, env="credited"),
+    },
+    "apo": {
+        "reward_scaling": Case(True),
+        "potentials": Case("optimal", changes=False),  # is taken off the value of the start, too
+        "token_rewards": Case(False, {"gamma": 0.9}, env="credited"),
     },
     "rloo": {"whiten_advantages": Case(True), "length_free": Case(6, {"length_penalty": 0.5})},
     "grpo": {

@@ -23,7 +23,7 @@ OURS = [name for name in ALGORITHMS.built_in if not name.startswith("sb3-")]
 
 def of_any_task(name):
     """Whether it learns from replies that are drawn, and from turns that are sequences of their own."""
-    return "label_flips" not in fields_of(name)
+    return "deterministic" not in ALGORITHMS[name].requires
 
 
 @functools.cache
