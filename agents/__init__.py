@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .agent import Agent, Evaluation
     from .base_weights import stands_on_same
     from .build import adapt_agent, build_agent, rebuild_agent
-    from .decoding import AdvantageWeighted, Exploring
+    from .decoding import AdvantageWeighted, Exploring, joint_q
     from .policies import (
         Act,
         AgentPolicy,
@@ -56,6 +56,7 @@ __all__ = [
     "Scores",
     "Session",
     "StepOutput",
+    "joint_q",
     "adapt_agent",
     "build_agent",
     "certain",
@@ -88,6 +89,7 @@ __getattr__, __dir__ = lazy_names(
         "Scores": "scoring",
         "Session": "session",
         "StepOutput": "session",
+        "joint_q": "decoding",
         "adapt_agent": "build",
         "build_agent": "build",
         "certain": "policies",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .data import EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
     from .learner import Learner
     from .off_policy import APO, DQN, SAC, TBRM, OffPolicy, PathConsistency, TrajectoryBalance
-    from .offline import BC, SFT, FilteredBC, Offline
+    from .offline import BC, CQL, ILQL, SFT, FilteredBC, MCReturns, Offline
     from .on_policy import (
         A2C,
         GRPO,
@@ -44,6 +44,9 @@ __all__ = [
     "Algorithm",
     "AsymRE",
     "BC",
+    "CQL",
+    "ILQL",
+    "MCReturns",
     "Callback",
     "DPO",
     "DQN",
@@ -97,6 +100,9 @@ __getattr__, __dir__ = lazy_names(
         "Algorithm": "base",
         "AsymRE": "on_policy.asymre",
         "BC": "offline.bc",
+        "CQL": "offline.cql",
+        "ILQL": "offline.ilql",
+        "MCReturns": "offline.mc_returns",
         "Callback": "runs.callbacks",
         "DPO": "preferences.dpo",
         "DQN": "off_policy.dqn",

@@ -6,18 +6,21 @@ from .base import Config
 from .groups import GRPOConfig, PolicyGradientConfig, ReinforceConfig, ReinforcePPConfig, RepeatedConfig, RLOOConfig
 from .labels import LabelConfig, LabellerConfig
 from .off_policy import DQNConfig, OffPolicyConfig, Prioritisation, SACConfig
-from .offline import BCConfig, CloningConfig, FilteredBCConfig, OfflineConfig, SFTConfig
+from .offline import BCConfig, CloningConfig, EpisodesConfig, FilteredBCConfig, OfflineConfig, SFTConfig
 from .on_policy import RATIO_TOLERANCES, A2CConfig, ActorCriticConfig, OnPolicyConfig, PPOConfig
 from .overrides import (
     A2COverrides,
     APOOverrides,
     AsymREOverrides,
     BCOverrides,
+    CQLOverrides,
     DPOOverrides,
     DQNOverrides,
     ExpertIterationOverrides,
     FilteredBCOverrides,
     GRPOOverrides,
+    ILQLOverrides,
+    MCReturnsOverrides,
     OnlineDPOOverrides,
     PathConsistencyOverrides,
     PPOOverrides,
@@ -68,6 +71,7 @@ from .sb3 import (
 from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
+from .values import CQLConfig, ILQLConfig, MCReturnsConfig, ValuesConfig
 
 __all__ = [
     "A2CConfig",
@@ -81,22 +85,29 @@ __all__ = [
     "AsymREOverrides",
     "BCConfig",
     "BCOverrides",
+    "CQLConfig",
+    "CQLOverrides",
     "CloningConfig",
     "Config",
     "DPOConfig",
     "DPOOverrides",
     "DQNConfig",
     "DQNOverrides",
+    "EpisodesConfig",
     "ExpertIterationConfig",
     "ExpertIterationOverrides",
     "FilteredBCConfig",
     "FilteredBCOverrides",
     "GRPOConfig",
     "GRPOOverrides",
+    "ILQLConfig",
+    "ILQLOverrides",
     "KLConfig",
     "LabelConfig",
     "LabellerConfig",
     "LearningConfig",
+    "MCReturnsConfig",
+    "MCReturnsOverrides",
     "OffPolicyConfig",
     "OfflineConfig",
     "OffsetConfig",
@@ -160,6 +171,7 @@ __all__ = [
     "TBRMOverrides",
     "TrajectoryBalanceConfig",
     "TrajectoryBalanceOverrides",
+    "ValuesConfig",
     "check_potential",
     "ends",
     "linear",

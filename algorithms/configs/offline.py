@@ -22,8 +22,8 @@ class OfflineConfig(LearningConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloningConfig(OfflineConfig):
-    """What algorithms have that say what others said."""
+class EpisodesConfig(OfflineConfig):
+    """What algorithms have that learn from recorded episodes."""
 
     player: str = "expert"
     """Who is recorded where there is no `data`: "expert" (the task's own, or the optimal one where it has none),
@@ -32,10 +32,23 @@ class CloningConfig(OfflineConfig):
     """Episodes that are recorded. More cover more of what may come; 100 to 10,000."""
     batch_episodes: Rows = 32
     """Episodes of an update. More give steadier and costlier updates; 8 to 128."""
-    loss_aggregation: Literal["token", "sequence"] = "token"
-    """How tokens are weighed: all alike, or all episodes alike (favours short ones)."""
     overlong: Literal["refuse", "drop"] = "refuse"
     """What becomes of data that are longer than the context: an error, or left out."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if self.data is not None:
+            yield "player", "data is given"
+            yield "demonstrations", "data is given"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloningConfig(EpisodesConfig):
+    """What algorithms have that say what others said."""
+
+    loss_aggregation: Literal["token", "sequence"] = "token"
+    """How tokens are weighed: all alike, or all episodes alike (favours short ones)."""
     held_out: Share = 0.0
     """Share of the different prompts whose episodes are kept from learning; what the agent makes of them is logged."""
     held_out_every: Interval = 50
@@ -48,9 +61,6 @@ class CloningConfig(OfflineConfig):
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
-        if self.data is not None:
-            yield "player", "data is given"
-            yield "demonstrations", "data is given"
         if not self.held_out:
             yield "held_out_every", "held_out is 0"
 

@@ -264,13 +264,16 @@ class OfflineOverrides(LearningOverrides, total=False):
     """Fields of `OfflineConfig`."""
     data: str | None
 
-class CloningOverrides(OfflineOverrides, total=False):
-    """Fields of `CloningConfig`."""
+class EpisodesOverrides(OfflineOverrides, total=False):
+    """Fields of `EpisodesConfig`."""
     player: str
     demonstrations: int
     batch_episodes: int
-    loss_aggregation: Literal["token", "sequence"]
     overlong: Literal["refuse", "drop"]
+
+class CloningOverrides(EpisodesOverrides, total=False):
+    """Fields of `CloningConfig`."""
+    loss_aggregation: Literal["token", "sequence"]
     held_out: float
     held_out_every: int
 
@@ -284,6 +287,41 @@ class FilteredBCOverrides(CloningOverrides, total=False):
     """Fields of `FilteredBCConfig`."""
     best_share: float
     least_return: float | None
+
+class ValuesOverrides(EpisodesOverrides, total=False):
+    """Fields of `ValuesConfig`."""
+    gamma: float
+    reward_clip: float | None
+    reward_scaling: bool
+
+class DecodedOverrides(ValuesOverrides, total=False):
+    """Fields of `DecodedConfig`."""
+    beta: float
+    cloning_coef: float
+
+class MCReturnsOverrides(DecodedOverrides, total=False):
+    """Fields of `MCReturnsConfig`."""
+    decoding: Literal["weighted", "greedy"]
+    cql_coef: float
+
+class ILQLOverrides(DecodedOverrides, total=False):
+    """Fields of `ILQLConfig`."""
+    expectile: float
+    cql_coef: float
+    target_polyak: float
+    separate_critic: bool
+
+class CQLOverrides(ValuesOverrides, total=False):
+    """Fields of `CQLConfig`."""
+    cql_coef: float
+    double: bool
+    dueling: bool
+    returns: Literal["n_step", "trace"]
+    n_step: int
+    trace_lambda: float
+    huber_delta: float
+    target_polyak: float
+    target_every: int
 
 class LabellerOverrides(TypedDict, total=False):
     """Fields of `LabellerConfig`."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .dqn import DQN
     from .path_consistency import PathConsistency
     from .paths import PathMethod
+    from .reading import Reading
     from .replayed import Replayed
     from .sac import SAC
     from .tbrm import TBRM
@@ -23,6 +24,7 @@ __all__ = [
     "OffPolicy",
     "PathConsistency",
     "PathMethod",
+    "Reading",
     "Replayed",
     "SAC",
     "TBRM",
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazy_names(
         "OffPolicy": "base",
         "PathConsistency": "path_consistency",
         "PathMethod": "paths",
+        "Reading": "reading",
         "Replayed": "replayed",
         "SAC": "sac",
         "TBRM": "tbrm",

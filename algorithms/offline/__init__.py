@@ -9,15 +9,21 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .base import Offline
     from .bc import BC
+    from .cql import CQL
     from .demonstrations import read_dataset
     from .filtered_bc import FilteredBC
+    from .ilql import ILQL
+    from .mc_returns import MCReturns
     from .playing import named_player, record, sample_best_of
     from .sft import SFT
     from .texts import is_text_file, read_texts, write_texts
 
 __all__ = [
     "BC",
+    "CQL",
     "FilteredBC",
+    "ILQL",
+    "MCReturns",
     "Offline",
     "SFT",
     "is_text_file",
@@ -33,7 +39,10 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "BC": "bc",
+        "CQL": "cql",
         "FilteredBC": "filtered_bc",
+        "ILQL": "ilql",
+        "MCReturns": "mc_returns",
         "Offline": "base",
         "SFT": "sft",
         "is_text_file": "texts",

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
     from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
     from .likelihood import Weighed, best_episodes, negative_log_likelihood, weigh
-    from .losses import clipped_surrogate, ratio_metrics, token_weights, value_errors
+    from .losses import (
+        clipped_surrogate,
+        conservative_gaps,
+        expectile_errors,
+        ratio_metrics,
+        token_weights,
+        value_errors,
+    )
     from .master_weights import MasterWeights
     from .nonfinite import DivergedError, first_nonfinite
     from .off_policy_weights import vtrace
@@ -81,11 +88,13 @@ __all__ = [
     "checked_potentials",
     "clipped_surrogate",
     "collision_probabilities",
+    "conservative_gaps",
     "cut_traces",
     "derive_seed",
     "divergence_surrogate",
     "dueling_q",
     "exp_excess",
+    "expectile_errors",
     "first_nonfinite",
     "gae",
     "greedy_actions",
@@ -160,11 +169,13 @@ __getattr__, __dir__ = lazy_names(
         "checked_potentials": "rewards",
         "clipped_surrogate": "losses",
         "collision_probabilities": "collisions",
+        "conservative_gaps": "losses",
         "cut_traces": "targets",
         "derive_seed": "seeds",
         "divergence_surrogate": "surrogates",
         "dueling_q": "targets",
         "exp_excess": "exponentials",
+        "expectile_errors": "losses",
         "first_nonfinite": "nonfinite",
         "gae": "advantages",
         "greedy_actions": "targets",

@@ -43,6 +43,38 @@ def value_errors(values: Tensor, targets: Tensor, old_values: Tensor, clip: floa
     return errors**2 / 2
 
 
+def expectile_errors(values: Tensor, targets: Tensor, expectile: float) -> Tensor:
+    """Squared errors ``|τ − 1(u < 0)|·u²`` of ``u = targets − V`` (Kostrikov et al. 2022): V becomes an expectile.
+
+    Args:
+        values: V, (N,).
+        targets: what it is an expectile of, (N,).
+        expectile: τ; .5 is half the squared error, whose best V is the mean, towards 1 it is the largest target.
+
+    Returns:
+        The losses, (N,).
+    """
+    errors = targets - values
+    return (expectile - (errors < 0).to(errors.dtype)).abs() * errors**2
+
+
+def conservative_gaps(q: Tensor, actions: Tensor, masks: Tensor | None = None) -> Tensor:
+    """How far the soft maximum of Q is above what was said: ``log Σ_a e^{Q(s,a)} − Q(s, a_said)`` (Kumar et al. 2020).
+
+    It is the cross-entropy of softmax(Q), over what may be said, with what was.
+
+    Args:
+        q: ``(N, A)``.
+        actions: int64 ``(N,)``.
+        masks: bool ``(N, A)`` of what may be said, or None.
+
+    Returns:
+        ``(N,)``, at least 0.
+    """
+    allowed = q if masks is None else q.masked_fill(~masks, -torch.inf)
+    return torch.logsumexp(allowed, -1) - q.gather(-1, actions[:, None])[:, 0]
+
+
 def token_weights(
     kind: str, lengths: Tensor, episode: Tensor, max_tokens: int, dtype: torch.dtype = torch.float32
 ) -> Tensor:

@@ -168,11 +168,18 @@ ANY = {
     "bootstrap": Case("target", {"path_length": 2}),
     "reference_samples": Case(3),
     "value_beta": Case(2.0),
+    "expectile": Case(0.95),
+    "cloning_coef": Case(0.1),
+    "cql_coef": Case(0.5),
+    "decoding": Case("greedy"),
 }
 """By field, for every algorithm that has it."""
 
 OF = {
     "dqn": {"temperature": Case(2.0, KL), "returns": Case("n_step")},
+    "mc-returns": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},  # β is how the values are said
+    "ilql": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},
+    "cql": {"player": Case("optimal"), "returns": Case("n_step"), "temperature": Case(2.0, changes=False)},
     "filtered-bc": {"player": Case("optimal"), "best_share": Case(1.0)},
     "rrhf": {"labels": Case(24)},
     "online-dpo": {"labels": Case(2)},

@@ -113,6 +113,11 @@ def _return(config: Any) -> str:
     return "return"
 
 
+def _decoded(algorithm: Any) -> Callable[..., np.ndarray]:
+    """Who says what a decoding rule makes of the heads."""
+    return algorithm.policy.probabilities
+
+
 DECLARED: dict[str, Declared] = {
     # by registered name, or by the name of a class in `algorithms` that others derive from
     "SAC": Declared("replay", "gradient", alpha=lambda config: float(config.alpha)),
@@ -123,6 +128,8 @@ DECLARED: dict[str, Declared] = {
     "TBRM": Declared("episodes", "rest", stale=True, level="sequence", logits_hold_q=lambda config: True),
     "PathConsistency": Declared("episodes", "rest", stale=True, logits_hold_q=lambda config: config.values == "logits"),
     "Cloning": Declared("dataset", "gradient", _likelihood),
+    "CQL": Declared("dataset", "rest", _return, stale=True, tables=_of_dqn),
+    "Valued": Declared("dataset", "rest", _return, stale=True, acts=_decoded),
     "ExpertIteration": Declared("dataset", "gradient", _likelihood),
     "RRHF": Declared("ranks", "rest", _return, stale=True, level="sequence"),
     "DPO": Declared("pairs", "rest", _of_pairs, stale=True, level="sequence"),

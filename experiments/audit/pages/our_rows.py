@@ -50,6 +50,12 @@ OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("sft", {}),
     ("bc", {}),
     ("filtered-bc", {}),
+    ("mc-returns", {}),
+    ("mc-returns", {"decoding": "greedy"}),
+    ("ilql", {}),
+    ("ilql", {"expectile": 0.95, "cql_coef": 0.0, "beta": 50.0}),
+    ("cql", {}),
+    ("cql", {"cql_coef": 0.0}),
 )
 """Names of methods and what of their configuration is not the default."""
 
