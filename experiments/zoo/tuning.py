@@ -22,6 +22,7 @@ import yaml
 from ...agents.specs import NAMES, learning_rate
 from ...algorithms import ALGORITHMS
 from ...envs import TokenGymError
+from ...envs.checking import unknown_name
 from ..console import told_in_a_line
 from ..report import StudyResults, collect
 from ..study import AlgorithmSpec, EnvironmentSpec, Study, find_study, load_study, run_study
@@ -37,7 +38,7 @@ NAMES_OF_FACTORS = {1 / 3: "third", 1.0: "default", 3.0: "triple"}
 
 def kind_of(algorithm: AlgorithmSpec, environment: EnvironmentSpec) -> str:
     """Return the kind of model that an algorithm learns with on an environment, such as "table"."""
-    spec = environment.agent if algorithm.agent is None else algorithm.agent
+    spec: Any = environment.agent if algorithm.agent is None else algorithm.agent
     return spec["kind"] if isinstance(spec, Mapping) else NAMES.get(spec, spec)
 
 
@@ -52,12 +53,22 @@ def default_rate(algorithm: AlgorithmSpec, environment: EnvironmentSpec) -> floa
     return rate
 
 
-def tuning_study(study: Study, seeds: Sequence[int] = SEEDS) -> Study:
+def tuning_study(study: Study, seeds: Sequence[int] = SEEDS, on: Sequence[str] | None = None) -> Study:
     """Return the study that tries each factor in each cell of `study`, evaluated at its end alone.
 
+    Args:
+        study: what is tuned.
+        seeds: those of tuning.
+        on: names of the environments to tune on; None for all.
+
     Raises:
-        TokenGymError: a seed of tuning is one that the study reports.
+        TokenGymError: a seed of tuning is one that the study reports, or an environment is none of its own.
     """
+    names = [environment.name for environment in study.environments]
+    for name in on or ():
+        if name not in names:
+            raise unknown_name("environment", name, names)
+    places = [one for one in study.environments if on is None or one.name in on]
     reported = sorted(set(seeds) & set(study.seeds))
     if reported:
         raise TokenGymError(f"seed {reported[0]} is reported by the study {study.name!r}: tune on others")
@@ -69,9 +80,11 @@ def tuning_study(study: Study, seeds: Sequence[int] = SEEDS) -> Study:
                     **_without_rate(algorithm.overrides.get(environment.name, {})),
                     "learning_rate": _rounded(factor * default_rate(algorithm, environment)),
                 }
-                for environment in study.environments
+                for environment in places
                 if study.covers(algorithm, environment)
             }
+            if not overrides:
+                continue
             tried.append(
                 dataclasses.replace(
                     algorithm,
@@ -84,7 +97,12 @@ def tuning_study(study: Study, seeds: Sequence[int] = SEEDS) -> Study:
             )
     evaluation = dataclasses.replace(study.evaluation, points=0, samples=0)
     return dataclasses.replace(
-        study, name=f"{study.name}-tuning", seeds=tuple(seeds), evaluation=evaluation, algorithms=tuple(tried)
+        study,
+        name=f"{study.name}-tuning",
+        seeds=tuple(seeds),
+        evaluation=evaluation,
+        environments=tuple(places),
+        algorithms=tuple(tried),
     )
 
 
@@ -107,7 +125,7 @@ def chosen(scores: Mapping[float, float]) -> float:
 def chosen_rates(study: Study, results: StudyResults) -> dict[str, dict[str, float]]:
     """Return by algorithm and environment the step sizes that are not the default, from a tuning.
 
-    An environment on which a factor has no finished run is left out of the means.
+    An environment on which a factor has no finished run is left out of the means, and has what they say all the same.
     """
     rates: dict[str, dict[str, float]] = {}
     for algorithm in study.algorithms:
@@ -117,6 +135,7 @@ def chosen_rates(study: Study, results: StudyResults) -> dict[str, dict[str, flo
             cells = [
                 [results.scores(environment.name, label(algorithm.name, factor)) for factor in FACTORS]
                 for environment in alike
+                if environment.name in results.environments
             ]
             whole = [[scores.mean() for scores in cell] for cell in cells if all(map(len, cell))]
             if not whole:
@@ -163,11 +182,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where its runs go; by default results/<study>-tuning")
     parser.add_argument("--workers", type=int, help="processes; by default one for each core")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds of tuning")
+    parser.add_argument("--on", nargs="+", help="environments to tune on; by default all")
     parser.add_argument("--choose-only", action="store_true", help="run nothing; choose from what is there")
     options = parser.parse_args(arguments)
     path = find_study(options.study)
     study = load_study(path)
-    tuning = tuning_study(study, options.seeds)
+    tuning = tuning_study(study, options.seeds, options.on)
     out = options.out or Path("results") / tuning.name
     failed = 0 if options.choose_only else run_study(tuning, out, workers=options.workers, on_event=_told)
     results = collect(tuning, out)
