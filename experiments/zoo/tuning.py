@@ -39,7 +39,7 @@ NAMES_OF_FACTORS = {1 / 3: "third", 1.0: "default", 3.0: "triple"}
 def kind_of(algorithm: AlgorithmSpec, environment: EnvironmentSpec) -> str:
     """Return the kind of model that an algorithm learns with on an environment, such as "table"."""
     spec: Any = environment.agent if algorithm.agent is None else algorithm.agent
-    return spec["kind"] if isinstance(spec, Mapping) else NAMES.get(spec, spec)
+    return str(spec["kind"]) if isinstance(spec, Mapping) else NAMES.get(str(spec), str(spec))
 
 
 def default_rate(algorithm: AlgorithmSpec, environment: EnvironmentSpec) -> float:
