@@ -154,6 +154,7 @@ ALGORITHMS = AlgorithmRegistry(
         "topr": (".on_policy.topr:TOPR", configs.TOPRConfig),
         "asymre": (".on_policy.asymre:AsymRE", configs.AsymREConfig),
         "v-trace": (".on_policy.vtrace:VTrace", configs.VTraceConfig),
+        "vine-ppo": (".on_policy.vine_ppo:VinePPO", configs.VinePPOConfig),
         "raft": (".on_policy.raft:RAFT", configs.RAFTConfig),
         "expert-iteration": (".on_policy.expert_iteration:ExpertIteration", configs.ExpertIterationConfig),
         "dqn": (".off_policy.dqn:DQN", configs.DQNConfig),

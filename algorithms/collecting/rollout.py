@@ -13,6 +13,7 @@ from ...agents.session import Rows
 from ...envs import Engine, Task, TokenGymError, derive_start
 from ...envs.checking import Count, Seed, checked
 from ..data import Episodes
+from .branching import Branches
 from .playing import Beginnings, play
 from .recording import Recording
 
@@ -141,6 +142,37 @@ class Collector:
         self.num_tokens += play(self.engine, policy, more, [recording], action_masks=self.action_masks)
         self.num_episodes += recording.episodes_finished
         return replace(recording.episodes(), streams=streams)
+
+    @checked
+    def branch(
+        self, policy: Policy, episodes: Episodes, episode: np.ndarray, step: np.ndarray, count: Count
+    ) -> Episodes:
+        """Play on from states that were played through, several times from each, with draws of their own.
+
+        A state is entered again by its episode's start and stream, and by saying what was said, which costs nothing;
+        the tokens that are drawn from there on are counted. Nothing that is drawn belongs to the collector's own
+        sequence of starts.
+
+        Args:
+            policy: who goes on.
+            episodes: what this collector played.
+            episode: int (P,), the episode of each state.
+            step: int (P,), how many of its tokens were said before it: less than it has.
+            count: K, how often each is played on from.
+
+        Returns:
+            P·K whole episodes, those of a state next to one another, whose first ``step`` tokens are what was said.
+
+        Raises:
+            TokenGymError: the task cannot save its state, so that its rows cannot be given draws of their own.
+        """
+        number = np.tile(np.arange(count), len(episode))
+        branches = Branches(self.engine, policy, episodes, np.repeat(episode, count), np.repeat(step, count), number)
+        recording = Recording(self.engine, self.task, self.action_masks, self.token_rewards, self.numbers)
+        self.num_tokens += play(
+            self.engine, branches, branches.more, [recording, branches], action_masks=self.action_masks
+        )
+        return recording.episodes()
 
     def _more(
         self,

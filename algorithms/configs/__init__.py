@@ -40,6 +40,7 @@ from .overrides import (
     TBRMOverrides,
     TOPROverrides,
     TrajectoryBalanceOverrides,
+    VinePPOOverrides,
     VTraceOverrides,
 )
 from .parts import (
@@ -71,6 +72,7 @@ from .sb3 import (
 from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
+from .turns import VinePPOConfig
 from .values import CQLConfig, ILQLConfig, MCReturnsConfig, ValuesConfig
 
 __all__ = [
@@ -163,15 +165,17 @@ __all__ = [
     "SampledKLConfig",
     "Schedule",
     "SelectionConfig",
-    "TOPRConfig",
-    "TOPROverrides",
-    "VTraceConfig",
-    "VTraceOverrides",
     "TBRMConfig",
     "TBRMOverrides",
+    "TOPRConfig",
+    "TOPROverrides",
     "TrajectoryBalanceConfig",
     "TrajectoryBalanceOverrides",
+    "VTraceConfig",
+    "VTraceOverrides",
     "ValuesConfig",
+    "VinePPOConfig",
+    "VinePPOOverrides",
     "check_potential",
     "ends",
     "linear",

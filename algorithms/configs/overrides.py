@@ -172,6 +172,13 @@ class VTraceOverrides(ActorCriticOverrides, total=False):
     rho_cap: float
     trace_cap: float
 
+class VinePPOOverrides(RepeatedOverrides, total=False):
+    """Fields of `VinePPOConfig`."""
+    branches: int
+    branch_at: Literal["token", "turn"]
+    branch_every: int
+    clip: float | Schedule
+
 class SelectionOverrides(OnlineOverrides, total=False):
     """Fields of `SelectionConfig`."""
     best_share: float

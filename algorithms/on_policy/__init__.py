@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .reinforce_pp import ReinforcePP
     from .rloo import RLOO
     from .topr import TOPR
+    from .vine_ppo import VinePPO
     from .vtrace import VTrace
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "TOPR",
     "Targets",
     "VTrace",
+    "VinePPO",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -55,5 +57,6 @@ __getattr__, __dir__ = lazy_names(
         "TOPR": "topr",
         "Targets": "base",
         "VTrace": "vtrace",
+        "VinePPO": "vine_ppo",
     },
 )

@@ -221,11 +221,11 @@ class OnPolicy(Reused[OnPolicyConfigT]):
         rewards = self.learning_rewards(batch, penalties)
         metrics["objective/reward"] = float(rewards.sum()) * self.reward_scale / len(batch)
         metrics["objective/reward_scale"] = self.reward_scale
-        if "objective/kl" in metrics:
-            self.kl_controller.update(metrics["objective/kl"], len(batch))
         if config.whiten_rewards:
             rewards = whiten(rewards, keep_mean=True)
         advantages, returns, seen = self.advantages(batch, rewards, scores)
+        if "objective/kl" in metrics:  # only now, since advantages may be of further episodes with the same β
+            self.kl_controller.update(metrics["objective/kl"], len(batch))
         if not config.has_kl if config.whiten_advantages is None else config.whiten_advantages:
             advantages = whiten(advantages)
 

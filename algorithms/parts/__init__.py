@@ -9,7 +9,15 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .advantages import NEGLIGIBLE, gae, returns_to_go, whiten
     from .collisions import collision_probabilities, squared_scores
-    from .credit import between, highest, token_covariances, turn_length, turn_numbers
+    from .credit import (
+        between,
+        branch_points,
+        highest,
+        segment_advantages,
+        token_covariances,
+        turn_length,
+        turn_numbers,
+    )
     from .exponentials import bounded_exp, exp_excess
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
     from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
@@ -85,6 +93,7 @@ __all__ = [
     "best_episodes",
     "between",
     "bounded_exp",
+    "branch_points",
     "checked_potentials",
     "clipped_surrogate",
     "collision_probabilities",
@@ -120,6 +129,7 @@ __all__ = [
     "returns_to_go",
     "said_and_levels",
     "sampled_soft_values",
+    "segment_advantages",
     "soft_optimal_log_probs",
     "soft_optimal_values",
     "soft_values",
@@ -166,6 +176,7 @@ __getattr__, __dir__ = lazy_names(
         "best_episodes": "likelihood",
         "between": "credit",
         "bounded_exp": "exponentials",
+        "branch_points": "credit",
         "checked_potentials": "rewards",
         "clipped_surrogate": "losses",
         "collision_probabilities": "collisions",
@@ -201,6 +212,7 @@ __getattr__, __dir__ = lazy_names(
         "returns_to_go": "advantages",
         "said_and_levels": "soft",
         "sampled_soft_values": "soft",
+        "segment_advantages": "credit",
         "soft_optimal_log_probs": "soft",
         "soft_optimal_values": "soft",
         "soft_values": "soft",

@@ -69,3 +69,52 @@ def turn_numbers(flat: FlatTokens, length: int | None = None) -> np.ndarray:
 def turn_length(task: Task) -> int | None:
     """Return the length of every turn of a task, or None where they have none in common."""
     return task.max_turn_tokens if task.finite or task.max_turn_tokens == 1 else None
+
+
+def branch_points(flat: FlatTokens, place: np.ndarray, every: int = 1) -> np.ndarray:
+    """Return the tokens before which states are valued, int64 (P,) ascending: the first of every so many places.
+
+    Args:
+        flat: the tokens.
+        place: int (N,), the place of each token in its episode from 0, such as its step or its turn.
+        every: how many places lie between two points.
+    """
+    first = np.ones(len(flat), bool)
+    first[1:] = (flat.episode[1:] != flat.episode[:-1]) | (place[1:] != place[:-1])
+    return np.flatnonzero(first & (place % every == 0))
+
+
+def segment_advantages(
+    flat: FlatTokens, rewards: np.ndarray, points: np.ndarray, values: np.ndarray, gamma: float
+) -> np.ndarray:
+    """Return what came from each token to the next point, the value there, less the value of the last point, (N,).
+
+    Where every token is a point it is r + γ·V(next) − V, with V = 0 after an episode's last token.
+
+    Args:
+        flat: the tokens.
+        rewards: float (N,).
+        points: int (P,), tokens before which the state is valued, the first of each episode among them.
+        values: float (P,).
+        gamma: discount a token.
+    """
+    count = len(flat)
+    last = np.searchsorted(points, np.arange(count), side="right") - 1
+    after = np.append(points, count)[last + 1]  # the next point, perhaps of the next episode
+    same = np.append(flat.episode, -1)[after] == flat.episode
+    following = np.where(same, np.append(values, 0.0)[last + 1], 0.0)
+    paid = np.asarray(rewards, np.float64).copy()
+    ends = np.append(points[1:], count) - 1
+    paid[ends] += gamma * following[ends]
+    return _sums_within(last, paid, gamma) - values[last]
+
+
+def _sums_within(segment: np.ndarray, terms: np.ndarray, gamma: float) -> np.ndarray:
+    """Return S_t = terms_t + γ·S_{t+1} within runs of equal, ascending numbers."""
+    first = np.searchsorted(segment, segment)
+    place = np.arange(len(segment)) - first
+    grid = np.zeros((int(place.max()) + 2, int(segment[-1]) + 1))
+    grid[place, segment] = terms
+    for t in range(len(grid) - 2, -1, -1):
+        grid[t] += gamma * grid[t + 1]
+    return grid[place, segment]

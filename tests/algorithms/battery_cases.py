@@ -15,6 +15,8 @@ QUICK = {
     "labels": 16,
     "reference_samples": 2,
     "learning_rate": 1e-2,
+    "branches": 1,
+    "branch_every": 4,
 }
 """Small sizes for whatever has them."""
 
@@ -151,6 +153,9 @@ ANY = {
     "clip_low": Case(1e-4),
     "clip_high": Case(1e-4),
     "drop_tied": Case(True, env="Copy", changes=False),
+    "branches": Case(3),
+    "branch_at": Case("turn", env="credited"),
+    "branch_every": Case(1),
     "absent": Case("zero", {"group_size": 4}),
     "entropy_control": Case("kl-cov", {"epochs": 2}),
     "covariance_share": Case(0.5, KL_COV),
@@ -176,6 +181,7 @@ ANY = {
 """By field, for every algorithm that has it."""
 
 OF = {
+    "vine-ppo": {"whiten_advantages": Case(True)},
     "dqn": {"temperature": Case(2.0, KL), "returns": Case("n_step")},
     "mc-returns": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},  # β is how the values are said
     "ilql": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},
@@ -241,6 +247,7 @@ WEIGHED = {"importance", "importance_level", "importance_cap", "importance_floor
 IDLE = {
     "topr": WEIGHED,
     "v-trace": WEIGHED,
+    "vine-ppo": {"whiten_rewards"},
     "raft": {"token_rewards"},
     "expert-iteration": {"token_rewards"},
     "online-dpo": {"token_rewards"},

@@ -65,7 +65,9 @@ def learnt(name, **given):
 
 
 def budget_of(name):
-    return 3 if counted_in_updates(name) else 60
+    if counted_in_updates(name):
+        return 3
+    return 180 if "branches" in fields_of(name) else 60
 
 
 def bits(algorithm):
@@ -157,7 +159,7 @@ def test_every_metric_that_a_run_logs_is_on_its_page(name):
 def test_equal_seeds_are_equal_and_a_resumed_run_goes_on_to_the_same_bits(name, tmp_path):
     through, again = learnt(name, agent=SMALL), learnt(name, agent=SMALL)
     assert told(through) == told(again)
-    half, budget = (1, 3) if counted_in_updates(name) else (24, 60)
+    half, budget = (1, 3) if counted_in_updates(name) else (24, budget_of(name))
     halfway = made(name, agent=SMALL).learn(budget, callback=StopAfter(half))
     assert told(halfway) != told(through)
     halfway.save(tmp_path / "half")

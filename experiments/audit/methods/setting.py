@@ -152,6 +152,8 @@ class Setting:
             algorithm.move_target(1.0)
         if self.declared.ready:
             self.declared.ready(algorithm)
+        if hasattr(algorithm, "values_at"):  # sampled values have the exact ones as their mean
+            algorithm.values_at = self.values_of(algorithm.agent)
         if self.fed == "episodes" and not on_policy and hasattr(algorithm, "behaviour"):
             algorithm.behaviour = SimpleNamespace(on_policy=False)
         return algorithm
@@ -189,6 +191,25 @@ class Setting:
             else:
                 worth = action_values(episodes, probabilities, width, beta, self.alpha, self.reference)[first]
             write(agent, name, rows, worth)
+
+    def values_of(self, agent: Agent) -> Any:
+        """What takes the place of sampled values: what an agent is worth as it is when asked, without an error."""
+        table = agent.readouts["policy"].weight
+        assert isinstance(table, torch.Tensor)
+        known: dict[bytes, tuple[Agent, np.ndarray]] = {}
+
+        def values_at(episodes: Episodes, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            key = table.detach().numpy().tobytes()
+            if key not in known:
+                known.clear()
+                critic = self.agent(agent.probabilities, ("policy", "value"))
+                worth = critic.readouts["value"].weight
+                assert isinstance(worth, torch.Tensor)
+                known[key] = critic, worth.detach().double().numpy().reshape(-1)
+            critic, values = known[key]
+            return values[rows_of(critic, episodes)[points]], np.zeros(len(points))
+
+        return values_at
 
     # Batches ---------------------------------------------------------------------------------------------------------
 
