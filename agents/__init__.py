@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .agent import Agent, Evaluation
     from .base_weights import stands_on_same
     from .build import adapt_agent, build_agent, rebuild_agent
-    from .decoding import AdvantageWeighted, Exploring, joint_q
+    from .decoding import AdvantageWeighted, Exploring, OwnDistribution, joint_q
     from .policies import (
         Act,
         AgentPolicy,
@@ -44,6 +44,7 @@ __all__ = [
     "Evaluation",
     "ExpertPlayer",
     "Exploring",
+    "OwnDistribution",
     "ExternalPolicy",
     "HumanPlayer",
     "LaggedPolicy",
@@ -77,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
         "Evaluation": "agent",
         "ExpertPlayer": "policies",
         "Exploring": "decoding",
+        "OwnDistribution": "decoding",
         "ExternalPolicy": "policies",
         "HumanPlayer": "policies",
         "LaggedPolicy": "policies",

@@ -131,21 +131,61 @@ class DQNConfig(OffPolicyConfig):
     """The online network picks the best token, the target network judges it; otherwise the target network does both."""
     dueling: bool = False
     """Build ``Q = V + A − mean A`` from a value head and an advantage head (Wang et al. 2016)."""
+    tau: NotNegative = 0.0
+    """Weight τ of the entropy, in units of the scaled reward: above 0 the policy is ``softmax(Q / τ)`` and a state is
+    worth ``τ log Σ e^{Q / τ}``. Larger stays closer to uniform; 0 (off) to 0.1, Munchausen DQN has 0.03."""
+    munchausen: Annotated[float, Range(least=0, most=0.999)] = 0.0
+    """Share α of its own log-policy that a token is paid besides (Munchausen), which ties each policy to the one before
+    it. 0 (off) to 0.9. With `tau` the entropy weighs (1 − α) τ in the end; `kl_coef` is what the KL weighs in the end,
+    whatever α is."""
+    munchausen_clip: Annotated[float, Range(least=-1_000_000, most=-0.000001)] | None = None
+    """What a token is paid besides is at least α times this; None does not clip. The paper has −1. Closer to 0 is
+    steadier and moves the fixed point further, of all tokens that are worse than their state by (1 − α) times this."""
+    head_free: bool = False
+    """With `tau`, read Q off the policy's own logits, as ``τ ℓ``, instead of a head: the agent is the soft policy
+    itself, and can be exported. With `kl_coef` that is so always."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(
             not isinstance(self.kl_coef, Schedule), "kl_coef", "a number: the values are made with a fixed one"
         )
+        self.require(not (self.tau and self.has_kl), "tau", "0 where kl_coef is above 0: one of them makes the values")
         self.require(not (self.dueling and self.has_kl), "dueling", "False where kl_coef is above 0")
+        self.require(not (self.dueling and self.head_free), "dueling", "False with head_free, which has no Q head")
+
+    @property
+    def soft(self) -> bool:
+        """Whether the policy is a soft one, and not the best token."""
+        return bool(self.tau) or self.has_kl
+
+    @property
+    def from_logits(self) -> bool:
+        """Whether Q is read off the policy's logits."""
+        return self.head_free or self.has_kl
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
-        if self.has_kl:
-            yield "double", "kl_coef is above 0, whose values need no best token"
+        if self.soft:
+            yield "double", f"{'kl_coef' if self.has_kl else 'tau'} is above 0, whose values need no best token"
         else:
-            yield "temperature", "kl_coef is 0, and values have none; exploration_temperature is that of exploring"
+            yield "munchausen", "tau and kl_coef are 0, and the best token has no log-policy"
+        if not self.munchausen:
+            yield "munchausen_clip", "munchausen is 0"
+        if self.has_kl:
+            yield "head_free", "kl_coef is above 0, whose Q are read off the logits always"
+        elif not self.tau:
+            yield "head_free", "tau is 0, and Q without a temperature is no policy's logits"
+        if not self.from_logits:
+            yield (
+                "temperature",
+                (
+                    "Q has none: tau is the policy's"
+                    if self.tau
+                    else "kl_coef is 0, and values have none; exploration_temperature is that of exploring"
+                ),
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -223,6 +223,10 @@ class DQNOverrides(OffPolicyOverrides, total=False):
     """Fields of `DQNConfig`."""
     double: bool
     dueling: bool
+    tau: float
+    munchausen: float
+    munchausen_clip: float | None
+    head_free: bool
 
 class SACOverrides(AdaptiveKLOverrides, OffPolicyOverrides, total=False):
     """Fields of `SACConfig`."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .soft import (
         logit_q,
         logit_values,
+        munchausen_bonuses,
         path_returns,
         path_sums,
         said_and_levels,
@@ -118,6 +119,7 @@ __all__ = [
     "logit_values",
     "mask_illegal",
     "missing_end_penalties",
+    "munchausen_bonuses",
     "n_step_targets",
     "negative_log_likelihood",
     "path_returns",
@@ -201,6 +203,7 @@ __getattr__, __dir__ = lazy_names(
         "logit_values": "soft",
         "mask_illegal": "targets",
         "missing_end_penalties": "rewards",
+        "munchausen_bonuses": "soft",
         "n_step_targets": "targets",
         "negative_log_likelihood": "likelihood",
         "path_returns": "soft",

@@ -76,14 +76,14 @@ def _soft_optimal_logits(q: Tensor, reference_log_probs: Tensor, kl_coef: float)
     return best, mask_illegal((q - best) / kl_coef, legal) + reference_log_probs
 
 
-def logit_q(logits: Tensor, reference_logits: Tensor, kl_coef: float) -> Tensor:
-    """Q of every token from a policy's own logits, ``β (ℓ − ℓ_ref)``, in the shape of ``logits``.
+def logit_q(logits: Tensor, reference_logits: Tensor | None, kl_coef: float) -> Tensor:
+    """Q of every token from a policy's own logits, ``β (ℓ − ℓ_ref)``, in the shape of ``logits``; ``β ℓ`` without one.
 
     With `logit_values` for V, ``softmax(ℓ)`` is exactly ``π_ref e^{(Q − V)/β}``, over any set of legal tokens, and both
     are 0 where the policy is the reference. A constant added to all logits of a state is a constant added to Q and V,
     so logits must not be normalised on the way.
     """
-    return kl_coef * (logits - reference_logits)
+    return kl_coef * (logits if reference_logits is None else logits - reference_logits)
 
 
 def logit_values(logits: Tensor, reference_logits: Tensor, kl_coef: float, masks: Tensor | None = None) -> Tensor:
@@ -93,6 +93,23 @@ def logit_values(logits: Tensor, reference_logits: Tensor, kl_coef: float, masks
     """
     ours, reference = mask_illegal(logits, masks), mask_illegal(reference_logits, masks)
     return kl_coef * (torch.logsumexp(ours, -1) - torch.logsumexp(reference, -1))
+
+
+def munchausen_bonuses(log_policies: Tensor, alpha: float, least: float | None = None) -> Tensor:
+    """What Munchausen (Vieillard et al. 2020) pays for a token besides: ``α · max(λ log π(a|s), l₀)``.
+
+    The policy is ``m e^{(Q − V)/λ}`` of a temperature λ and a measure m: 1 with an entropy, π_ref with a KL. Then
+    ``λ log (π/m) = Q − V``, so that no logarithm of a small probability is taken. Where nothing is clipped,
+    ``Q = r + α (Q − V) + γ V'`` says that ``(1 − α) Q + α V`` is the Q of temperature ``(1 − α) λ``, and π is the
+    optimum of that one: the entropy or the KL to the reference weighs ``(1 − α) λ``, a KL to the last policy the rest.
+
+    Args:
+        log_policies: ``λ log (π/m)`` of the tokens said, ``Q − V`` under the slow network, any shape. With an entropy
+            they are at most 0 by themselves; with a KL a token that π says more often than π_ref is paid for that.
+        alpha: α, at least 0 and below 1.
+        least: l₀, below 0; None does not clip. It is of ``λ log π`` and not of ``log π`` alone.
+    """
+    return alpha * (log_policies if least is None else log_policies.clamp(min=least))
 
 
 def said_and_levels(logits: Tensor, actions: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:

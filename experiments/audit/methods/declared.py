@@ -96,9 +96,25 @@ class Declared:
 
 
 def _of_dqn(optimum: Optimum, config: Any) -> dict[str, np.ndarray]:
-    """A dueling Q is V + A − mean A."""
-    mean = optimum.q.mean(axis=1, keepdims=True)
-    return {"value": mean, "q": optimum.q - mean} if config.dueling else {}
+    """A dueling Q is V + A − mean A. A Munchausen Q is (Q − α V)/(1 − α); read off logits it is λ times theirs."""
+    alpha = config.munchausen
+    q = (optimum.q - alpha * optimum.values[:, None]) / (1 - alpha)
+    if config.has_kl:
+        reference = 0.0 if config.kl_reference == "uniform" else optimum.log_reference  # the levels that they have
+        return {"policy": reference + q * (1 - alpha) / optimum.beta}
+    if config.head_free:
+        return {"policy": q / config.tau}
+    mean = q.mean(axis=1, keepdims=True)
+    return {"value": mean, "q": q - mean} if config.dueling else {"q": q}
+
+
+def _said_by_dqn(algorithm: Any) -> Callable[..., np.ndarray]:
+    """The best token of Q, or the soft policy: what its behaviour explores around."""
+
+    def rule(output: Any, masks: Any) -> Any:
+        return algorithm.policy_probabilities(output, masks)[0].log()
+
+    return lambda tokens, lengths: algorithm.agent.probabilities(tokens, lengths, rule=rule)
 
 
 def _likelihood(config: Any) -> str:
@@ -121,7 +137,15 @@ def _decoded(algorithm: Any) -> Callable[..., np.ndarray]:
 DECLARED: dict[str, Declared] = {
     # by registered name, or by the name of a class in `algorithms` that others derive from
     "SAC": Declared("replay", "gradient", alpha=lambda config: float(config.alpha)),
-    "DQN": Declared("replay", "rest", stale=True, logits_hold_q=lambda config: config.has_kl, tables=_of_dqn),
+    "DQN": Declared(
+        "replay",
+        "rest",
+        alpha=lambda config: (1 - config.munchausen) * config.tau,
+        stale=True,
+        logits_hold_q=lambda config: config.from_logits,
+        tables=_of_dqn,
+        acts=_said_by_dqn,
+    ),
     "OffPolicy": Declared("replay", "rest", stale=True),
     "TrajectoryBalance": Declared("episodes", "gradient", level="sequence"),
     "APO": Declared("episodes", "gradient", level="sequence"),

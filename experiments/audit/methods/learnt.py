@@ -71,10 +71,9 @@ class Tables:
     def at(self, optimum: Optimum, setting: Setting) -> np.ndarray:
         """What the tables hold, (S, W), where a method is at an optimum."""
         own = {} if setting.declared.tables is None else dict(setting.declared.tables(optimum, setting.config))
-        beta = optimum.beta
-        if setting.logits_hold_q:
+        if setting.logits_hold_q and "policy" not in own:
             # The uniform reference has logits of 0; a table that says a policy holds its log-probabilities.
-            policy = optimum.q / beta + (0.0 if setting.reference is None else optimum.log_reference)
+            policy = optimum.q / optimum.beta + (0.0 if setting.reference is None else optimum.log_reference)
         else:
             policy = np.maximum(optimum.log_policy, NEVER)
         usual = {"policy": policy, "value": optimum.values[:, None], "q": optimum.q, "q2": optimum.q}
