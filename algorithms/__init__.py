@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .base import Algorithm
     from .data import EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
     from .learner import Learner
-    from .off_policy import APO, DQN, SAC, TBRM, OffPolicy, PathConsistency, TrajectoryBalance
+    from .off_policy import APO, DQN, QRPO, SAC, TBRM, OffPolicy, PathConsistency, TrajectoryBalance
     from .offline import BC, CQL, ILQL, SFT, FilteredBC, MCReturns, Offline
     from .on_policy import (
         A2C,
@@ -42,6 +42,7 @@ __all__ = [
     "A2C",
     "ALGORITHMS",
     "APO",
+    "QRPO",
     "Algorithm",
     "AsymRE",
     "BC",
@@ -99,6 +100,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "A2C": "on_policy.a2c",
         "APO": "off_policy.apo",
+        "QRPO": "off_policy.qrpo",
         "Algorithm": "base",
         "AsymRE": "on_policy.asymre",
         "BC": "offline.bc",

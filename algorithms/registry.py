@@ -163,6 +163,7 @@ ALGORITHMS = AlgorithmRegistry(
         "path-consistency": (".off_policy.path_consistency:PathConsistency", configs.PathConsistencyConfig),
         "tbrm": (".off_policy.tbrm:TBRM", configs.TBRMConfig),
         "apo": (".off_policy.apo:APO", configs.APOConfig),
+        "qrpo": (".off_policy.qrpo:QRPO", configs.QRPOConfig),
         "sft": (".offline.sft:SFT", configs.SFTConfig),
         "bc": (".offline.bc:BC", configs.BCConfig),
         "filtered-bc": (".offline.filtered_bc:FilteredBC", configs.FilteredBCConfig),

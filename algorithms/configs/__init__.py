@@ -24,6 +24,7 @@ from .overrides import (
     OnlineDPOOverrides,
     PathConsistencyOverrides,
     PPOOverrides,
+    QRPOOverrides,
     RAFTOverrides,
     ReinforceOverrides,
     ReinforcePPOverrides,
@@ -55,7 +56,16 @@ from .parts import (
     RolloutConfig,
     SampledKLConfig,
 )
-from .paths import APOConfig, PathConfig, PathConsistencyConfig, ReplayedPathConfig, TBRMConfig, TrajectoryBalanceConfig
+from .paths import (
+    APOConfig,
+    PathConfig,
+    PathConsistencyConfig,
+    QRPOConfig,
+    ReplayedPathConfig,
+    SampledReferenceConfig,
+    TBRMConfig,
+    TrajectoryBalanceConfig,
+)
 from .potentials import check_potential, make_potential, register_potential
 from .preferences import DPOConfig, OnlineDPOConfig, PairLossConfig, PreferencesConfig, RRHFConfig
 from .reward_models import RewardModelConfig
@@ -128,6 +138,8 @@ __all__ = [
     "PolicyGradientConfig",
     "PreferencesConfig",
     "Prioritisation",
+    "QRPOConfig",
+    "QRPOOverrides",
     "RAFTConfig",
     "RAFTOverrides",
     "RATIO_TOLERANCES",
@@ -163,6 +175,7 @@ __all__ = [
     "SFTConfig",
     "SFTOverrides",
     "SampledKLConfig",
+    "SampledReferenceConfig",
     "Schedule",
     "SelectionConfig",
     "TBRMConfig",

@@ -266,10 +266,17 @@ class PathConsistencyOverrides(ReplayedPathOverrides, total=False):
 class TBRMOverrides(ReplayedPathOverrides, total=False):
     """Fields of `TBRMConfig`."""
 
-class APOOverrides(PathOverrides, total=False):
-    """Fields of `APOConfig`."""
+class SampledReferenceOverrides(PathOverrides, total=False):
+    """Fields of `SampledReferenceConfig`."""
     reference_samples: int
+
+class APOOverrides(SampledReferenceOverrides, total=False):
+    """Fields of `APOConfig`."""
     value_beta: float | None
+
+class QRPOOverrides(SampledReferenceOverrides, total=False):
+    """Fields of `QRPOConfig`."""
+    partition: Literal["continuous", "sampled"]
 
 class OfflineOverrides(LearningOverrides, total=False):
     """Fields of `OfflineConfig`."""

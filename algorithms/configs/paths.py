@@ -122,13 +122,36 @@ class TBRMConfig(ReplayedPathConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class APOConfig(PathConfig):
-    """Configuration of A*-PO."""
+class SampledReferenceConfig(PathConfig):
+    """A path method for which the reference says episodes from the same starts."""
 
     group_size: Rows = 2
     """Episodes of the policy that share a start. More learn more from one look at the reference; 1 to 8."""
     reference_samples: Repeats = 8
-    """N: episodes of the reference a start, which value it. More are less biased and cost more tokens; 4 to 32."""
+    """N: episodes of the reference a start. More are less biased or vary less, and cost more tokens; 4 to 32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class APOConfig(SampledReferenceConfig):
+    """Configuration of A*-PO."""
+
     value_beta: Positive | None = None
     """β₁ of the value β₁·log mean e^(R/β₁). Larger varies less and values lower; None is `kl_coef`, for which the
     residual is 0 at the optimum. The paper has .5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QRPOConfig(SampledReferenceConfig):
+    """Configuration of QRPO."""
+
+    kl_coef: NotNegative | Schedule = 0.1
+    """Weight β of the KL to the reference policy, above 0, against a quantile of 0 to 1: what is learnt is
+    π_ref·e^(q/β). Larger stays closer to the reference; 0.03 to 1."""
+    partition: Literal["continuous", "sampled"] = "continuous"
+    """Where log Z comes from: β(e^(1/β) − 1), which is Z where no two rewards tie, or the mean of e^(q/β) over the
+    reference's own samples, for rewards that tie. On fresh episodes either has the same expected gradient."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        yield "reward_scaling", "the quantile of a reward has no unit"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .dqn import DQN
     from .path_consistency import PathConsistency
     from .paths import PathMethod
+    from .qrpo import QRPO
     from .reading import Reading
     from .replayed import Replayed
     from .sac import SAC
@@ -24,6 +25,7 @@ __all__ = [
     "OffPolicy",
     "PathConsistency",
     "PathMethod",
+    "QRPO",
     "Reading",
     "Replayed",
     "SAC",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazy_names(
         "OffPolicy": "base",
         "PathConsistency": "path_consistency",
         "PathMethod": "paths",
+        "QRPO": "qrpo",
         "Reading": "reading",
         "Replayed": "replayed",
         "SAC": "sac",

@@ -169,3 +169,23 @@ def sampled_soft_values(returns: np.ndarray, beta: float) -> np.ndarray:
     scaled = np.asarray(returns, np.float64) / beta
     best = scaled.max(-1, keepdims=True)
     return beta * (best[..., 0] + np.log(np.exp(scaled - best).mean(-1)))
+
+
+def quantiles_among(returns: np.ndarray | float, samples: np.ndarray) -> np.ndarray:
+    """Return the share of samples that are at most each return, float64 of the shape of the returns."""
+    ordered = np.sort(np.asarray(samples))
+    return np.searchsorted(ordered, np.asarray(returns), side="right") / len(ordered)
+
+
+def log_partitions(beta: float, samples: np.ndarray | None = None) -> float:
+    """Return ``log E_ref[e^{q/β}]``, q the quantile of a return among the reference's own.
+
+    Args:
+        beta: above 0.
+        samples: float (N,), returns of the reference, over whose own quantiles the mean is taken; None takes q as
+            uniform, ``log β(e^{1/β} − 1)``, which it is where no two returns are equal.
+    """
+    if samples is None:
+        return float(1 / beta + np.log(beta) + np.log1p(-np.exp(-1 / beta)))
+    scaled = quantiles_among(samples, samples) / beta
+    return float(scaled.max() + np.log(np.exp(scaled - scaled.max()).mean()))

@@ -223,6 +223,15 @@ OF = {
         "replay_capacity": Case(2, {"replay_share": 0.5}),
         "token_rewards": Case(False, {"gamma": 0.9}, env="credited"),
     },
+    "qrpo": {
+        "reward_scaling": Case(True),
+        # Only ranks count: what is to change them must be paid along the way.
+        "gamma": Case(0.0, env="Copy"),
+        "count_bonus": Case(2.0, env="Copy"),
+        "partition": Case("sampled"),
+        "potentials": Case("optimal", changes=False),  # is taken off what the reference earns from the start, too
+        "token_rewards": Case(False, {"gamma": 0.9}, env="credited"),
+    },
     "apo": {
         "reward_scaling": Case(True),
         "potentials": Case("optimal", changes=False),  # is taken off the value of the start, too
@@ -249,6 +258,7 @@ OF = {
 
 WEIGHED = {"importance", "importance_level", "importance_cap", "importance_floor"}
 IDLE = {
+    "qrpo": {"reward_scaling"},
     "topr": WEIGHED,
     "v-trace": WEIGHED,
     "vine-ppo": {"whiten_rewards"},

@@ -143,7 +143,7 @@ def test_at_the_optimum_the_residual_of_every_episode_is_0_whoever_said_it(name,
         given = {} if reference is None else {"reference": table_agent(task, reference)}
         algorithm = made(name, task, agent, **options, **given)
         if name == "apo":
-            algorithm.start_values = dict.fromkeys(episodes.starts.tolist(), best)
+            algorithm.start_returns = dict.fromkeys(episodes.starts.tolist(), np.array([best]))
         found = residuals(algorithm, episodes)
         assert len(found) in (len(episodes), len(episodes.flat))
         assert found.abs().max() < 1e-9
@@ -158,7 +158,7 @@ def test_at_the_optimum_of_the_legal_tokens_too(name):
     agent, best = masked_optimal_agent(task, episodes)
     algorithm = made(name, task, agent, action_masks=True)
     if name == "apo":
-        algorithm.start_values = dict.fromkeys(episodes.starts.tolist(), best)
+        algorithm.start_returns = dict.fromkeys(episodes.starts.tolist(), np.array([best]))
     if name == "trajectory-balance":  # all of them from one prompt
         episodes.starts[:] = 0
     assert residuals(algorithm, episodes).abs().max() < 1e-6  # rewards were told in float32
@@ -213,7 +213,7 @@ def test_fresh_episodes_of_apo_have_the_gradient_of_the_regularised_return_whate
     episodes, chances = all_episodes(STOPPING, policy)
     for value in (-3.0, 0.0, 2.0):
         algorithm = made("apo", STOPPING, table_agent(STOPPING, policy))
-        algorithm.start_values = dict.fromkeys(episodes.starts.tolist(), value)
+        algorithm.start_returns = dict.fromkeys(episodes.starts.tolist(), np.array([value]))
         found = expected_gradient(algorithm, drawn(episodes, chances))
         torch.testing.assert_close(found.of["readouts.policy.weight"], -BETA * claimed, rtol=0, atol=1e-12)
 
@@ -265,7 +265,7 @@ def test_off_policy_a_value_that_is_too_low_moves_the_end_of_apo():
     agent, best = optimal_agent(STOPPING, episodes)
     algorithm = made("apo", STOPPING, agent)
     for value, moves in ((best, False), (best - 0.2, True)):
-        algorithm.start_values = dict.fromkeys(episodes.starts.tolist(), value)
+        algorithm.start_returns = dict.fromkeys(episodes.starts.tolist(), np.array([value]))
         found = expected_gradient(algorithm, drawn(episodes, chances))
         assert (found.largest > 1e-3) == moves
 
@@ -274,7 +274,7 @@ def test_what_the_reference_says_is_counted():
     algorithm = APO(KLTree(), "table", group_size=2, reference_samples=6, rollout_tokens=32)
     algorithm.learn(32)
     assert algorithm.num_episodes == 8 + 4 * 6 and algorithm.num_timesteps == 4 * algorithm.num_episodes
-    assert len(algorithm.start_values) == 4
+    assert len(algorithm.start_returns) == 4
 
 
 def test_starts_are_valued_by_the_reference_from_there():
@@ -282,7 +282,7 @@ def test_starts_are_valued_by_the_reference_from_there():
     reference = drawn_policy(task, 3, spread=2.0)
     given = {"reference": table_agent(task, reference), "reference_samples": 4_000, "value_beta": 0.5}
     algorithm = APO(task, table_agent(task), kl_coef=BETA, **given)
-    found = algorithm.values_of(np.array([5], np.uint64))
+    found = sampled_soft_values(algorithm.reference_returns(np.array([5], np.uint64)), 0.5)
     episodes, chances = all_episodes(task, reference)
     exact = 0.5 * np.log(chances @ np.exp(episodes.returns / 0.5))
     assert found[0] == pytest.approx(exact, abs=0.02)

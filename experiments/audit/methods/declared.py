@@ -149,6 +149,7 @@ DECLARED: dict[str, Declared] = {
     "OffPolicy": Declared("replay", "rest", stale=True),
     "TrajectoryBalance": Declared("episodes", "gradient", level="sequence"),
     "APO": Declared("episodes", "gradient", level="sequence"),
+    "QRPO": Declared("episodes", "gradient", level="sequence"),
     "TBRM": Declared("episodes", "rest", stale=True, level="sequence", logits_hold_q=lambda config: True),
     "PathConsistency": Declared("episodes", "rest", stale=True, logits_hold_q=lambda config: config.values == "logits"),
     "Cloning": Declared("dataset", "gradient", _likelihood),
