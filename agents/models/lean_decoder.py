@@ -89,11 +89,13 @@ class LeanDecoder(Decoder):
         self._cached = np.zeros(num_rows, dtype=np.int64)
         self._capacity = 0
         self._cache = [like.new_zeros(2, num_rows, num_cached_heads, 0, head_dim) for _ in range(num_layers)]
-        self._forbidden = torch.finfo(like.dtype).min
         self.half = is_half(like.dtype)
         # Where queries are scaled by their weights, that takes no step; in half precision it would round them.
         self.folded_scale = 1.0 if self.half else head_dim**-0.5
         self._columns = torch.arange(max_length + 1, device=self._device)
+        # Zeros and then what forbids: any position's mask is a stretch of it.
+        self._ramp = like.new_zeros(2 * max_length + 1)
+        self._ramp[max_length + 1 :] = torch.finfo(like.dtype).min
         self._flat: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._every_row = torch.arange(num_rows, device=self._device)
 
@@ -208,7 +210,9 @@ class LeanDecoder(Decoder):
         """One new token (n,) in every row, all at position length - 1: one mask for all, and slices, not indices."""
         where = self._columns[length - 1 : length]
         read = self._columns_read(length)
-        mask = None if read == length else self._mask(where, read).expand(self._group, -1)
+        mask = None
+        if read != length:
+            mask = self._ramp.narrow(0, self._max_length - length + 1, read).expand(self._group, -1)
         x = self._embed(ids, where)
         shape, wide = (-1, self._group, self._head_dim), (self._num_rows, -1)
         for layer, cache in enumerate(self._cache):
@@ -233,10 +237,7 @@ class LeanDecoder(Decoder):
 
     def _mask(self, positions: torch.Tensor, length: int) -> torch.Tensor:
         """Additive mask (m, q, T) that hides columns behind each query's position (m, q)."""
-        hidden = self._columns[:length] > positions[..., None]
-        return torch.zeros(hidden.shape, dtype=self._cache[0].dtype, device=self._device).masked_fill_(
-            hidden, self._forbidden
-        )
+        return self._ramp.unfold(0, length, 1)[self._max_length - positions]
 
     def _attend(
         self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
@@ -252,7 +253,19 @@ class LeanDecoder(Decoder):
         return torch.bmm(torch.softmax(scores, dim=-1), values)
 
     def _read(self, rows: np.ndarray, tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> torch.Tensor:
-        """Several new tokens a row. Returns the features of each row's last token, (m, D)."""
+        """Several new tokens a row. Returns the features of each row's last token, (m, D).
+
+        Rows that begin alike one after the other, as those of a group do, are read once and copied.
+        """
+        begins = np.ones(len(rows), bool)
+        begins[1:] = (tokens[1:] != tokens[:-1]).any(1) | (counts[1:] != counts[:-1])
+        if 2 * np.count_nonzero(begins) <= len(rows) and not starts.any():
+            firsts, copies = np.flatnonzero(begins), np.flatnonzero(~begins)
+            owners = np.cumsum(begins) - 1
+            features = self._read(rows[firsts], tokens[firsts], starts[firsts], counts[firsts])
+            self._cached[rows[firsts]] = counts[firsts]
+            self.fork(rows[firsts[owners[copies]]], rows[copies])
+            return features[uploaded(owners, self._device)]
         longest, start = int(counts.max()), int(starts[0])
         per_row = self._num_heads * longest * int((starts + counts).max())
         group = max(1, MAX_SCORES // per_row)

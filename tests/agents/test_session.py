@@ -99,6 +99,22 @@ def test_long_prompts_are_read_in_groups(monkeypatch):
     assert_same_outputs(out, final_states(agent, tokens, lengths), heads=("policy",))
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_what_a_group_begins_with_is_read_once(monkeypatch, name):
+    agent = make_agent(MODELS[name][0]())
+    session, tokens = agent.session(7, heads=("policy", "value")), random_tokens(7)
+    lengths, embedded = np.array([9, 9, 9, 5, 5, 5, 9]), []
+    (decoder,) = session._decoders
+    embed = decoder._embed
+    monkeypatch.setattr(decoder, "_embed", lambda ids, positions: embedded.append(len(ids)) or embed(ids, positions))
+    tokens[:3, :9], tokens[3:6, :9] = tokens[0, :9], tokens[3, :9]
+    tokens[6, :8] = tokens[5, :8]  # as its neighbour begins, but longer
+    for _ in range(3):
+        assert_same_outputs(session.step(padded(tokens, lengths), lengths), final_states(agent, tokens, lengths))
+        lengths = lengths + 1
+    assert embedded == [9 + 5 + 9, 7, 7]
+
+
 def test_only_new_tokens_are_computed(monkeypatch):
     agent = make_agent("gpt2-tiny")
     session, tokens = agent.session(2), random_tokens(2)
