@@ -31,6 +31,9 @@ class OffPolicyConfig(AlgorithmConfig):
 
     replay_capacity: Interval = 2000
     """Episodes remembered; the oldest goes first. Fewer follow the policy more closely; 1,000 to 100,000."""
+    data: str | None = None
+    """Path of recorded episodes, a file or a folder of them, that the replay begins with: what was learnt from them
+    offline goes on with them at hand. None begins with an empty replay."""
     batch_episodes: Rows = 32
     """Episodes drawn for an update. More give steadier and costlier updates; 16 to 128."""
     updates_per_collection: Repeats = 4

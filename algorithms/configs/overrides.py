@@ -200,6 +200,7 @@ class ExpertIterationOverrides(SelectionOverrides, total=False):
 class OffPolicyOverrides(AlgorithmOverrides, total=False):
     """Fields of `OffPolicyConfig`."""
     replay_capacity: int
+    data: str | None
     batch_episodes: int
     updates_per_collection: int
     learning_starts: int

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .encoding import Encoded, OverlongError, Said, TextEncoder, episodes_from
     from .episode_file import BrokenDatasetError, columns_of, episodes_of
     from .episodes import Episodes, FlatTokens, episode_metrics
+    from .given_data import fitting, read_dataset
     from .json_lines import number_of, read_lines, renamed, said_of, write_lines
     from .minari_data import from_minari, minari, to_minari
     from .preference_lines import read_preferences, write_preferences
@@ -43,12 +44,14 @@ __all__ = [
     "episode_metrics",
     "episodes_from",
     "episodes_of",
+    "fitting",
     "from_minari",
     "minari",
     "number_of",
     "prompt_numbers",
     "prompts_of",
     "ranges",
+    "read_dataset",
     "read_lines",
     "read_preferences",
     "renamed",
@@ -83,12 +86,14 @@ __getattr__, __dir__ = lazy_names(
         "episode_metrics": "episodes",
         "episodes_from": "encoding",
         "episodes_of": "episode_file",
+        "fitting": "given_data",
         "from_minari": "minari_data",
         "minari": "minari_data",
         "number_of": "json_lines",
         "prompt_numbers": "comparisons",
         "prompts_of": "preferences",
         "ranges": "ring",
+        "read_dataset": "given_data",
         "read_lines": "json_lines",
         "read_preferences": "preference_lines",
         "renamed": "json_lines",

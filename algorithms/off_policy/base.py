@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch.nn.functional import huber_loss
 from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
 from ...agents.build import convert
 from ...agents.devices import is_half
+from ...envs import TokenGymError
 from ..configs import OffPolicyConfig
-from ..data import EpisodeReplay, Episodes
+from ..data import EpisodeReplay, Episodes, fitting, read_dataset
 from ..parts import AgentReference, Loss, derive_seed, n_step_targets, trace_targets
 from ..rewarded import Rewarded
 from .reading import Reading
@@ -135,6 +137,28 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
             return policy
         assert self.visits is not None
         return UntriedFirst(policy, self.visits, self.task.vocabulary.num_actions)
+
+    def next_batch(self) -> Episodes:
+        """Play whole episodes; before the first, remember those that ``config.data`` names."""
+        if self.config.data is not None and not self.num_updates and not len(self.replay):
+            task = self.task
+            dataset = read_dataset(Path(self.config.data), task.vocabulary)
+            self.remember(fitting(dataset, task, self.agent, self.config.action_masks, "refuse").episodes)
+        return self.collect()
+
+    def remember(self, episodes: Episodes) -> None:
+        """Take whole episodes into the replay, and their returns into the scale of the rewards.
+
+        Raises:
+            TokenGymError: the replay holds fewer, so that some would be forgotten at once.
+        """
+        if len(episodes) > self.config.replay_capacity:
+            raise TokenGymError(
+                f"replay_capacity is {self.config.replay_capacity:,}, and {len(episodes):,} episodes are to be "
+                "remembered; give a larger one, or fewer of them"
+            )
+        self.observe_returns(episodes)
+        self.replay.add(episodes)
 
     # Learning --------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from .base import Offline
     from .bc import BC
     from .cql import CQL
-    from .demonstrations import read_dataset
     from .filtered_bc import FilteredBC
     from .ilql import ILQL
     from .mc_returns import MCReturns
@@ -28,7 +27,6 @@ __all__ = [
     "SFT",
     "is_text_file",
     "named_player",
-    "read_dataset",
     "read_texts",
     "record",
     "sample_best_of",
@@ -47,7 +45,6 @@ __getattr__, __dir__ = lazy_names(
         "SFT": "sft",
         "is_text_file": "texts",
         "named_player": "playing",
-        "read_dataset": "demonstrations",
         "read_texts": "texts",
         "record": "playing",
         "sample_best_of": "playing",

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..configs import EpisodesConfig
-from ..data import EpisodeDataset, Episodes
+from ..data import EpisodeDataset, Episodes, fitting, read_dataset
 from ..parts import derive_seed
 from .base import Offline
-from .demonstrations import Demonstrations, as_dataset, dataset_from_state, dataset_state, fitting, read_dataset
+from .demonstrations import Demonstrations, as_dataset, dataset_from_state, dataset_state
 from .playing import named_player, record
 from .texts import is_text_file, read_texts
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ...algorithms import PreferenceDataset
-from ...algorithms.data import read_preferences
-from ...algorithms.offline import is_text_file, read_dataset, read_texts
+from ...algorithms.data import read_dataset, read_preferences
+from ...algorithms.offline import is_text_file, read_texts
 from ...algorithms.reward_models import load_reward_model
 from ...envs import Task, TokenGymError
 from ..study import at_place
