@@ -83,6 +83,9 @@ def test_a_field_takes_values_up_to_the_edges_of_its_range_and_none_beyond(algor
     if bounds.most is not None:
         inside.append(bounds.most)
         beyond.append(bounds.most + 1 if plain is int else math.nextafter(bounds.most, math.inf))
+    if bounds.below is not None:
+        inside.append(math.nextafter(bounds.below, -math.inf))
+        beyond.append(bounds.below)
     assert len(inside) == 2 or bounds.infinite, "both ends are bounded"
     for value in inside:
         scalar = np.int64(value) if plain is int else np.float64(value)
