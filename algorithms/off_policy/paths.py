@@ -140,6 +140,7 @@ class PathMethod(Rewarded[PathConfigT]):
         """Return fresh episodes with so many whole groups of earlier ones that these are `replay_share` of all."""
         if self.replay is None or not len(self.replay):
             return fresh
+        assert isinstance(self.config, ReplayedPathConfig)  # or there would be no replay
         share, size = self.config.replay_share, self.config.group_size
         groups = round(len(fresh) * share / (1 - share) / size)
         if not groups:
