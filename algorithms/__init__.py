@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .data import EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
     from .learner import Learner
     from .off_policy import APO, DQN, QRPO, SAC, TBRM, OffPolicy, PathConsistency, TrajectoryBalance
-    from .offline import BC, CQL, ILQL, SFT, FilteredBC, MCReturns, Offline
+    from .offline import BC, CQL, ILQL, SFT, FilteredBC, MCReturns, Offline, QSharp
     from .on_policy import (
         A2C,
         GRPO,
@@ -59,6 +59,7 @@ __all__ = [
     "ILQL",
     "Learner",
     "MCReturns",
+    "QSharp",
     "OffPolicy",
     "Offline",
     "OnPolicy",
@@ -107,6 +108,7 @@ __getattr__, __dir__ = lazy_names(
         "CQL": "offline.cql",
         "ILQL": "offline.ilql",
         "MCReturns": "offline.mc_returns",
+        "QSharp": "offline.q_sharp",
         "Callback": "runs.callbacks",
         "DPO": "preferences.dpo",
         "DQN": "off_policy.dqn",

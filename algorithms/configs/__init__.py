@@ -25,6 +25,7 @@ from .overrides import (
     PathConsistencyOverrides,
     PPOOverrides,
     QRPOOverrides,
+    QSharpOverrides,
     RAFTOverrides,
     ReinforceOverrides,
     ReinforcePPOverrides,
@@ -83,7 +84,7 @@ from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
 from .turns import VinePPOConfig
-from .values import CQLConfig, ILQLConfig, MCReturnsConfig, ValuesConfig
+from .values import CQLConfig, ILQLConfig, MCReturnsConfig, QSharpConfig, ValuesConfig
 
 __all__ = [
     "A2CConfig",
@@ -140,6 +141,8 @@ __all__ = [
     "Prioritisation",
     "QRPOConfig",
     "QRPOOverrides",
+    "QSharpConfig",
+    "QSharpOverrides",
     "RAFTConfig",
     "RAFTOverrides",
     "RATIO_TOLERANCES",

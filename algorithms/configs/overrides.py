@@ -313,6 +313,11 @@ class ValuesOverrides(EpisodesOverrides, total=False):
     reward_clip: float | None
     reward_scaling: bool
 
+class QSharpOverrides(ValuesOverrides, total=False):
+    """Fields of `QSharpConfig`."""
+    eta: float
+    cloning_coef: float
+
 class DecodedOverrides(ValuesOverrides, total=False):
     """Fields of `DecodedConfig`."""
     beta: float

@@ -59,6 +59,18 @@ class MCReturnsConfig(DecodedConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QSharpConfig(ValuesConfig):
+    """Configuration of Q♯."""
+
+    eta: Annotated[float, Range(least=0.01, most=1_000_000)] = 0.25
+    """η, the weight of the KL to the reference, in units of the scaled reward. Smaller follows the best that the data
+    show and has fewer episodes to learn it from; 0.05 to 1."""
+    cloning_coef: NotNegative = 1.0
+    """Weight of the cloning loss, by which the policy head becomes the reference. It moves the values only through what
+    they share with it; 0.1 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ILQLConfig(DecodedConfig):
     """Configuration of implicit language Q-learning."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .ilql import ILQL
     from .mc_returns import MCReturns
     from .playing import named_player, record, sample_best_of
+    from .q_sharp import QSharp
     from .sft import SFT
     from .texts import is_text_file, read_texts, write_texts
 
@@ -24,6 +25,7 @@ __all__ = [
     "ILQL",
     "MCReturns",
     "Offline",
+    "QSharp",
     "SFT",
     "is_text_file",
     "named_player",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = lazy_names(
         "ILQL": "ilql",
         "MCReturns": "mc_returns",
         "Offline": "base",
+        "QSharp": "q_sharp",
         "SFT": "sft",
         "is_text_file": "texts",
         "named_player": "playing",

@@ -188,6 +188,7 @@ OF = {
     "vine-ppo": {"whiten_advantages": Case(True)},
     "dqn": {"temperature": Case(2.0, KL), "returns": Case("n_step")},
     "mc-returns": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},  # β is how the values are said
+    "q-sharp": {"player": Case("optimal"), "eta": Case(1.0)},
     "ilql": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},
     "cql": {"player": Case("optimal"), "returns": Case("n_step"), "temperature": Case(2.0, changes=False)},
     "filtered-bc": {"player": Case("optimal"), "best_share": Case(1.0)},
