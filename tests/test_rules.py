@@ -1,6 +1,7 @@
 """The rules that all source keeps: imports run one way, modules do one thing, no global random generator."""
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,3 +167,14 @@ def test_a_module_that_a_string_names_is_imported_by_the_gate_alone(path: Path):
     ]
     of_gate = [name for name in found if name == "import_module" and relative(path).startswith("envs/")]
     assert relative(path) in IMPORTERS or found == of_gate
+
+
+def test_nothing_large_or_packed_lies_in_the_folders():
+    """What a checkout holds is text and small pictures: no wheels, archives, weights or data of a run."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("this is no checkout")
+    files = [ROOT / name for name in tracked.stdout.split("\0") if name]
+    packed = {".whl", ".zip", ".gz", ".safetensors", ".gguf", ".bin", ".pt", ".pkl"}
+    there = [file for file in files if file.exists()]
+    assert not [str(file) for file in there if file.suffix in packed or file.stat().st_size > 512 * 1024]
