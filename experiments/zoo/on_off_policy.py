@@ -91,7 +91,9 @@ class Judge(Callback):
 
         def likeliest(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
             said = agent.probabilities(tokens, lengths)
-            return np.eye(said.shape[1])[said.argmax(axis=1)]
+            chosen = np.zeros_like(said)
+            chosen[np.arange(len(said)), said.argmax(axis=1)] = 1.0
+            return chosen
 
         if self.beta:
             worth = evaluate_policy(self.task, agent.probabilities).kl_regularised(self.beta)

@@ -13,7 +13,7 @@ from tokengym.algorithms import A2C, GRPO, PPO, RLOO, TOPR, AsymRE, Reinforce, S
 from tokengym.algorithms.data import Batch, EpisodeReplay, Episodes
 from tokengym.algorithms.parts import gae, vtrace
 from tokengym.envs import TokenGymError
-from tokengym.experiments.audit import LeafTree, all_episodes, drawn, expected_gradient, table_agent
+from tokengym.experiments.audit import LeafTree, all_episodes, audit, drawn, expected_gradient, table_agent
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*within every one of the collected groups")
 G = 2
@@ -202,6 +202,16 @@ def test_what_stale_episodes_do_is_what_the_page_says(kind, options, near, scale
 
 def test_weights_of_whole_episodes_alone_are_unbiased():
     assert_equal(expected(RLOO, behaviour=BEHAVIOUR, **WHOLE, importance_cap=1e6), TRUE)
+
+
+def test_the_audit_lets_them_see_that_an_older_policy_spoke():
+    usual = {"fixed_points": False, "smallest": False, "groups": 1}
+    found = audit("topr", tree(), group_size=2, baseline="leave_one_out", **usual)
+    assert found.level == "sequence" and found.behaviours["fresh"].comparison.unbiased
+    assert 0.9 < found.behaviours["stale"].comparison.cosine < 1 - 1e-6, "good episodes are not weighed"
+    weighed = audit("v-trace", tree(), whiten_advantages=False, loss_aggregation="sum", rho_cap=9.0, **usual)
+    assert weighed.behaviours["fresh"].comparison.unbiased and weighed.critic < 1e-9
+    assert weighed.behaviours["stale"].comparison.cosine > found.behaviours["stale"].comparison.cosine
 
 
 # V-trace -------------------------------------------------------------------------------------------------------------

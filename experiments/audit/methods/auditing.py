@@ -249,7 +249,9 @@ def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, group
         algorithm = setting.algorithm(policies.policy)
         table = table_agent(setting.task, policies.moved).readouts["policy"].weight
         assert isinstance(table, Tensor)
-        after = {"readouts.policy.weight": table.detach()}
+        after: dict[str, Tensor] | None = {"readouts.policy.weight": table.detach()}
+        if getattr(algorithm, "weighs_behaviour", False):  # which sees in `prepare` that it was another who spoke
+            algorithm, after = setting.algorithm(policies.moved, on_policy=False), None
         gradients = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups), after)
         claimed = _claimed(setting, claim, policies.moved, policies.policy)
         effective = _effective(setting.task, policies.moved, policies.policy)

@@ -152,6 +152,7 @@ DECLARED: dict[str, Declared] = {
     "QRPO": Declared("episodes", "gradient", level="sequence"),
     "TBRM": Declared("episodes", "rest", stale=True, level="sequence", logits_hold_q=lambda config: True),
     "PathConsistency": Declared("episodes", "rest", stale=True, logits_hold_q=lambda config: config.values == "logits"),
+    "TOPR": Declared("episodes", "gradient", level="sequence"),
     "Cloning": Declared("dataset", "gradient", _likelihood),
     "CQL": Declared("dataset", "rest", _return, stale=True, tables=_of_dqn),
     "Valued": Declared("dataset", "rest", _return, stale=True, acts=_decoded),

@@ -10,7 +10,7 @@ from ..trees import LeafTree
 Row = dict[str, Any]
 _KL = {"kl_coef": 0.5}
 _DPO = ("dpo", "cdpo", "ipo", "simpo", "kto", "orpo")
-_PRESETS = ("grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo")
+_PRESETS = ("grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo", "dppo")
 OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("reinforce", {"baseline": baseline}) for baseline in ("none", "mean", "leave_one_out", "value")),
     ("reinforce", {"baseline": "leave_one_out", **_KL}),
@@ -21,6 +21,11 @@ OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("rloo", {}),
     ("rloo", _KL),
+    ("topr", {"group_size": 3, "baseline": "leave_one_out"}),
+    ("topr", {"group_size": 1}),
+    ("asymre", {"group_size": 3}),
+    ("v-trace", {}),
+    ("v-trace", _KL),
     ("reinforce-pp", {}),
     *(("grpo", {"preset": preset, "group_size": 3}) for preset in _PRESETS),
     ("grpo", {"preset": "dr-grpo", "group_size": 3, **_KL}),
