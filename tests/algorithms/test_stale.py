@@ -206,12 +206,13 @@ def test_weights_of_whole_episodes_alone_are_unbiased():
 
 def test_the_audit_lets_them_see_that_an_older_policy_spoke():
     usual = {"fixed_points": False, "smallest": False, "groups": 1}
-    found = audit("topr", tree(), group_size=2, baseline="leave_one_out", **usual)
+    small = LeafTree.full(2, 2, [0.3, 0.0, 1.0, 0.2])
+    found = audit("topr", small, group_size=2, baseline="leave_one_out", **usual)
     assert found.level == "sequence" and found.behaviours["fresh"].comparison.unbiased
     assert 0.9 < found.behaviours["stale"].comparison.cosine < 1 - 1e-6, "good episodes are not weighed"
-    weighed = audit("v-trace", tree(), whiten_advantages=False, loss_aggregation="sum", rho_cap=9.0, **usual)
+    weighed = audit("v-trace", small, whiten_advantages=False, loss_aggregation="sum", rho_cap=9.0, **usual)
     assert weighed.behaviours["fresh"].comparison.unbiased and weighed.critic < 1e-9
-    assert weighed.behaviours["stale"].comparison.cosine > found.behaviours["stale"].comparison.cosine
+    assert weighed.behaviours["stale"].comparison.bias < found.behaviours["stale"].comparison.bias
 
 
 # V-trace -------------------------------------------------------------------------------------------------------------

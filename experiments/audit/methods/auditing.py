@@ -176,6 +176,8 @@ def _neutral(setting: Setting) -> set[str]:
 
 
 def _level(setting: Setting) -> str:
+    if setting.declared.level is not None:
+        return setting.declared.level
     if setting.fed in ("pairs", "ranks"):
         return "sequence"
     rule = getattr(setting.config, "rule", setting.config)  # a preset says it, where the configuration does not
