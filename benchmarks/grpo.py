@@ -4,8 +4,9 @@ Both begin with the same weights of a GPT-2 without dropout, continue prompts of
 tokens, pay them alike, and take one step of the same fused Adam on all of them, in float32 with PyTorch's own attention
 kernel: one epoch, β 0, and no second pass for old log-probabilities, which TRL leaves out there, too. Neither logs or
 saves anything. Ours is measured through the public `learn`, with all that a call of it takes; of TRL's `train` the time
-from the end of one step to the end of a later one, without what it sets up before the first. Alone:
-`python -m benchmarks.run grpo`, with the extra ``trl``.
+from the end of one step to the end of a later one, without what it sets up before the first. Time is the processor's:
+both run on one thread and wait for nothing, so on a quiet machine it is the clock's, and a busy one does not add to it.
+Alone: `python -m benchmarks.run grpo`, with the extra ``trl``.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def contest(size: str, target: float, quick: bool) -> Comparison:
         peer="TRL's GRPOTrainer",
         unit="tokens/s",
         target=target,
-        ours=rate(lambda: ours.iterate(steps)),
+        ours=rate(lambda: ours.iterate(steps), time.process_time),
         theirs=lambda: theirs.speed(steps),
         warm_up=[lambda: ours.iterate(1), lambda: theirs.speed(1)],
     )
@@ -142,7 +143,7 @@ class Theirs:
 
             def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 their.steps += 1
-                ends.append((time.perf_counter(), their.tokens))
+                ends.append((time.process_time(), their.tokens))
 
         model = language_model(*SIZES[self.size], positions=PROMPT + self.new)
         # It asks for a folder, in which nothing is written where nothing is saved.
