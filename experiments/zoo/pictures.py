@@ -63,7 +63,8 @@ def profile_picture(results: StudyResults) -> Figure:
             colour, line = f"C{place % 10}", _LINES[place // 10 % len(_LINES)]
             axis.plot(profile.thresholds, profile.fraction, color=colour, linestyle=line, label=algorithm.name)
         axis.set(title=title, xlabel="normalised score τ", xlim=(0, 1), ylim=(-0.02, 1.03))
-        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+        if axis.lines:
+            axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     axes[0].set_ylabel("share of runs with a score above τ")
     return figure
 

@@ -14,6 +14,7 @@ from tokengym.experiments.report.results import collect
 from tokengym.experiments.study import find_study, load_study
 from tokengym.experiments.study.file import study_from_mapping
 from tokengym.experiments.zoo import table, tuning
+from tokengym.experiments.zoo.pictures import KINDS, heat_map, profile_picture
 from tokengym.experiments.zoo.rows import best_of, rows
 
 ONLINE = [name for name in ALGORITHMS.built_in if ALGORITHMS.config(name).budget == "tokens"]
@@ -176,6 +177,16 @@ def test_the_table_has_intervals_and_marks_the_best_of_each_column(results):
     assert re.fullmatch(r"\.\d\d<br><sub>\.\d\d–.*</sub>", cells[1])
     assert re.fullmatch(r"\*\*\.\d\d\*\*<br><sub>\.\d\d–.*</sub>", cells[2])
     assert [cell.strip() for cell in sac.split("|")[1:4]][2] == "–" and "<br>of 1" in sac
+
+
+def test_the_heat_map_writes_every_score_and_the_profiles_hold_every_algorithm_of_their_kind(results):
+    axis = heat_map(results, rows(results)).axes[0]
+    written = [text.get_text() for text in axis.texts]
+    assert len(written) == 3 * 3 and written.count("–") == 1
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["dqn", "ppo", "sac"]
+    panels = profile_picture(results).axes
+    assert [panel.get_title(loc="left") or panel.get_title() for panel in panels] == list(KINDS)
+    assert [[line.get_label() for line in panel.lines] for panel in panels] == [["ppo"], ["dqn", "sac"], []]
 
 
 def test_numbers_are_short():
