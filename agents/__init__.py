@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         OptimalPlayer,
         Policy,
         RandomPlayer,
+        ReferenceExploring,
         certain,
         policy_of,
     )
@@ -52,6 +53,7 @@ __all__ = [
     "OptimalPlayer",
     "Policy",
     "RandomPlayer",
+    "ReferenceExploring",
     "ReferenceLogits",
     "Sampler",
     "Scores",
@@ -86,6 +88,7 @@ __getattr__, __dir__ = lazy_names(
         "OptimalPlayer": "policies",
         "Policy": "policies",
         "RandomPlayer": "policies",
+        "ReferenceExploring": "policies",
         "ReferenceLogits": "scoring",
         "Sampler": "sampling",
         "Scores": "scoring",

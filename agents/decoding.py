@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..envs import TokenGymError
-from ..envs.checking import NotNegative, Positive, checked
+from ..envs.checking import NotNegative, Positive, Share, checked
+from .sampling import mask_logits, wide
 from .session import StepOutput
 
 Rule = Callable[[StepOutput, "Tensor | None"], Tensor]
@@ -67,16 +68,34 @@ class AdvantageWeighted:
         return weighted if output.logits is None else output.logits + weighted
 
 
+def nucleus(probs: Tensor, top_p: float) -> Tensor:
+    """The likeliest tokens that make up a share of the probability, spread anew over them (Holtzman et al. 2020).
+
+    Args:
+        probs: float (m, A).
+        top_p: the share, above 0; 1 leaves everything as it is. A token is kept as long as those before it have less.
+    """
+    if top_p >= 1:
+        return probs
+    ranked, order = torch.sort(probs, dim=-1, descending=True, stable=True)
+    ranked = ranked.masked_fill(ranked.cumsum(-1) - ranked >= top_p, 0.0)
+    ranked[..., 0] = ranked[..., 0].clamp(min=torch.finfo(ranked.dtype).tiny)
+    return torch.zeros_like(probs).scatter_(-1, order, ranked / ranked.sum(-1, keepdim=True))
+
+
 class Exploring:
     """Another distribution mixed in: ``(1 − ε) · policy + ε · exploration`` over what may be said.
 
-    What explores is uniform, or Boltzmann over the values that `policy` gives beside its probabilities.
+    What explores is uniform, Boltzmann over the values that `policy` gives beside its probabilities, or what a
+    reference says.
 
     Args:
         policy: from output and masks to probabilities (m, A), 0 where forbidden, which are overwritten, and values
             (m, A) to explore by.
         epsilon: asked for ε at every act.
         temperature: of the Boltzmann exploration, above 0; None explores uniformly.
+        top_p: policy, Boltzmann and reference say only what their likeliest tokens of this share are; what comes out
+            are the probabilities that are left. Uniform tokens are never left out.
     """
 
     @checked
@@ -85,14 +104,23 @@ class Exploring:
         policy: Callable[[StepOutput, Tensor | None], tuple[Tensor, Tensor]],
         epsilon: Callable[[], float],
         temperature: Positive | None = None,
+        top_p: Share = 1.0,
     ) -> None:
         self.policy = policy
         self.epsilon = epsilon
         self.temperature = temperature
+        self.top_p = top_p
 
-    def probabilities(self, output: StepOutput, masks: Tensor | None) -> Tensor:
-        """Return float (m, A), 0 where forbidden."""
+    def probabilities(self, output: StepOutput, masks: Tensor | None, reference: Tensor | None = None) -> Tensor:
+        """Return float (m, A), 0 where forbidden; the logits (m, A) of a reference, where there are some, explore."""
         probs, values = self.policy(output, masks)
+        explored = self.explored(values, masks, reference)
+        return nucleus(probs, self.top_p).lerp_(explored.to(probs.dtype).expand_as(probs), self.epsilon())
+
+    def explored(self, values: Tensor, masks: Tensor | None, reference: Tensor | None = None) -> Tensor:
+        """Return float (m, A), what explores; (1, A) where one row serves all."""
+        if reference is not None:
+            return nucleus(torch.softmax(mask_logits(wide(reference), masks), -1), self.top_p)
         if self.temperature is None:
             # One row serves all, where the same may be said in all.
             values = torch.zeros_like(values if masks is not None else values[:1])
@@ -100,10 +128,11 @@ class Exploring:
             values = values.masked_fill(~masks, -torch.inf)
         # Against the best legal token, so that a temperature near 0 gives minus infinity, never infinity.
         logits = (values - values.amax(-1, keepdim=True)).div_(1.0 if self.temperature is None else self.temperature)
-        return probs.lerp_(torch.softmax(logits, -1).expand_as(probs), self.epsilon())
+        probs = torch.softmax(logits, -1)
+        return probs if self.temperature is None else nucleus(probs, self.top_p)
 
-    def __call__(self, output: StepOutput, masks: Tensor | None) -> Tensor:
+    def __call__(self, output: StepOutput, masks: Tensor | None, reference: Tensor | None = None) -> Tensor:
         """Return the mixture's log-probabilities, float (m, A)."""
-        log_probs = self.probabilities(output, masks).log_()
+        log_probs = self.probabilities(output, masks, reference).log_()
         # The sampler wants logits; those of impossible tokens must be finite, as its masked ones are.
         return log_probs.clamp_(min=torch.finfo(log_probs.dtype).min)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .beside import ReferenceExploring
     from .given import GivenPredictions, GivenProbabilities, policy_of
     from .of_agents import AgentPolicy, LaggedPolicy, MaskedPolicy
     from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, Player, RandomPlayer
@@ -32,6 +33,7 @@ __all__ = [
     "Policy",
     "ProbabilityPolicy",
     "RandomPlayer",
+    "ReferenceExploring",
     "certain",
     "draw_actions",
     "policy_of",
@@ -55,6 +57,7 @@ __getattr__, __dir__ = lazy_names(
         "Policy": "policy",
         "ProbabilityPolicy": "policy",
         "RandomPlayer": "players",
+        "ReferenceExploring": "beside",
         "certain": "policy",
         "draw_actions": "policy",
         "policy_of": "given",

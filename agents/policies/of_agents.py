@@ -85,7 +85,7 @@ class AgentPolicy(Policy):
         deterministic: bool = False,
     ) -> Act:
         """Draw a token for each row; see `Policy.act`."""
-        output = under_way(self._session).step(tokens, lengths, rows)
+        output = self.read(tokens, lengths, rows)
         allowed = None if masks is None else masks_on(self.agent.device, masks)
         logits = self.logits(output, allowed)
         said, log_probs = self.sampler.draw(logits, allowed, deterministic)
@@ -93,6 +93,10 @@ class AgentPolicy(Policy):
             return Act.of_one(said, log_probs)
         spread = np.zeros(len(said)) if deterministic else _entropies(logits, allowed)
         return Act.of_one(said, log_probs, columns={"entropy": spread})
+
+    def read(self, tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray | None) -> StepOutput:
+        """Bring rows up to date and return what the agent says of them; within `playing`."""
+        return under_way(self._session).step(tokens, lengths, rows)
 
     def logits(self, output: StepOutput, masks: Tensor | None) -> Tensor:
         """Return the logits (m, A) that a token is drawn from, after the masks are applied once more."""

@@ -54,10 +54,16 @@ class OffPolicyConfig(AlgorithmConfig):
     """Share of exploring tokens from `epsilon_fraction` of the budget on."""
     epsilon_fraction: Share = 0.3
     """Share of the budget over which `epsilon` falls linearly to `final_epsilon`; 0.1 to 0.6."""
-    exploration: Literal["uniform", "boltzmann"] = "uniform"
-    """What exploring tokens are drawn from: all legal tokens alike, or the softmax of the values."""
+    exploration: Literal["uniform", "boltzmann", "reference"] = "uniform"
+    """What exploring tokens are drawn from: all legal tokens alike, the softmax of the values, or what the reference
+    says, which is what scales with the vocabulary of a language model."""
     exploration_temperature: Temperature = 1.0
     """Temperature of "boltzmann", in units of the scaled reward. Larger is closer to uniform; 0.05 to 1."""
+
+    top_p: Annotated[float, Range(above=0, most=1)] = 1.0
+    """While collecting, the policy and what explores by values or as the reference does say only their likeliest tokens
+    of this share; what is recorded are the probabilities over those. Learning and masks know nothing of it, and uniform
+    tokens are drawn from all. Lower explores less; 0.8 to 1 (off)."""
 
     untried_first: bool = False
     """In each state, say what was never said there before anything else, where it may be said. Goes with `count_bonus`,
@@ -83,6 +89,21 @@ class OffPolicyConfig(AlgorithmConfig):
             "replay_capacity",
             f"at least {self.batch_episodes:,}, the episodes of a draw (batch_episodes)",
         )
+        self.require(
+            self.exploration != "reference" or self.kl_reference != "uniform",
+            "exploration",
+            "'uniform' with kl_reference='uniform': it is the same",
+        )
+
+    @property
+    def measures_kl(self) -> bool:
+        """Whether there is a reference at all, be it for exploring alone."""
+        return super().measures_kl or self.exploration == "reference"
+
+    @property
+    def held_to_reference(self) -> bool:
+        """Whether values and losses, and what is logged, know of a reference that may be there to explore alone."""
+        return self.has_kl or self.kl_limit is not None or self.exploration != "reference"
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
@@ -95,8 +116,8 @@ class OffPolicyConfig(AlgorithmConfig):
         if self.prioritised == "none":
             yield "priority_alpha", "prioritised is 'none'"
             yield "priority_beta", "prioritised is 'none'"
-        if self.exploration == "uniform":
-            yield "exploration_temperature", "exploration is 'uniform'"
+        if self.exploration != "boltzmann":
+            yield "exploration_temperature", f"exploration is {self.exploration!r}"
         if self.returns == "trace":
             yield "n_step", "returns is 'trace'"
         else:
@@ -180,6 +201,8 @@ class DQNConfig(OffPolicyConfig):
             yield "head_free", "kl_coef is above 0, whose Q are read off the logits always"
         elif not self.tau:
             yield "head_free", "tau is 0, and Q without a temperature is no policy's logits"
+        if not self.soft and self.exploration == "uniform":
+            yield "top_p", "the best token is one, and uniform tokens are drawn from all"
         if not self.from_logits:
             yield (
                 "temperature",

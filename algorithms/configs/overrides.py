@@ -210,8 +210,9 @@ class OffPolicyOverrides(AlgorithmOverrides, total=False):
     epsilon: float | Schedule
     final_epsilon: float
     epsilon_fraction: float
-    exploration: Literal["uniform", "boltzmann"]
+    exploration: Literal["uniform", "boltzmann", "reference"]
     exploration_temperature: float
+    top_p: float
     untried_first: bool
     target_polyak: float
     target_every: int

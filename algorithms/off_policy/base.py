@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
+from ...agents import Agent, AgentPolicy, Exploring, Policy, ReferenceExploring, Sampler, StepOutput
 from ...agents.build import convert
 from ...agents.devices import is_half
 from ...envs import TokenGymError
 from ..configs import OffPolicyConfig
 from ..data import EpisodeReplay, Episodes, fitting, read_dataset
-from ..parts import AgentReference, Loss, derive_seed, n_step_targets, trace_targets
+from ..parts import AgentReference, Loss, Reference, derive_seed, n_step_targets, trace_targets
 from ..rewarded import Rewarded
 from .reading import Reading
 from .replayed import Part, Prepared, Replayed
@@ -57,6 +57,22 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
         self.num_gradient_steps = 0
         self.num_replayed_tokens = 0
         self.largest_scale = 0.0
+
+    def build_reference(self, given: Agent | None) -> Reference | None:
+        """What the KL is measured to, and what explores where it is to.
+
+        Raises:
+            TokenGymError: it is to explore, and says nothing.
+        """
+        reference = super().build_reference(given)
+        if self.config.exploration == "reference" and isinstance(reference, AgentReference):
+            if "policy" not in reference.agent.heads:
+                raise TokenGymError(
+                    "exploration is 'reference', and the reference has no policy that could be drawn from, but the "
+                    f"heads {', '.join(reference.agent.heads)}. Give one that has, reference=…, or take Q off the "
+                    "policy's logits: kl_coef, or tau with head_free."
+                )
+        return reference
 
     # Hooks -----------------------------------------------------------------------------------------------------------
 
@@ -130,10 +146,14 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
 
     def make_behaviour(self, sampler: Sampler) -> Policy:
         """Build who collects: `policy_probabilities` with exploration mixed in."""
-        temperature = None if self.config.exploration == "uniform" else self.config.exploration_temperature
-        self.exploring = Exploring(self.policy_probabilities, self.share_exploring, temperature)
+        config = self.config
+        temperature = config.exploration_temperature if config.exploration == "boltzmann" else None
+        self.exploring = Exploring(self.policy_probabilities, self.share_exploring, temperature, config.top_p)
         policy = AgentPolicy(self.agent, sampler, rule=self.exploring)
-        if not self.config.untried_first:
+        if config.exploration == "reference":
+            assert isinstance(self.reference, AgentReference)
+            policy = ReferenceExploring(self.agent, self.reference.agent, sampler, self.exploring)
+        if not config.untried_first:
             return policy
         assert self.visits is not None
         return UntriedFirst(policy, self.visits, self.task.vocabulary.num_actions)
@@ -240,13 +260,13 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
 
     def read_reference(self, part: Part) -> Reading | None:
         """The pass of the reference agent over a part, if there is one."""
-        if not isinstance(self.reference, AgentReference):
+        if not isinstance(self.reference, AgentReference) or not self.config.held_to_reference:
             return None
         return Reading(self.reference.agent, ("policy",), part.batch)
 
     def reference_logits(self, reading: Reading | None, states: slice, like: Tensor | None) -> Tensor | None:
         """The reference's logits in a run of states: zeros in the shape of ``like`` for the uniform one."""
-        if self.reference is None:
+        if self.reference is None or not self.config.held_to_reference:
             return None
         if reading is None:
             assert like is not None

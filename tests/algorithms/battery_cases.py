@@ -98,6 +98,7 @@ ANY = {
     "epsilon_fraction": Case(1.0),
     "exploration": Case("boltzmann", {"final_epsilon": 0.9}),
     "exploration_temperature": Case(0.05, BOLTZMANN),
+    "top_p": Case(0.5, BOLTZMANN),
     "target_polyak": Case(1.0),
     "target_every": Case(3),
     "returns": Case("trace"),
