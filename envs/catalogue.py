@@ -99,6 +99,10 @@ DIAGNOSTICS = {
     "Copy-gap20": Entry("diagnostics.basics:Copy", {"gap": 20}, reward_threshold=0.95, variant_of="Copy"),
     "Copy-gap100": Entry("diagnostics.basics:Copy", {"gap": 100}, reward_threshold=0.95, variant_of="Copy"),
     "Copy-long": Entry("diagnostics.basics:Copy", {"k": 6, "num_tokens": 4}, reward_threshold=0.95, variant_of="Copy"),
+    "RandomWalks": Entry("diagnostics.random_walks:RandomWalks", reward_threshold=0.95),
+    "RandomWalks-node": Entry(
+        "diagnostics.random_walks:RandomWalks", {"observed": "node"}, reward_threshold=0.95, variant_of="RandomWalks"
+    ),
     "VocabScale": Entry("diagnostics.vocab_scale:VocabScale", reward_threshold=0.95),
     "VocabScale-8": Entry(
         "diagnostics.vocab_scale:VocabScale",

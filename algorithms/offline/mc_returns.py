@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -62,7 +63,9 @@ class MCReturns(Valued[MCReturnsConfig]):
         returns = returns_to_go(batch.flat, self.config.gamma, self.learning_rewards(batch))
         targets = torch.as_tensor(returns.astype(batch.rewards.dtype), device=self.device)
         metrics = {"data/return": float(batch.returns.mean())}
-        return Judged(Batch.from_episodes(batch, self.device), {"targets": targets}, metrics, {"targets": targets})
+        tokens = Batch.from_episodes(batch, self.device)
+        tokens = replace(tokens, final_rows=tokens.final_rows[:0])  # no value behind an end is asked for
+        return Judged(tokens, {"targets": targets}, metrics, {"targets": targets})
 
     def loss(self, part: Batch, prepared: Judged) -> Loss:
         """(Q(s, a) − G)² + c_clone·(−log π(a|s)) + α·(log Σ e^Q − Q(s, a)), the mean over tokens."""

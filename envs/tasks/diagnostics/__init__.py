@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .delay_chain import DelayChain
     from .lock import Lock, SlipLock
     from .probes import Probe1, Probe2, Probe3, Probe4, Probe5
+    from .random_walks import RandomWalks
     from .tree import KLTree
     from .umbrella import Umbrella
     from .vocab_scale import VocabScale
@@ -25,6 +26,7 @@ __all__ = [
     "Probe3",
     "Probe4",
     "Probe5",
+    "RandomWalks",
     "SlipLock",
     "TokenBandit",
     "Umbrella",
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "Probe3": "probes",
         "Probe4": "probes",
         "Probe5": "probes",
+        "RandomWalks": "random_walks",
         "SlipLock": "lock",
         "TokenBandit": "basics",
         "Umbrella": "umbrella",
