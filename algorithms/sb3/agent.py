@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from ...agents.policies import Player
+from ...agents import Player
 from ...envs import Vocabulary
 
 

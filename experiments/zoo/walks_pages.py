@@ -1,0 +1,79 @@
+"""The tables and the picture of the study of learning from poor data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+
+Row = dict[str, Any]
+
+
+def in_fifties(value: float, row: Row) -> float:
+    """A return as LMRL-Gym reports it: 0 the worst of the dataset, 50 its mean, 100 its best."""
+    middle, below, above = row["behaviour"], row["worst"], row["best"]
+    if value <= middle:
+        return 50 * (value - below) / (middle - below)
+    return 50 + 50 * (value - middle) / (above - middle)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and half of its 95% interval by Student's t."""
+    numbers = np.asarray(values, float)
+    if len(numbers) < 2:
+        return float(numbers.mean()), float("nan")
+    half = student.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / np.sqrt(len(numbers))
+    return float(numbers.mean()), float(half)
+
+
+def _names(rows: Sequence[Row], key: str) -> list[str]:
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """A Markdown table a dataset: returns of greedy and sampled play, and LMRL-Gym's scale."""
+    parts = []
+    for data in _names(rows, "data"):
+        own = [row for row in rows if row["data"] == data]
+        first = [row for row in own if row["method"] == own[0]["method"]]
+        mean, half = interval([row["behaviour"] for row in first])
+        parts += [
+            f"{data}, {len(first)} datasets\n",
+            "| | greedy | sampled | greedy, 0 worst, 50 mean, 100 best of the data |",
+            "|---|--:|--:|--:|",
+            f"| the data | | {mean:.3f} ± {half:.3f} | 50 |",
+        ]
+        for method in _names(own, "method"):
+            these = [row for row in own if row["method"] == method]
+            cells = [interval([row[key] for row in these]) for key in ("greedy", "sampled")]
+            fifty = interval([in_fifties(row["greedy"], row) for row in these])
+            said = [f"{mean:.3f} ± {half:.3f}" for mean, half in cells]
+            parts.append(f"| {method} | {said[0]} | {said[1]} | {fifty[0]:.0f} ± {fifty[1]:.0f} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """A panel a dataset: each run's greedy return by method, their means and intervals, beside the data's mean."""
+    names = _names(rows, "data")
+    figure = Figure(figsize=(3.6 * len(names) + 1.2, 3.8), layout="constrained")
+    for axis, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        own = [row for row in rows if row["data"] == data]
+        methods = _names(own, "method")
+        for place, method in enumerate(methods):
+            values = [row["greedy"] for row in own if row["method"] == method]
+            mean, half = interval(values)
+            axis.plot([place] * len(values), values, "o", color="#9db7d5", markersize=5, zorder=1)
+            axis.errorbar([place], [mean], [half], fmt="_", color="#1b4f9c", capsize=5, markersize=14, zorder=2)
+        behaviour = float(np.mean([row["behaviour"] for row in own]))
+        axis.axhline(behaviour, color="#b5533c", linestyle="--", linewidth=1)
+        axis.annotate("mean of the data", (0.02, behaviour), (0, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", color="#b5533c", fontsize=8)  # fmt: skip
+        axis.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
+        axis.set_title(data)
+        axis.set_ylabel("return of greedy play")
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
