@@ -89,7 +89,7 @@ def _draw(study: Mapping[str, Any], found: Curves, path: Path, by_data: bool) ->
     if not tasks:
         return
     colour = palette(study["methods"])
-    figure = Figure(figsize=(11, 3.1 * len(tasks) + 0.5), layout="constrained")
+    figure = Figure(figsize=(11, 2.7 * len(tasks) + 0.5), layout="constrained")
     axes = figure.subplots(len(tasks), 3, squeeze=False, sharey="row")
     for row, task in zip(axes, tasks, strict=True):
         for place, (axis, data) in enumerate(zip(row, study["data"], strict=True)):
@@ -115,7 +115,7 @@ def _draw(study: Mapping[str, Any], found: Curves, path: Path, by_data: bool) ->
         styles = {"fresh": "-", "stale": "--", "replayed": ":"}
         lines += [Line2D([], [], color="black", linestyle=line, label=data) for data, line in styles.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=6)
-    figure.savefig(path, metadata={"Software": None}, dpi=80)
+    figure.savefig(path, metadata={"Software": None}, dpi=62)
 
 
 def _best(found: Curves, task: str, method: str) -> Cell:

@@ -84,7 +84,14 @@ class Judge(Callback):
         assert best is not None
         self.worst, self.best = float(solution.random_return), float(best)
         self.rows: list[list[float]] = []
-        self.judging, self.steps, self.begun = 0.0, 0.0, time.process_time()
+        self.judging, self.steps, self.begun = 0.0, 0, time.process_time()
+
+    def on_start(self, algorithm: Any) -> None:
+        """Count the optimiser's steps from here on."""
+        algorithm.optimizer.register_step_post_hook(self._stepped)
+
+    def _stepped(self, *_: Any) -> None:
+        self.steps += 1
 
     def score(self, agent: Any) -> float:
         """0 is play at random, 1 the optimum: of E[R] − β·KL, or of the return of the likeliest tokens."""
@@ -103,8 +110,6 @@ class Judge(Callback):
 
     def on_update(self, algorithm: Any, metrics: Mapping[str, float]) -> bool:
         """Judge, where it is time."""
-        # The off-policy methods count their steps themselves.
-        self.steps = getattr(algorithm, "num_gradient_steps", self.steps + metrics.get("optim/steps", 0.0))
         if algorithm.num_timesteps >= self.due:
             self.due += self.every
             began = time.process_time()
