@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .following import ALONE, OUT, follow
 from .listing import Listing
 from .objectives import Objective
 
 Gradient = Callable[[Tensor], Tensor]
 """Logits (S, A) to the expected gradient of the loss there, (S, A)."""
-
-_DETERMINISTIC = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +23,7 @@ class End:
 
     Attributes:
         policy: probabilities (S, A).
-        kind: "interior", "leaf" (one episode alone is left), "everywhere" (the gradient vanishes wherever one starts)
-            or "moving" (it had not come to rest).
+        kind: as of `Rest`, or "everywhere", where the gradient vanishes wherever one starts.
         regret: of the claimed objective: (V* − V)/(V* − V of the reference).
         norm: of the expected gradient there.
     """
@@ -69,38 +68,36 @@ def end_of(
     listing: Listing,
     start: Tensor,
     reference: Tensor | None = None,
-    max_steps: int = 120,
+    behaviour: Tensor | None = None,
 ) -> End:
-    """Follow an expected gradient from a start until it comes to rest.
+    """Follow an expected gradient from a start to where it ends.
 
     The steps are taken in units of how often a state is reached and a token said, as natural gradients are, which
-    changes no point of rest; close to one Newton's method takes over.
+    changes no point of rest; of what another policy drew, in units of how often that one passes a state.
     """
-    logits, size, last = start.detach().clone(), 1.0, None
-    reached, first = "moving", gradient(logits)
-    if float(first.norm()) < 1e-12:
-        reached = "everywhere" if float(gradient(listing.moved(1.0, 7)).norm()) < 1e-12 else "interior"
-        return _end(reached, gradient, objective, listing, logits, reference)
-    for step in range(max_steps):
-        policy = torch.softmax(logits, 1)
-        move = -gradient(logits) / (listing.reached(logits)[:, None] * policy).clamp(min=1e-9)
-        move = move - (policy * move).sum(1, keepdim=True)
-        if last is not None:
-            agrees = float((move * last).sum() / (move.norm() * last.norm()).clamp(min=1e-300))
-            size = max(size * 0.5, 1e-3) if agrees < 0 else size * 1.4
-        size = min(size, 1.0 / max(float(move.abs().max()), 1e-12))
-        logits = logits + size * move
-        logits = (logits - logits.max(1, keepdim=True).values).clamp(min=-40.0)
-        last = move
-        if float(listing.chances(logits).max()) > 1 - _DETERMINISTIC:
-            reached = "leaf"
-            break
-        if step % 10 == 9 and float(move.abs().max()) < 0.05:
-            found = _newton(gradient, logits)
-            if found is not None:
-                logits, reached = found, "interior"
-                break
-    return _end(reached, gradient, objective, listing, logits, reference)
+    logits = start.detach().clone()
+    if float(gradient(logits).norm()) < 1e-12:
+        everywhere = float(gradient(listing.moved(1.0, 7)).norm()) < 1e-12
+        return _end("everywhere" if everywhere else "interior", gradient, objective, listing, logits, reference)
+    passed = None if behaviour is None else listing.reached(behaviour)
+
+    def natural(values: np.ndarray) -> np.ndarray:
+        at = torch.from_numpy(values)
+        units = listing.reached(at)[:, None] * torch.softmax(at, 1) if passed is None else passed[:, None]
+        return (-gradient(at) / units.clamp(min=1e-300)).numpy()
+
+    def reach(values: np.ndarray) -> np.ndarray:
+        return listing.reached(torch.from_numpy(values)).numpy()
+
+    came = follow(
+        natural,
+        logits.numpy(),
+        slice(0, logits.shape[1]),
+        None if behaviour is not None else reach,
+        out=OUT if behaviour is None else ALONE,
+    )
+    found = _end(came.kind, gradient, objective, listing, torch.from_numpy(came.values), reference)
+    return replace(found, norm=came.norm) if came.kind in ("vertex", "face") else found
 
 
 def _end(
@@ -108,26 +105,3 @@ def _end(
 ) -> End:
     norm = float(gradient(logits).norm())
     return End(torch.softmax(logits, 1), kind, regret(objective, listing, logits, reference), norm)
-
-
-def _newton(gradient: Gradient, logits: Tensor, steps: int = 8) -> Tensor | None:
-    """A zero of the gradient close by, or None. The last logit of each state stands still."""
-    at, width = logits.clone(), logits.shape[1]
-    free = [(s, a) for s in range(len(logits)) for a in range(width - 1)]
-    index = tuple(torch.tensor(part) for part in zip(*free, strict=True))
-    for _ in range(steps):
-        value = gradient(at)[index]
-        if float(value.norm()) < 1e-13:
-            break
-        columns = []
-        for state, action in free:
-            ahead, behind = at.clone(), at.clone()
-            ahead[state, action] += 1e-5
-            behind[state, action] -= 1e-5
-            columns.append((gradient(ahead)[index] - gradient(behind)[index]) / 2e-5)
-        jacobian = torch.stack(columns, 1)
-        move = torch.linalg.lstsq(jacobian, -value[:, None]).solution[:, 0]
-        if not bool((move.abs() <= 1.0).all()):
-            return None
-        at[index] += move
-    return at if float(gradient(at).norm()) < 1e-11 else None

@@ -215,4 +215,4 @@ def ends(loss: Loss, claim: Claim, ordered: bool = False) -> tuple[End, ...]:
         return expected(loss, listing, Sampled(logits, behaviour=behaviour), claim.group_size, ordered=ordered).gradient
 
     starts = (listing.uniform(), listing.moved(1.0, 1))
-    return tuple(end_of(gradient, claim.exact, listing, start) for start in starts)
+    return tuple(end_of(gradient, claim.exact, listing, start, behaviour=behaviour) for start in starts)

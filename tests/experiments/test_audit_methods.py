@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from tokengym.algorithms.data import Batch
-from tokengym.envs import TokenGymError
+from tokengym.envs import TokenGymError, evaluate_policy
 from tokengym.envs.tasks.diagnostics import Copy, KLTree
 from tokengym.experiments import audit
 from tokengym.experiments.audit import LeafTree, all_episodes, drawn, fixed_point, regret, table_agent
 from tokengym.experiments.audit.claims import claim_gradient, compare
+from tokengym.experiments.audit.following import follow, shortest_mean
 from tokengym.experiments.audit.methods import audit as audited
 from tokengym.experiments.audit.methods import listable
 from tokengym.experiments.audit.methods.entry import number_of_episodes
-from tokengym.experiments.audit.methods.newton import rest
-from tokengym.experiments.audit.methods.setting import drawn_policy
+from tokengym.experiments.audit.methods.resting import Flow
+from tokengym.experiments.audit.methods.setting import Setting, drawn_policy
 from tokengym.experiments.commands.main import main
 
 PLAIN = {"whiten_advantages": False, "loss_aggregation": "constant"}
@@ -192,14 +193,14 @@ def test_kl_terms_end_where_their_closed_forms_say(rewards):
         found = audited("a2c", task, groups=1, smallest=False, starts=1, kl_coef=0.2, **settings, **PLAIN)
         expected = regret(task, fixed_point(task, 0.2, kind), 0.2)
         for end in found.ends:
-            assert end.interior and end.regret == pytest.approx(expected, abs=1e-7)
+            assert end.kind == "interior" and end.attracts and end.regret == pytest.approx(expected, abs=1e-7)
         assert (found.optimum < 1e-9) == (kind == "optimum")
 
 
 def test_a_kl_in_the_loss_by_k1_holds_nothing():
     task = LeafTree.full(2, 2, TREES["uniform"])
     found = audited("a2c", task, groups=1, smallest=False, starts=2, kl_coef=0.2, kl_in="loss", **PLAIN)
-    assert not found.right and not any(end.interior for end in found.ends)
+    assert not found.right and all(end.kind == "vertex" for end in found.ends)
     assert {end.likeliest[0] for end in found.ends} == {"00"}
 
 
@@ -210,7 +211,7 @@ def test_a_kl_in_the_loss_by_k1_holds_nothing():
 def test_methods_without_a_gradient_to_claim_rest_at_the_optimum(name, settings):
     found = audited(name, LeafTree.stopping(2, 2, [0.3, 0.0, 1.0]), groups=1, smallest=False, starts=1, **settings)
     assert found.optimum < 1e-9
-    assert all(end.interior and abs(end.regret) < 1e-6 for end in found.ends)
+    assert all(end.kind == "interior" and abs(end.regret) < 1e-6 for end in found.ends)
     assert found.right or name == "sac"  # whose actor weighs the states of short texts more
 
 
@@ -242,17 +243,55 @@ def variable_of_fifteen():
     return LeafTree.stopping(3, 3, np.linspace(0, 1, 15).tolist())
 
 
-def test_newton_meets_a_root_from_afar():
+def test_a_flow_is_followed_to_a_point_a_vertex_a_face_or_a_kink():
     target = np.array([[0.0, 3.0, -1.0], [5.0, 5.0, 0.0]])
+    target -= target.mean(1, keepdims=True)
+    found = follow(lambda x: np.tanh(target - x), np.zeros((2, 3)))
+    assert found.kind == "interior" and found.attracts and found.norm < 1e-10
+    np.testing.assert_allclose(found.values, target, atol=1e-9)
+    whole = slice(0, 3)
+    runs_on = follow(lambda x: np.tile([1.0, 0.0, -1.0], (2, 1)), np.zeros((2, 3)), whole)
+    assert runs_on.kind == "vertex" and (runs_on.values.argmax(1) == 0).all()
+    given_up = follow(
+        lambda x: np.array([[x[0, 1] - x[0, 0], x[0, 0] - x[0, 1], -1.0]]), np.array([[2.0, 0, 0]]), whole
+    )
+    assert given_up.kind == "face" and given_up.values[0, 0] - given_up.values[0, 1] == pytest.approx(0, abs=1e-9)
+    turns = follow(lambda x: np.array([[0.5 - np.sign(x[0, 0] - 1.3), -x[0, 1]]]), np.zeros((1, 2)))
+    assert turns.kind == "kink" and turns.values[0, 0] == pytest.approx(1.3, abs=5e-3)
+    slides = follow(lambda x: np.array([[-np.sign(x[0, 0] - x[0, 1]), 1 - x[0, 1]]]), np.array([[0.0, -2.0]]))
+    np.testing.assert_allclose(slides.values, 1, atol=1e-2)
 
-    def field(x):
-        return np.tanh(target - target.mean(1, keepdims=True) - x)
 
-    found = rest(field, np.zeros((2, 3)))
-    assert found.interior and found.norm < 1e-10
-    np.testing.assert_allclose(found.logits, target - target.mean(1, keepdims=True), atol=1e-9)
-    runs_on = rest(lambda x: np.tile([1.0, 0.0, -1.0], (2, 1)), np.zeros((2, 3)))
-    assert not runs_on.interior
+def test_a_point_that_everything_leads_away_from_is_said_to_be_one():
+    saddle = follow(lambda x: np.array([[x[0, 0], -x[0, 1]]]), np.array([[0.0, 1.0]]))
+    assert saddle.kind == "interior" and not saddle.attracts
+    left = follow(lambda x: np.array([[x[0, 0] - x[0, 0] ** 3, -x[0, 1]]]), np.array([[0.01, 1.0]]))
+    assert left.values[0, 0] == pytest.approx(1, abs=1e-9)  # Newton's own steps would have gone back to 0
+
+
+def test_the_shortest_mean_is_in_the_hull_and_no_longer_than_any_other():
+    random = np.random.default_rng(0)
+    for shift in (0.0, 1.0, 3.0):
+        points = random.normal(size=(12, 3)) + shift
+        found = shortest_mean(points)
+        assert (points @ found >= found @ found - 1e-9).all()
+
+
+@pytest.mark.parametrize("preset", ["grpo", "gspo", "gmpo", "dapo", "opo"])
+def test_group_methods_collapse_to_the_best_text_and_small_steps_do_so_too(preset):
+    task = LeafTree.stopping(2, 3, [0.5, 0.0, 1.0, 0.2])
+    flow = Flow(Setting("grpo", task, {"preset": preset, "group_size": 2}))
+    came = flow.rested(np.zeros(flow.tables.shape))
+    assert came.kind == "vertex" and regret_of(task, flow.player(came.values)) < 1e-9
+    values = np.zeros(flow.tables.shape)
+    for _ in range(60):
+        step = flow.plain(values) / np.maximum(flow.said(values), 1e-300)
+        values += step * min(1.0, 0.5 / np.abs(step).max())
+    assert regret_of(task, flow.player(values)) < 1e-3
+
+
+def regret_of(task, policy):
+    return 1 - evaluate_policy(task, policy).expected_return
 
 
 def test_the_command_prints_what_the_audit_says(capsys):

@@ -174,7 +174,7 @@ def test_a_whole_audit_of_a_right_loss():
     found = audit_loss(weighted_rloo, off_policy=True)
     assert found.right and found.vectorised and found.groups == 210
     assert found.stale.bias < 1e-10 < found.variance
-    assert [end.kind for end in found.ends] == ["leaf"] * 2
+    assert [end.kind for end in found.ends] == ["vertex"] * 2
     assert max(end.regret for end in found.ends) < 1e-5
 
 

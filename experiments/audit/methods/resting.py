@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..claims import Claim, value_of
 from ..enumeration import Policy, all_episodes
+from ..following import ALONE, OUT, STILL, Kind, Rest, follow
 from ..tables import rows_of, table_agent
 from .learnt import Tables, optimum_of
-from .newton import STILL, Rest, rest
 from .running import expected_direction, order_free
 from .setting import Setting, Units, drawn_policy
 
@@ -24,14 +24,18 @@ class End:
 
     Attributes:
         start: how it began.
-        interior: whether it rests there, or is on its way to being sure.
-        norm: the largest entry of the expected gradient there.
+        kind: "interior", it rests there; "vertex", it collapses: it is driven on to being sure of one text, so that
+            there is no point of rest on its way; "face", the same of some tokens, and it rests with the others; "kink",
+            the expected gradient turns round there without being 0; "moving", none of these was found.
+        attracts: whether it would come back from all around; else it rests there only because it began there.
+        norm: the largest entry of the expected gradient there, what was given up left out.
         regret: (J* − J)/(J* − J_uniform) of what is claimed: 0 is the optimum, 1 the uniform policy.
         likeliest: what it says most there, and how probable that is.
     """
 
     start: str
-    interior: bool
+    kind: Kind
+    attracts: bool
     norm: float
     regret: float
     likeliest: tuple[str, float]
@@ -53,11 +57,11 @@ def ends(setting: Setting, claim: Claim, seed: int = 0, starts: int = 3) -> list
     for number in range(starts):
         values = np.zeros(flow.tables.shape) if number == 0 else random.normal(size=flow.tables.shape)
         came = flow.rested(values)
-        policy = flow.player(came.logits)
+        policy = flow.player(came.values)
         worth = _worth(setting, claim, policy)
         regret = (best - worth) / (best - uniform) if abs(best - uniform) > 1e-12 else 0.0
         start = "uniform" if number == 0 else f"drawn {number}"
-        found.append(End(start, came.interior, came.norm, regret, _likeliest(setting, policy)))
+        found.append(End(start, came.kind, came.attracts, came.norm, regret, _likeliest(setting, policy)))
     return found
 
 
@@ -115,6 +119,9 @@ class Flow:
         table = agent.readouts["policy"].weight
         assert isinstance(table, Tensor)
         self.other, self.table = agent, table
+        flat = self.everything.flat
+        row = np.searchsorted(self.tables.rows, rows_of(agent, self.everything))
+        self.passed = np.bincount(row, self.before[flat.episode], len(self.tables.rows))
 
     def plain(self, values: np.ndarray) -> np.ndarray:
         """The expected step (S, W) where the tables hold values (S, W)."""
@@ -150,23 +157,30 @@ class Flow:
         """Follow the flow to where it ends.
 
         Of a policy's logits the natural gradient is followed, which rests where the plain one does and does not slow
-        down where nobody goes.
+        down where nobody goes: by how often the policy says each token, or by how often who draws passes a state.
         """
-        columns = self.tables.columns.get("policy")
-        if columns is None or self.setting.logits_hold_q:
-            return rest(self.plain, values)
+        columns = None if self.setting.logits_hold_q else self.tables.columns.get("policy")
+        if columns is None:
+            return follow(self.plain, values)
 
         def natural(values: np.ndarray) -> np.ndarray:
             found = self.plain(values)
-            found[:, columns] /= np.maximum(self.said(values[:, columns]), 1e-300)
+            found[:, columns] /= self.passed[:, None] if self.fixed else np.maximum(self.said(values), 1e-300)
             return found
 
-        came = rest(natural, values, columns)
-        norm = float(np.abs(self.plain(came.logits)).max())
-        return replace(came, norm=norm, interior=came.interior and norm < STILL)
+        came = (
+            follow(natural, values, columns, out=ALONE)
+            if self.fixed
+            else follow(natural, values, columns, lambda at: self.said(at).sum(1))
+        )
+        if came.kind != "interior":
+            return came
+        norm = float(np.abs(self.plain(came.values)).max())
+        return replace(came, norm=norm, kind="interior" if norm <= STILL else "moving")
 
-    def said(self, logits: np.ndarray) -> np.ndarray:
+    def said(self, values: np.ndarray) -> np.ndarray:
         """How often each token is said an episode, (S, A)."""
+        logits = values[:, self.tables.columns["policy"]]
         episodes, chances = all_episodes(self.setting.task, self.says(logits))
         flat = episodes.flat
         pair = np.searchsorted(self.tables.rows, rows_of(self.other, episodes)) * logits.shape[1] + flat.action
@@ -186,7 +200,7 @@ class Flow:
         if "policy" in self.tables.columns:
             return self.says(values[:, self.tables.columns["policy"]])
         q = values[:, self.tables.columns["q"]]
-        return self.says(np.where(q >= q.max(axis=1, keepdims=True) - 1e-7, 0.0, -30.0))
+        return self.says(np.where(q >= q.max(axis=1, keepdims=True) - 1e-7, 0.0, -OUT))
 
 
 def _best(setting: Setting, claim: Claim) -> float:

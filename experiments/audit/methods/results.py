@@ -193,9 +193,15 @@ def shown(result: AuditResult) -> Iterator[RenderableType]:
 
 def _end(end: End) -> str:
     at = "the optimum" if abs(end.regret) < 1e-6 else f"regret {end.regret:.3g}"
-    if end.interior:
-        return f"at rest: {at}"
-    return f"sure of {end.likeliest[0]}: {at}" if end.likeliest[1] > 0.99 else f"still moving: {at}"
+    text, chance = end.likeliest
+    words = {
+        "interior": "at rest" if end.attracts else "at rest, but anything would move it on",
+        "vertex": f"collapses to {text}",
+        "face": f"some tokens are given up, then at rest with {text} at {chance:.3g}",
+        "kink": "at a kink, where the gradient turns round",
+        "moving": "still moving",
+    }
+    return f"{words[end.kind]}: {at}"
 
 
 def told(smallest: Smallest) -> str:

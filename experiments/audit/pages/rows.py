@@ -51,7 +51,9 @@ def _short(value: float) -> float | None:
 def _end(end: End) -> str:
     where = {
         "interior": "at rest",
-        "leaf": "one leaf alone",
+        "vertex": "one leaf alone",
+        "face": "some tokens given up, then at rest",
+        "kink": "at a kink",
         "everywhere": "no gradient anywhere",
         "moving": "still moving",
     }[end.kind]
