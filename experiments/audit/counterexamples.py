@@ -76,7 +76,7 @@ def counterexamples(loss: Loss, claim: Claim, ordered: bool = False) -> Iterator
         if claim.rests:
             cases = [(optimum_logits(claim.exact, listing), listing.uniform())]
         for policy, behaviour in cases:
-            sampled = Sampled(policy, behaviour=behaviour)
+            sampled = Sampled(policy, behaviour=behaviour, old=policy if claim.mismatched else None)
             found = expected(loss, listing, sampled, claim.group_size, ordered=ordered)
             right = claim.exact.gradient(listing, policy)
             comparison = compare(-found.gradient, right, claim.scale)

@@ -96,7 +96,9 @@ def end_of(
         None if behaviour is not None else reach,
         out=OUT if behaviour is None else ALONE,
     )
-    found = _end(came.kind, gradient, objective, listing, torch.from_numpy(came.values), reference)
+    alone = float(listing.chances(torch.from_numpy(came.values)).max()) > 1 - 1e-6
+    kind = "vertex" if came.kind == "face" and alone else came.kind
+    found = _end(kind, gradient, objective, listing, torch.from_numpy(came.values), reference)
     return replace(found, norm=came.norm) if came.kind in ("vertex", "face") else found
 
 

@@ -208,17 +208,22 @@ class _Place:
         return inside
 
     def _driven_out(self, row: int, token: int) -> bool:
-        """Whether the field widens a gap, here and where the token is never said; it stays there if so."""
+        """Whether the field widens a gap, here and, as far as it says so, where the token is never said.
+
+        If so it stays there: at the largest of the gaps at which the field is still a number that does not close it.
+        """
         leader = int(np.argmax(np.where(self._logit_mask()[row], self.values[row], -np.inf)))
+        pushed = self.field(self.values)[row]
+        if pushed[token] >= pushed[leader]:
+            return False
         kept = self.values.copy()
-        for gap in (None, self.gap):
-            if gap is not None:
-                self.values[row, token] = self.values[row, leader] - gap
+        for gap in (self.gap, OUT):
+            self.values[row, token] = self.values[row, leader] - max(gap, kept[row, leader] - kept[row, token])
             pushed = self.field(self.values)[row]
-            if pushed[token] >= pushed[leader]:
-                self.values = kept
-                return False
-        return True
+            if np.isfinite(pushed).all() and pushed[token] <= pushed[leader]:  # it may have faded
+                return True
+        self.values = kept
+        return False
 
     def rest(self, norm: float, steps: int) -> Rest:
         """What kind of end this is."""

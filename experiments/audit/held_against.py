@@ -26,6 +26,8 @@ class Claim:
         scale: how long its expected gradient is claimed to be, in units of the objective's; None: it may be any.
         off_policy: whether the claim covers episodes that an older policy drew.
         level: "token" or "sequence", what its weights and means are of; a word for tables.
+        mismatched: what an older policy would draw is drawn by a sampler that does not agree with the policy, whose own
+            log-probabilities the old ones are: what a correction for the sampler is told.
         rests: it claims no gradient, only to come to rest at the objective's optimum, on what the reference says: the
             claim of preference losses. Then it is held against its gradient there.
     """
@@ -36,6 +38,7 @@ class Claim:
     scale: float | None = 1.0
     off_policy: bool = False
     level: str = "sequence"
+    mismatched: bool = False
     rests: bool = False
 
     @property

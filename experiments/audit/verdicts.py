@@ -73,6 +73,7 @@ def audit_loss(
     scale: float | None = 1.0,
     off_policy: bool = False,
     level: str = "sequence",
+    mismatched: bool = False,
     rests: bool = False,
     task: LeafTree | None = None,
     with_ends: bool = True,
@@ -88,6 +89,8 @@ def audit_loss(
         scale: how long its expected gradient is claimed to be in units of the objective's; None: any.
         off_policy: whether the claim covers episodes of an older policy.
         level: "token" or "sequence", a word for tables.
+        mismatched: stale episodes come from a sampler that disagrees with the policy, whose own the old
+            log-probabilities are.
         rests: it claims only where it comes to rest, learning from what the uniform reference says.
         task: where the gradients are compared; None: a tree of 3² in which token 0 ends, 7 leaves of lengths 1 and 2.
         with_ends: follow the gradient to where it ends, too.
@@ -95,7 +98,7 @@ def audit_loss(
     Raises:
         TokenGymError: the loss asks for what there is not, gives no scalar, or is not finite: the message says where.
     """
-    claim = Claim(objective, beta, group_size, scale, off_policy, level, rests)
+    claim = Claim(objective, beta, group_size, scale, off_policy, level, mismatched, rests)
     listing = Listing.of(default_tree(claim) if task is None else task)
     policy = listing.moved(0.5, 3)
     drawn, older = _drawn(claim, listing, policy)
@@ -128,7 +131,7 @@ def audit_loss(
 
 def _drawn(claim: Claim, listing: Listing, policy: Tensor) -> tuple[Sampled, Sampled]:
     """What is drawn by the policy itself, or by the reference where the claim is of such, and by an older policy."""
-    older = Sampled(policy, behaviour=listing.moved(0.3, 1, policy))
+    older = Sampled(policy, behaviour=listing.moved(0.3, 1, policy), old=policy if claim.mismatched else None)
     return Sampled(policy, behaviour=listing.uniform() if claim.rests else None), older
 
 

@@ -96,6 +96,21 @@ def test_what_trl_names_after_dr_grpo_still_divides_by_the_deviation_unless_told
 
 
 @needs_trl
+def test_the_whole_episodes_weight_alone_mends_what_another_sampler_drew():
+    """TRL's correction for its sampler: token weights are biased, whole ones are not until they are truncated."""
+
+    def bias(mode, most):
+        options = {"use_vllm": True, "vllm_importance_sampling_mode": mode, "vllm_importance_sampling_clip_max": most}
+        loss = group_loss("GRPO", loss_type="dr_grpo", scale_rewards="none", **options)
+        sampled = Sampled(POLICY, behaviour=TREE.moved(0.3, 1, POLICY), old=POLICY)
+        return compare(-gradients(loss, sampled, 3), Objective().gradient(TREE, POLICY), None).error
+
+    assert bias("sequence_truncate", 1e9) < 1e-10
+    assert bias("token_truncate", 1e9) > 1e-3
+    assert bias("sequence_truncate", 1.1) > 1e-3 and bias("sequence_mask", 1.1) > 1e-3
+
+
+@needs_trl
 def test_cispo_of_trl_has_a_fifth_of_the_gradient_by_default():
     small, whole = (
         gradients(group_loss("GRPO", loss_type="cispo", **options), FRESH) for options in ({}, {"epsilon_high": 5.0})

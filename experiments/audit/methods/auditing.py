@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....algorithms import ALGORITHMS, Episodes
+from ....algorithms import ALGORITHMS
 from ....envs import FiniteTask, TokenGymError
 from ....envs.checking import Count, NotNegative, Seed, checked
 from ..claims import Claim, Comparison, compare, gradient_of
 from ..enumeration import Policy, all_episodes
-from ..gradients import each_gradient
 from ..tables import observations, table_agent
 from ..trees import LeafTree
+from .invariances import critic_residual, invariances
 from .resting import ends, residual_at_optimum, vanishes_everywhere
 from .results import AuditResult, Behaviour, Smallest
 from .running import MOST_BATCHES, expected_direction, listed, policy_gradients
 from .setting import Setting, drawn_policy
 from .smallest import smallest_failure
-from .together import acting
 
 
 def usual_tree(seed: int = 0) -> LeafTree:
@@ -103,8 +102,8 @@ def audit_method(
         settings={name: getattr(setting.config, name) for name in sorted({*overrides, *_neutral(setting)})},
         behaviours=behaviours,
         batches=batches,
-        invariances=_invariances(setting, held, policies),
-        critic=_critic_residual(setting, policies.policy),
+        invariances=invariances(setting, held, policies.policy),
+        critic=critic_residual(setting, policies.policy),
         optimum=None if groups is not None and groups > 1 else residual_at_optimum(followed, held),
         ends=tuple(ends(followed, held, seed, starts)) if fixed_points and not vanishes else (),
         vanishes=vanishes,
@@ -282,7 +281,7 @@ def _effective(task: FiniteTask, policy: Policy, behaviour: Policy) -> float:
     return float((chances @ weights) ** 2 / (chances @ weights**2))
 
 
-# Batches and what should change nothing -------------------------------------------------------------------------------
+# Batches --------------------------------------------------------------------------------------------------------------
 
 
 def _small(rewards: Iterable[float] = (0.3, 0.0, 1.0)) -> LeafTree:
@@ -305,67 +304,3 @@ def _batches(setting: Setting, claim: Claim, seed: int) -> dict[int, Comparison]
 
 def _equal(one: float, other: float) -> bool:
     return abs(one - other) <= 1e-9 * max(abs(one), abs(other), 1e-12)
-
-
-def _invariances(setting: Setting, claim: Claim, policies: _Policies) -> dict[str, float]:
-    """How far the gradient of a draw changes, as a share of it, by what should change nothing."""
-    task = setting.task
-    episodes, _ = all_episodes(task, policies.policy)
-    algorithm = setting.algorithm(policies.policy)
-    start = np.flatnonzero(episodes.starts == episodes.starts[0])
-    random = np.random.default_rng(0)
-    size = max(setting.group_size, 2)
-    members = random.choice(start, size=size, replace=len(start) < size)
-
-    def gradient(chosen: Episodes) -> Tensor:
-        batch = setting.batch(algorithm, chosen)
-        (_, _, found), *_ = each_gradient(algorithm, [(1.0, batch)])
-        return -found[acting(algorithm)].flatten()
-
-    plain = gradient(episodes.select(members))
-    length = max(float(plain.norm()), 1e-12)
-    found = {
-        "order": float((gradient(episodes.select(members[::-1].copy())) - plain).norm()) / length,
-        "padding": float((gradient(_padded(episodes.select(members), random)) - plain).norm()) / length,
-    }
-    if claim.name == "return" and setting.fed == "episodes":
-        algorithm = replace(setting, critic="zero").algorithm(policies.policy)
-        chosen = episodes.select(members)
-        scaled = gradient(replace(chosen, rewards=chosen.rewards * 3.0))
-        found["scale of rewards"] = compare(scaled, gradient(chosen)).error
-    return found
-
-
-def _padded(episodes: Episodes, random: np.random.Generator) -> Episodes:
-    """The same with three columns more, and with log-probabilities that mean nothing where the agent did not speak."""
-    rows = len(episodes.lengths)
-
-    def wider(values: np.ndarray, fill: Any) -> np.ndarray:
-        return np.concatenate([values, np.full((rows, 3), fill, values.dtype)], axis=1)
-
-    agent_mask = wider(episodes.agent_mask, False)
-    noise = random.normal(size=agent_mask.shape)
-    log_probs = np.where(agent_mask, wider(episodes.log_probs, 0.0), noise)
-    return replace(
-        episodes,
-        tokens=wider(episodes.tokens, episodes.pad),
-        agent_mask=agent_mask,
-        rewards=wider(episodes.rewards, 0.0),
-        log_probs=log_probs,
-    )
-
-
-def _critic_residual(setting: Setting, policy: Policy) -> float | None:
-    """The largest entry of the critic's expected gradient where it is exact; it has to vanish."""
-    algorithm = setting.algorithm(policy)
-    names = [f"readouts.{head}.weight" for head in ("value", "q", "q2") if head in algorithm.agent.readouts]
-    if not names or setting.critic != "exact" or setting.fed != "episodes":
-        return None
-    episodes, chances = all_episodes(setting.task, policy)
-    total = None
-    for chance, _, gradients in each_gradient(
-        algorithm, setting.batches(algorithm, episodes, listed(setting, episodes, chances, 1))
-    ):
-        each = torch.cat([gradients[name].flatten() for name in names]) * chance
-        total = each if total is None else total + each
-    return None if total is None else float(total.abs().max())

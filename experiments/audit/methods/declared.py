@@ -104,6 +104,11 @@ def _of_dqn(optimum: Optimum, config: Any) -> dict[str, np.ndarray]:
         return {"policy": reference + q * (1 - alpha) / optimum.beta}
     if config.head_free:
         return {"policy": q / config.tau}
+    return _dueling(q, config)
+
+
+def _dueling(q: np.ndarray, config: Any) -> dict[str, np.ndarray]:
+    """V + A − mean A."""
     mean = q.mean(axis=1, keepdims=True)
     return {"value": mean, "q": q - mean} if config.dueling else {"q": q}
 
@@ -154,7 +159,7 @@ DECLARED: dict[str, Declared] = {
     "PathConsistency": Declared("episodes", "rest", stale=True, logits_hold_q=lambda config: config.values == "logits"),
     "TOPR": Declared("episodes", "gradient", level="sequence"),
     "Cloning": Declared("dataset", "gradient", _likelihood),
-    "CQL": Declared("dataset", "rest", _return, stale=True, tables=_of_dqn),
+    "CQL": Declared("dataset", "rest", _return, stale=True, tables=lambda optimum, config: _dueling(optimum.q, config)),
     "Valued": Declared("dataset", "rest", _return, stale=True, acts=_decoded),
     "ExpertIteration": Declared("dataset", "gradient", _likelihood),
     "RRHF": Declared("ranks", "rest", _return, stale=True, level="sequence"),

@@ -61,7 +61,9 @@ def ends(setting: Setting, claim: Claim, seed: int = 0, starts: int = 3) -> list
         worth = _worth(setting, claim, policy)
         regret = (best - worth) / (best - uniform) if abs(best - uniform) > 1e-12 else 0.0
         start = "uniform" if number == 0 else f"drawn {number}"
-        found.append(End(start, came.kind, came.attracts, came.norm, regret, _likeliest(setting, policy)))
+        text, chance = _likeliest(setting, policy)
+        kind = "vertex" if came.kind == "face" and chance > 1 - 1e-6 else came.kind
+        found.append(End(start, kind, came.attracts, came.norm, regret, (text, chance)))
     return found
 
 

@@ -35,6 +35,14 @@ def _group(trainer: str, level: str = "token", claim: dict[str, Any] | None = No
     return Entry(f"{trainer}Trainer({said})", lambda: group_loss(trainer, **options), held)
 
 
+def _corrected(mode: str, most: float) -> Entry:
+    """Advantages less their mean, times the weight π_old/μ of a sampler that disagrees, truncated or masked."""
+    level = mode.split("_")[0]
+    options = {"loss_type": "dr_grpo", "scale_rewards": "none", "use_vllm": True}
+    options |= {"vllm_importance_sampling_mode": mode, "vllm_importance_sampling_clip_max": most}
+    return _group("GRPO", level, {"off_policy": True, "mismatched": True}, **options)
+
+
 _SOFT = {"objective": "kl_return", "beta": BETA}
 GROUPS = (
     _group("GRPO", loss_type="grpo"),
@@ -55,6 +63,11 @@ GROUPS = (
     _group("GRPO", loss_type="dr_grpo", scale_rewards="none", delta=1.5),
     _group("GRPO", loss_type="dr_grpo", scale_rewards="none", off_policy_mask_threshold=0.1),
     _group("GRPO", loss_type="dr_grpo", scale_rewards="none", top_entropy_quantile=0.5),
+    _corrected("token_truncate", 2.0),
+    _corrected("token_mask", 2.0),
+    _corrected("sequence_truncate", 2.0),
+    _corrected("sequence_mask", 1.5),
+    _corrected("sequence_truncate", 1e9),
     _group("GRPO", claim=_SOFT, loss_type="grpo", beta=BETA),
     _group("GRPO", claim=_SOFT, loss_type="dr_grpo", scale_rewards="none", beta=BETA),
     _group("GRPO", claim=_SOFT, loss_type="dr_grpo", scale_rewards="none", beta=BETA, use_bias_correction_kl=False),

@@ -117,8 +117,10 @@ claims none; RLOO claims 1), as a share. *Stale* is the same on episodes of an o
 numbers of .3, which few of these losses claim to mend. *Is it?* says whether the claim held within 1e-9 there and on
 all trees of at most eight leaves that were tried, with poisoned padding. *Scale at B* is that of one group in batches
 of B groups of two, all that may stand beside it: where it changes, the batch is part of the loss. *Where it ends*
-follows the expected gradient on three leaves from two starts; the regret is of what it is held against, in units of
-what the uniform reference lacks of the optimum.
+follows the expected gradient on three leaves (ours: four, three starts) from two starts: to a point where it vanishes;
+to one leaf alone, when it is driven there on and on; to where some tokens are given up and the others rest; or to a
+kink, where it turns round without vanishing. The regret is of what it is held against, in units of what the uniform
+reference lacks of the optimum.
 
 Losses that learn from comparisons are held against something else: they are given pairs (G = 2) that the uniform
 reference said, labelled with the exact chances of Bradley and Terry, and claim no gradient but a point of rest. Their
@@ -155,13 +157,15 @@ _FINDINGS = """## What stands out
   And the group's own mean leaves (G − 1)/G of the reward's gradient and all of the KL's, so that β counts for more
   than it says. With the correction the regret is .0048, without it .16, and .043 with it where advantages are divided
   by the deviation.
+- What another sampler drew (`use_vllm`, held against E[R] on stale episodes, too) is mended by the whole episode's
+  weight alone, and not where that is truncated or masked; weights of tokens leave a bias however high their bound.
 - On comparisons with exact chances `sigmoid` rests at the optimum, as its paper proves, and so do `aot` and
   `aot_unpaired`, which sort over a batch that here is one pair; no other type of `DPOTrainer` does. `robust` presumes
   flipped labels, of which there are none here. `discopop` rests in two places, far apart; `apo_down` may end sure of
   a bad leaf.
 - Without a KL all of TRL's policy gradients end sure of the best of the three leaves, whatever their bias. That is
-  this tree's doing: on the four leaves of lengths 1 to 3 that our own rows end on, `opo`, and PPO and A2C one episode
-  at a time, end sure of a short leaf that pays less.
+  this tree's doing: on the four leaves of lengths 1 to 3 that our own rows end on, PPO, A2C and V-trace, one episode at
+  a time and with a mean over its tokens, collapse to a short leaf that pays less.
 - Of ours, REINFORCE with the others' mean or a critic, RLOO, the presets `dr-grpo` and `rloo`, and DPO are what they
   claim, and `max-rl` and `pass-at-k` exactly their own objectives; `grpo`, `dapo`, `gspo`, `cispo`, `gmpo` and `opo`
   are biased as their papers have them. With its KL in the loss `dr-grpo` rests where TRL's does without the
