@@ -130,16 +130,16 @@ class _Place:
         if self.logits is not None:
             inside[self.logits] = True
         columns = []
-        for row in np.flatnonzero(counts):
+        for row in np.flatnonzero(counts).tolist():
             for column in np.flatnonzero(~inside):
-                columns.append(self._unit(row, [column], np.ones(1)))
+                columns.append(self._unit(row, np.array([column]), np.ones(1)))
             live = np.flatnonzero(inside & ~self.out[row])
             if len(live) > 1:
                 centred = np.linalg.qr(np.diag(np.ones(len(live))) - 1 / len(live))[0][:, : len(live) - 1]
                 columns += [self._unit(row, live, direction) for direction in centred.T]
         return np.stack(columns, 1) if columns else np.zeros((self.values.size, 0))
 
-    def _unit(self, row: int, columns: object, entries: np.ndarray) -> np.ndarray:
+    def _unit(self, row: int, columns: np.ndarray, entries: np.ndarray) -> np.ndarray:
         unit = np.zeros(self.values.shape)
         unit[row, columns] = entries
         return unit.ravel()

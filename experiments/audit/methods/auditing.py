@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import comb
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....algorithms import ALGORITHMS
+from ....algorithms import ALGORITHMS, Episodes
 from ....envs import FiniteTask, TokenGymError
 from ....envs.checking import Count, NotNegative, Seed, checked
 from ..claims import Claim, Comparison, compare, gradient_of
@@ -21,8 +21,8 @@ from ..trees import LeafTree
 from .invariances import critic_residual, invariances
 from .resting import ends, residual_at_optimum, vanishes_everywhere
 from .results import AuditResult, Behaviour, Smallest
-from .running import MOST_BATCHES, expected_direction, listed, policy_gradients
-from .setting import Setting, drawn_policy
+from .running import MOST_BATCHES, expected_direction, listed, policy_gradients, standard_error
+from .setting import Setting, Units, drawn_policy
 from .smallest import smallest_failure
 
 
@@ -46,6 +46,8 @@ def audit_method(
     fixed_points: bool = True,
     starts: Count = 3,
     smallest: bool = True,
+    draws: Count | None = None,
+    context: Sequence[int] = (),
     seed: Seed = 0,
     progress: Callable[[str], None] | None = None,
     **overrides: Any,
@@ -67,6 +69,10 @@ def audit_method(
         fixed_points: look for the points of rest, too.
         starts: from how many policies they are looked for.
         smallest: look for the smallest tree that shows a failure, too.
+        draws: how many batches are drawn, each text being the first of its own share, where there are too many to list;
+            their gradients then have standard errors. None refuses.
+        context: numbers of texts, as `all_episodes` lists them, of other groups that stand in every batch beside the
+            audited one, which alone is differentiated; the gradient is then in units of one group.
         seed: draws policies.
         progress: is told what begins, in a few words.
         **overrides: fields of the method's configuration.
@@ -77,6 +83,12 @@ def audit_method(
     say = progress or (lambda said: None)
     task = usual_tree() if task is None else task
     setting = _setting(method, task, reference, critic, group_size, overrides)
+    setting.draws, setting.context = draws, tuple(context)
+    if len(setting.context) % setting.group_size or (context and (setting.fed != "episodes" or groups is not None)):
+        raise TokenGymError(
+            f"context={list(context)}: {setting.name} is given {setting.fed} in groups of {setting.group_size}; "
+            "expected whole groups of texts, beside one audited group (groups=None), of a method given episodes."
+        )
     held = setting.claim(claim)
     policies = _Policies(task, policy, moved, seed)
     base = groups or 1
@@ -128,7 +140,10 @@ def _failure(setting: Setting, claim: Claim) -> Smallest | None:
         found = expected_direction(here, here.algorithm(uniform), episodes, units)
         return {"fresh": (found, _claimed(here, claim, uniform, behaviour))}
 
-    return smallest_failure(audited)
+    try:
+        return smallest_failure(audited)
+    except TokenGymError:  # a tree whose groups are too many to list, and none before it failed
+        return None
 
 
 def _resting(setting: Setting) -> FiniteTask:
@@ -220,12 +235,20 @@ class _Policies:
 
 
 def _behaviour(
-    chances: np.ndarray, rows: Tensor, claimed: Tensor, effective: float, of: Comparison | None = None
+    setting: Setting,
+    algorithm: Any,
+    episodes: Episodes,
+    units: Units,
+    claimed: Tensor,
+    effective: float = 1.0,
+    after: dict[str, Tensor] | None = None,
 ) -> Behaviour:
+    chances, rows = policy_gradients(setting, algorithm, episodes, units, after)
     weights = torch.from_numpy(chances)
     mean = (weights[:, None] * rows).sum(0)
     variance = float((weights * (rows - mean).square().sum(1)).sum())
-    return Behaviour(compare(mean, claimed) if of is None else of, variance, effective, len(rows))
+    error = standard_error(units, rows) / max(float(mean.norm()), 1e-300)
+    return Behaviour(compare(mean, claimed), variance, effective, len(rows), error)
 
 
 def _fresh(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> Behaviour:
@@ -233,8 +256,9 @@ def _fresh(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> 
     behaviour = setting.data or policies.policy
     episodes, chances = all_episodes(setting.task, behaviour)
     algorithm = setting.algorithm(policies.policy)
-    found = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups))
-    return _behaviour(*found, _claimed(setting, claim, policies.policy, behaviour), 1.0)
+    units = listed(setting, episodes, chances, groups)
+    claimed = _claimed(setting, claim, policies.policy, behaviour)
+    return _behaviour(setting, algorithm, episodes, units, claimed)
 
 
 def _claimed(setting: Setting, claim: Claim, policy: Policy, behaviour: Policy) -> Tensor:
@@ -253,21 +277,24 @@ def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, group
         after: dict[str, Tensor] | None = {"readouts.policy.weight": table.detach()}
         if getattr(algorithm, "weighs_behaviour", False):  # which sees in `prepare` that it was another who spoke
             algorithm, after = setting.algorithm(policies.moved, on_policy=False), None
-        gradients = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups), after)
+        units = listed(setting, episodes, chances, groups)
         claimed = _claimed(setting, claim, policies.moved, policies.policy)
         effective = _effective(setting.task, policies.moved, policies.policy)
-        found["stale"] = _behaviour(*gradients, claimed, effective)
+        found["stale"] = _behaviour(setting, algorithm, episodes, units, claimed, effective, after)
     draws = {"top-p .7": policies.truncated(), "temperature .7": policies.tempered()}
     if setting.cloned:
         return {}
+    if setting.context:  # whose numbers are of all texts
+        del draws["top-p .7"]
     if setting.fed == "replay":
         draws = {"stale": policies.moved, **draws}
     for name, behaviour in draws.items():
         episodes, chances = all_episodes(setting.task, behaviour)
         algorithm = setting.algorithm(policies.policy, on_policy=False)
-        gradients = policy_gradients(setting, algorithm, episodes, listed(setting, episodes, chances, groups))
+        units = listed(setting, episodes, chances, groups)
         claimed = _claimed(setting, claim, policies.policy, behaviour)
-        found[name] = _behaviour(*gradients, claimed, _effective(setting.task, policies.policy, behaviour))
+        effective = _effective(setting.task, policies.policy, behaviour)
+        found[name] = _behaviour(setting, algorithm, episodes, units, claimed, effective)
     return found
 
 

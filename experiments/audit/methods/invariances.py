@@ -13,7 +13,7 @@ from ....algorithms import Episodes
 from ..claims import Claim, compare
 from ..enumeration import Policy, all_episodes
 from ..gradients import each_gradient
-from .running import listed
+from .running import Drawn, listed
 from .setting import Setting
 from .together import acting
 
@@ -73,10 +73,11 @@ def critic_residual(setting: Setting, policy: Policy) -> float | None:
     if not names or setting.critic != "exact" or setting.fed != "episodes":
         return None
     episodes, chances = all_episodes(setting.task, policy)
+    units = listed(setting, episodes, chances, 1)
+    if isinstance(units, Drawn):
+        return None
     total = None
-    for chance, _, gradients in each_gradient(
-        algorithm, setting.batches(algorithm, episodes, listed(setting, episodes, chances, 1))
-    ):
+    for chance, _, gradients in each_gradient(algorithm, setting.batches(algorithm, episodes, units)):
         each = torch.cat([gradients[name].flatten() for name in names]) * chance
         total = each if total is None else total + each
     return None if total is None else float(total.abs().max())

@@ -25,13 +25,22 @@ class Behaviour:
         comparison: with what is claimed.
         variance: E‖g‖² − ‖E g‖² of a single batch.
         effective: the share of draws that whole weights π/μ would leave; 1 where nothing is stale.
-        batches: how many were listed.
+        batches: how many were listed, or drawn.
+        standard_error: of the expected gradient where batches were drawn, as a share of its norm; else 0.
     """
 
     comparison: Comparison
     variance: float
     effective: float
     batches: int
+    standard_error: float = 0.0
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether it points where it is said to; of drawn batches, whether nothing beyond 3 standard errors is seen."""
+        if not self.standard_error:
+            return self.comparison.unbiased
+        return self.comparison.scale > 0 and self.comparison.error <= 3 * self.standard_error
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class AuditResult:
     def right(self) -> bool:
         """Whether it does what it claims on fresh data: the gradient, or else the point of rest."""
         if self.behaviours:
-            return self.behaviours["fresh"].comparison.unbiased
+            return self.behaviours["fresh"].unbiased
         return self.optimum is not None and self.optimum < RESTS
 
     @property
@@ -106,8 +115,14 @@ class AuditResult:
             told = []
             for name in ("fresh", "stale"):
                 if name in self.behaviours:
-                    found = self.behaviours[name].comparison
-                    said = "unbiased" if found.unbiased else f"biased (error {found.error:.3g})"
+                    found = self.behaviours[name]
+                    error = f"error {found.comparison.error:.3g}"
+                    if found.standard_error:
+                        error += f" ± {found.standard_error:.2g}"
+                        said = "no bias seen" if found.unbiased else "biased"
+                        told.append(f"{said} in drawn {name} batches ({error})")
+                        continue
+                    said = "unbiased" if found.unbiased else f"biased ({error})"
                     told.append(f"{said} on {name} data")
             return ", ".join(told)
         if self.optimum is None:

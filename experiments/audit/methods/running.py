@@ -33,8 +33,40 @@ def expected_direction(setting: Setting, algorithm: Any, episodes: Episodes, uni
     return (torch.from_numpy(chances)[:, None] * rows).sum(0)
 
 
+class Drawn(list[tuple[float, tuple[int, ...]]]):
+    """Batches that were drawn, each text being the first of its own share of them, and their weights."""
+
+
+def standard_error(units: Units, rows: Tensor) -> float:
+    """The norm of the standard error of the mean of rows (M, P) over drawn batches; 0 where all were listed."""
+    if not isinstance(units, Drawn):
+        return 0.0
+    first = np.array([group[0] for _, group in units])
+    chances = np.array([chance for chance, _ in units])
+    total = 0.0
+    for one in np.unique(first):
+        own = np.flatnonzero(first == one)
+        total += float(chances[own].sum() ** 2 * rows[torch.from_numpy(own)].var(0).sum()) / len(own)
+    return total**0.5
+
+
+def _drawn(setting: Setting, episodes: Episodes, chances: np.ndarray, groups: int, draws: int) -> Drawn:
+    """About so many batches, at least two that begin with each text."""
+    random, size, found = np.random.default_rng(0), setting.group_size, Drawn()
+    for first in np.flatnonzero(chances > 0).tolist():
+        count = max(2, round(draws * float(chances[first])))
+        for _ in range(count):
+            group = [first]
+            for place in range(1, groups * size):
+                leader = group[place - place % size] if place % size else None
+                own = chances if leader is None else np.where(episodes.starts == episodes.starts[leader], chances, 0.0)
+                group.append(int(random.choice(len(chances), p=own / own.sum())))
+            found.append((float(chances[first]) / count, tuple(group)))
+    return found
+
+
 def listed(setting: Setting, episodes: Episodes, chances: np.ndarray, groups: int) -> Units:
-    """List the batches of so many groups.
+    """List the batches of so many groups, or draw some where there are too many and the setting says how many.
 
     Raises:
         TokenGymError: there are too many.
@@ -44,12 +76,14 @@ def listed(setting: Setting, episodes: Episodes, chances: np.ndarray, groups: in
     size = setting.group_size
     units = sum(comb(int(one) + size - 1, size) if free else int(one) ** size for one in alike)
     count = comb(units + groups - 1, groups)
+    if count > MOST_BATCHES and setting.draws:
+        return _drawn(setting, episodes, chances, groups, setting.draws)
     if count > MOST_BATCHES:
         fits = max(n for n in range(1, 1000) if comb(comb(n + size - 1, size) + groups - 1, groups) <= MOST_BATCHES)
         raise TokenGymError(
             f"{setting.task.name} has {len(episodes):,} episodes, of which {setting.name} may be given {count:,} "
             f"batches of {groups} × {size}; {MOST_BATCHES:,} can be listed. Take a task of at most {fits:,} "
-            "episodes, smaller groups, or fewer of them."
+            "episodes, smaller groups, or fewer of them, or have some drawn: draws=2000."
         )
     return setting.several(setting.units(episodes, chances, ordered=not free), groups)
 

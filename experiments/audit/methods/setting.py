@@ -45,6 +45,8 @@ class Setting:
         reference: what the KL is to; None is uniform.
         critic: "exact" values the policy that it belongs to, "zero" nothing.
         group_size: episodes of one start that are compared with one another.
+        draws: how many batches are drawn where there are too many to list; None refuses.
+        context: numbers of the episodes of other groups, that stand in every batch beside the audited one.
         orderless: whether the order of a group matters not, once that is known.
         alike: what batches must have in common to be differentiated side by side, by their number of episodes and
             whether the policy has moved since; None where they cannot be. See `together`.
@@ -56,6 +58,8 @@ class Setting:
     reference: Policy | None = None
     critic: Critic = "exact"
     group_size: int = 1
+    draws: int | None = None
+    context: tuple[int, ...] = ()
     declared: Declared = field(init=False)
     orderless: bool | None = field(default=None, init=False)
     alike: dict[tuple[int, bool], str | None] = field(default_factory=dict, init=False)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ....algorithms import Episodes
+from ....envs import TokenGymError
 from ..gradients import at, each_gradient, standing_still
 from .setting import Setting, Units
 
@@ -41,6 +42,8 @@ PROBES = 8
 
 def gradients(setting: Setting, algorithm: Any, episodes: Episodes, units: Units, moved: Any = None) -> Tensor:
     """Return (M, P), the ascent direction of the acting table for each batch of a listing."""
+    if setting.context:
+        return _beside(setting, algorithm, episodes, units, moved)
     key = (len(units[0][1]), bool(moved))
     worth = setting.fed == "episodes" and setting.group_size > 1 and len(units) > PROBES
     if not worth or setting.alike.get(key, "") is None:
@@ -64,6 +67,18 @@ def plain(setting: Setting, algorithm: Any, episodes: Episodes, units: Units, mo
     name = acting(algorithm)
     listed = each_gradient(algorithm, setting.batches(algorithm, episodes, units), moved)
     return torch.stack([-found[name].flatten() for _, _, found in listed])
+
+
+def _beside(setting: Setting, algorithm: Any, episodes: Episodes, units: Units, moved: Any) -> Tensor:
+    """(M, P), what flows into the audited group's places of batches that hold the groups of the context as well."""
+    count, found = 1 + len(setting.context) // setting.group_size, []
+    for _, group in units:
+        members = np.array([*group, *setting.context]).reshape(count, setting.group_size)
+        split = _of_one_pass(setting, algorithm, episodes, members, moved)
+        if split is None:
+            raise TokenGymError(f"context: {setting.name} prepares something else of a batch than a place a token.")
+        found.append(-split[0].flatten() * _mean_of(algorithm, count))
+    return torch.stack(found)
 
 
 def acting(algorithm: Any) -> str:
