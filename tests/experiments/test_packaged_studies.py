@@ -18,6 +18,7 @@ NAMES = (
     "exploration",
     "first",
     "kl-fixed-points",
+    "kl-optimum",
     "learning",
     "over-optimisation",
     "suite",
