@@ -70,8 +70,8 @@ def draw(rows: Sequence[Row]) -> Figure:
             axis.errorbar([place], [mean], [half], fmt="_", color="#1b4f9c", capsize=5, markersize=14, zorder=2)
         behaviour = float(np.mean([row["behaviour"] for row in own]))
         axis.axhline(behaviour, color="#b5533c", linestyle="--", linewidth=1)
-        axis.annotate("mean of the data", (0.02, behaviour), (0, 3), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", color="#b5533c", fontsize=8)  # fmt: skip
+        axis.annotate("mean of the data", (0.99, behaviour), (0, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", color="#b5533c", fontsize=8, ha="right")  # fmt: skip
         axis.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
         axis.set_title(data)
         axis.set_ylabel("return of greedy play")
