@@ -28,6 +28,12 @@ OUT = 36.0
 ALONE = 300.0
 """The same on what another policy says, where a gap still shows in β·log π."""
 
+NOISE = 1e-7
+"""Fields below this that fall no more are 0 as far as they were worked out, some of them in float32."""
+
+MEETING = 0.03
+"""Fields that meet hold a point still where their shortest mean is below this share of them."""
+
 SHORT = 2e-3
 """Steps that are shorter than this share of the field are taken for a sign of a kink."""
 
@@ -43,7 +49,8 @@ class Rest:
         values: float64 (S, W).
         kind: "interior", a point at which the field is 0; "face", the same after some tokens were given up; "vertex",
             all but one token was given up in every state that is still reached, and the field drives on that way;
-            "kink", the field turns round from one side to the other without being 0; "moving", none of these.
+            "kink", the field turns round from one side to the other without being 0, and on average is less than
+            `MEETING` of itself; "moving", none of these.
         norm: the largest entry of the field there, what was given up left out.
         attracts: whether no direction leads away from it.
         steps: how many were taken.
@@ -83,9 +90,12 @@ def follow(
     at = _Place(field, values.astype(np.float64).copy(), logits, reach, out)
     force = at.force()
     span = 1.0 / max(float(np.abs(force).max(initial=0.0)), 1e-300)
+    least, stalled = np.inf, 0
     for taken in range(most_steps + 1):
         size = float(np.abs(force).max(initial=0.0))
-        if size < STILL / 100 or not len(force):
+        stalled = stalled + 1 if least / 2 < size < NOISE else 0
+        least = min(least, size)
+        if size < STILL / 100 or not len(force) or stalled == 5:
             return at.rest(size, taken)
         if taken == most_steps:
             break
@@ -172,7 +182,7 @@ class _Place:
         fields = np.stack([self.force(step) for step in around])
         mean = shortest_mean(fields)
         length = float(np.abs(mean).max())
-        if length < 1e-3 * float(np.abs(fields).max()):
+        if length < MEETING * float(np.abs(fields).max()):
             return np.zeros(count), np.zeros(count)
         size = 0.3
         while size > radius / 10:

@@ -161,15 +161,17 @@ _FINDINGS = """## What stands out
   weight alone, and not where that is truncated or masked; weights of tokens leave a bias however high their bound.
 - On comparisons with exact chances `sigmoid` rests at the optimum, as its paper proves, and so do `aot` and
   `aot_unpaired`, which sort over a batch that here is one pair; no other type of `DPOTrainer` does. `robust` presumes
-  flipped labels, of which there are none here. `discopop` rests in two places, far apart; `apo_down` may end sure of
-  a bad leaf.
+  flipped labels, of which there are none here. `discopop` rests far from the optimum; `apo_down` may end sure of a bad
+  leaf, and hinges end at a kink.
 - Without a KL all of TRL's policy gradients end sure of the best of the three leaves, whatever their bias. That is
   this tree's doing: on the four leaves of lengths 1 to 3 that our own rows end on, PPO, A2C and V-trace, one episode at
   a time and with a mean over its tokens, collapse to a short leaf that pays less.
 - Of ours, REINFORCE with the others' mean or a critic, RLOO, the presets `dr-grpo` and `rloo`, and DPO are what they
   claim, and `max-rl` and `pass-at-k` exactly their own objectives; `grpo`, `dapo`, `gspo`, `cispo`, `gmpo` and `opo`
   are biased as their papers have them. With its KL in the loss `dr-grpo` rests where TRL's does without the
-  correction. SFT's mean over the tokens of a batch weighs an episode by what else is in it.
+  correction. DQN and SAC, soft or not, with logits for Q or a head, rest at their optima; uncorrected n-step returns
+  value who drew them, and the clip of Munchausen's bonus moves its point of rest. SFT's mean over the tokens of a
+  batch weighs an episode by what else is in it.
 """
 
 _EXAMPLES = """The smallest tree of those tried on which each claim fails. The policy, what it was drawn with, and both
