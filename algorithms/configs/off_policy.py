@@ -245,9 +245,19 @@ class SACConfig(AdaptiveKLConfig, OffPolicyConfig):
     does not vanish where the policy has given a token up (Chan et al. 2022)."""
     separate_critic: bool = False
     """Give the critics a trunk of their own."""
+    head_free: bool = False
+    """Read one critic off the actor's own logits, ``Q = (α + β) ℓ − β ℓ_ref``, whose softmax is then its soft optimum:
+    there is no other network, and the actor has nothing left to follow. Needs a fixed α and β."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.head_free:
+            fixed = not isinstance(self.alpha, Schedule) and not isinstance(self.kl_coef, Schedule)
+            self.require(
+                fixed and bool(self.alpha or self.kl_coef), "head_free", "False where α and β are 0 or scheduled"
+            )
+            for name in ("initial_alpha", "entropy_target", "kl_target"):
+                self.require(getattr(self, name) is None, name, "None with head_free, whose values have fixed weights")
         if isinstance(self.alpha, Schedule):
             for name in ("initial_alpha", "entropy_target"):
                 self.require(getattr(self, name) is None, name, "None where alpha is a schedule")
@@ -267,3 +277,6 @@ class SACConfig(AdaptiveKLConfig, OffPolicyConfig):
             yield "alpha_fraction", "initial_alpha is None"
         if self.entropy_target is None:
             yield "alpha_learning_rate", "entropy_target is None"
+        if self.head_free:
+            for name in ("critics", "q_clip", "actor", "separate_critic"):
+                yield name, "head_free is True, and there is one network"

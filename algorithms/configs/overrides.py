@@ -241,6 +241,7 @@ class SACOverrides(AdaptiveKLOverrides, OffPolicyOverrides, total=False):
     q_clip: float | None
     actor: Literal["reverse_kl", "forward_kl"]
     separate_critic: bool
+    head_free: bool
 
 class PathOverrides(AlgorithmOverrides, total=False):
     """Fields of `PathConfig`."""

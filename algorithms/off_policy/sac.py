@@ -31,7 +31,8 @@ class SAC(OffPolicy[SACConfig]):
 
     ``V(s) = Σ_a π(a|s) [min Q̄(s, a) − α log π(a|s) − β (log π(a|s) − log π_ref(a|s))]`` with both coefficients free:
     with ``alpha`` 0 and ``kl_coef`` β the fixed point is the KL-regularised optimum ``π_ref e^{Q/β} / Z``; with
-    ``kl_coef`` 0 it is the maximum-entropy one.
+    ``kl_coef`` 0 it is the maximum-entropy one. With ``head_free`` the critic is ``(α + β) ℓ − β ℓ_ref`` of the actor's
+    logits ℓ, of which the actor is the soft optimum by itself.
     """
 
     name: ClassVar[str] = "sac"
@@ -59,9 +60,13 @@ class SAC(OffPolicy[SACConfig]):
         alpha = self.config.alpha
         self.log_alpha = -math.inf if isinstance(alpha, Schedule) or not alpha else math.log(alpha)
 
+    def required_heads(self) -> tuple[str, ...]:
+        """The policy and the critics, or the policy that is its own critic."""
+        return ("policy",) if self.config.head_free else self.heads
+
     def target_heads(self) -> tuple[str, ...]:
-        """Return the critics: the actor has no slow copy."""
-        return ("twin_q",)
+        """Return the critics: the actor has no slow copy, where it is not its own critic."""
+        return ("policy",) if self.config.head_free else ("twin_q",)
 
     def agent_options(self) -> dict[str, Any]:
         """Give the critics a trunk of their own where the config asks for it."""
@@ -96,10 +101,15 @@ class SAC(OffPolicy[SACConfig]):
         masks: Tensor | None,
     ) -> dict[str, Tensor]:
         """Value the states by the actor and the slow critics; see the base for shapes."""
-        assert online.logits is not None and target.q is not None and target.q2 is not None
+        assert online.logits is not None
         policy = log_softmax(online.logits, masks)
         log_reference = None if reference is None else log_softmax(reference, masks)
-        q = self.one_of(target.q, target.q2)
+        if self.config.head_free:
+            assert target.logits is not None
+            q = self.logit_critic(target.logits, reference)
+        else:
+            assert target.q is not None and target.q2 is not None
+            q = self.one_of(target.q, target.q2)
         said = at_actions(q, actions)
         values = soft_values(q, policy, self.alpha, self.scaled_kl_coef, log_reference)
         seen = {
@@ -111,12 +121,17 @@ class SAC(OffPolicy[SACConfig]):
         }
         if log_reference is not None:
             seen["kl"] = divergence(policy, log_reference)
+        if self.config.head_free and reference is not None:
+            seen["reference"] = at_actions(reference, actions)
         if self.config.q_clip is not None:
+            assert target.q is not None and target.q2 is not None
             seen |= {"anchor": at_actions(target.q, actions), "anchor2": at_actions(target.q2, actions)}
         return seen
 
     def loss(self, part: Part, prepared: Prepared) -> Loss:
         """Loss of both critics against the soft target, plus the loss of the actor against the critics."""
+        if self.config.head_free:
+            return self.logit_loss(part, prepared)
         columns, count = prepared.of(part), prepared.num_tokens
         targets, weights = columns["targets"], prepared.replayed.weights[part.tokens]
         reference = prepared.reference_of(part)
@@ -154,6 +169,33 @@ class SAC(OffPolicy[SACConfig]):
             tokens={"errors": errors},
             named={**prepared.named, "q": q, "q2": q2, "actor_loss": actor},
         )
+
+    def logit_critic(self, logits: Tensor, reference: Tensor | None) -> Tensor:
+        """Return ``(α + β) ℓ − β ℓ_ref``, in the shape of ``logits``: Q of a policy that is its soft optimum."""
+        beta = 0.0 if reference is None else self.scaled_kl_coef
+        q = (self.alpha + beta) * logits
+        return q if reference is None else q - beta * reference
+
+    def logit_loss(self, part: Part, prepared: Prepared) -> Loss:
+        """Loss of the critic that is read off the actor's logits."""
+        columns, count = prepared.of(part), prepared.num_tokens
+
+        def of_run(output: StepOutput, run: slice) -> tuple[Tensor, ...]:
+            assert output.logits is not None
+            reference = columns["reference"][run] if "reference" in columns else None
+            return (self.logit_critic(at_actions(output.logits, part.batch.actions[run]), reference),)
+
+        (q,) = self.online_of(part, prepared).of_tokens(of_run)
+        targets, weights = columns["targets"], prepared.replayed.weights[part.tokens]
+        total = (weights * self.huber(q, targets)).sum() / count
+        errors = (targets - q).detach().abs()
+        terms = {
+            "q/loss": total.detach(),
+            "q/target_mean": targets.sum() / count,
+            "q/error": errors.sum() / count,
+            "q/trace": columns["traces"].sum() / count,
+        }
+        return Loss(total, terms=terms, tokens={"errors": errors}, named={**prepared.named, "q": q})
 
     def after_step(self, prepared: Prepared) -> dict[str, float]:
         """Move α towards its target entropy and β towards its target KL, as the step's draw showed them."""

@@ -186,6 +186,7 @@ ANY = {
 """By field, for every algorithm that has it."""
 
 OF = {
+    "sac": {"head_free": Case(True)},
     "vine-ppo": {"whiten_advantages": Case(True)},
     "dqn": {"temperature": Case(2.0, KL), "returns": Case("n_step")},
     "mc-returns": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},  # β is how the values are said

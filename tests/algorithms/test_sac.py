@@ -73,6 +73,36 @@ def test_the_exact_soft_optimum_is_a_fixed_point(returns, critics):
     assert visited.kl_optimal_kl is not None and metrics["objective/kl"] > 0
 
 
+@pytest.mark.parametrize("returns", [{"returns": "trace"}, {"returns": "n_step", "n_step": 3}])
+@pytest.mark.parametrize(("alpha", "beta"), [(0.0, 0.2), (0.3, 0.0), (0.1, 0.2)])
+def test_a_critic_read_off_the_actor_s_logits_rests_at_the_soft_optimum(alpha, beta, returns):
+    """An entropy of weight α is a KL to the uniform policy, less α log A a token: (α + β) as β, and a constant."""
+    task = make_task("KLTree")
+    algorithm, replayed = exploring(
+        task, alpha=alpha, kl_coef=beta, head_free=True, **({"kl_reference": "uniform"} if beta else {}), **returns
+    )
+    numbers = numbers_of(algorithm, replayed)
+    q = soft_q_of_tree(task, alpha + beta, replayed)
+    left = task.max_episode_tokens - states_of(replayed)[1]  # tokens behind the one that Q is of
+    q = q + alpha * math.log(q.shape[1]) * left[:, None]
+    for agent in (algorithm.agent, algorithm.target):
+        fill(agent.readouts["policy"], numbers, q / (alpha + beta))
+    _, errors, _ = whole_loss(algorithm, replayed)
+    torch.testing.assert_close(errors, torch.zeros_like(errors), atol=1e-5, rtol=0)
+
+
+def test_a_critic_read_off_logits_needs_fixed_weights_and_no_other_critic():
+    for field, config in {
+        "head_free": {"alpha": 0.0},
+        "entropy_target": {"entropy_target": 0.3},
+        "kl_target": {"kl_coef": 0.1, "kl_target": 1.0},
+        "critics": {"critics": "mean"},
+        "separate_critic": {"separate_critic": True},
+    }.items():
+        with pytest.raises(TokenGymError, match=field):
+            SAC("Copy", head_free=True, **config)
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 2**31 - 1),
