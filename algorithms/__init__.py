@@ -30,13 +30,13 @@ if TYPE_CHECKING:
         OnPolicy,
         Reinforce,
         ReinforcePP,
-        VinePPO,
         VTrace,
     )
     from .online import Online
     from .preferences import DPO, RRHF, OnlineDPO, Preferences
     from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
+    from .turns import NLPO, GiGPO, VinePPO
 
 __all__ = [
     "A2C",
@@ -56,9 +56,11 @@ __all__ = [
     "FilteredBC",
     "FrozenPolicy",
     "GRPO",
+    "GiGPO",
     "ILQL",
     "Learner",
     "MCReturns",
+    "NLPO",
     "QSharp",
     "OffPolicy",
     "Offline",
@@ -131,7 +133,9 @@ __getattr__, __dir__ = lazy_names(
         "Preferences": "preferences.base",
         "RAFT": "on_policy.raft",
         "RLOO": "on_policy.rloo",
-        "VinePPO": "on_policy.vine_ppo",
+        "GiGPO": "turns.gigpo",
+        "NLPO": "turns.nlpo",
+        "VinePPO": "turns.vine_ppo",
         "RRHF": "preferences.rrhf",
         "Ranks": "data.preferences",
         "RecordEpisodes": "runs.record_episodes",

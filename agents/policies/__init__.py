@@ -12,6 +12,7 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .beside import ReferenceExploring
     from .given import GivenPredictions, GivenProbabilities, policy_of
+    from .nucleus import NucleusPolicy
     from .of_agents import AgentPolicy, LaggedPolicy, MaskedPolicy
     from .players import ExpertPlayer, HumanPlayer, OptimalPlayer, Player, RandomPlayer
     from .policy import Act, Policy, ProbabilityPolicy, certain, draw_actions
@@ -28,6 +29,7 @@ __all__ = [
     "HumanPlayer",
     "LaggedPolicy",
     "MaskedPolicy",
+    "NucleusPolicy",
     "OptimalPlayer",
     "Player",
     "Policy",
@@ -52,6 +54,7 @@ __getattr__, __dir__ = lazy_names(
         "HumanPlayer": "players",
         "LaggedPolicy": "of_agents",
         "MaskedPolicy": "of_agents",
+        "NucleusPolicy": "nucleus",
         "OptimalPlayer": "players",
         "Player": "players",
         "Policy": "policy",

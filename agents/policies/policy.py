@@ -33,6 +33,8 @@ class Act(NamedTuple):
         drawn: int64 (m,), what the act cost: all agent tokens that were drawn for it, those included that are not said.
         probabilities: float64 (m, A), the distribution that one token was drawn from, where it is at hand; else None.
         columns: what was measured on the way, by name, (m,) each: ``"entropy"`` of the distribution in nats.
+        masks: bool (m, A), what the policy kept itself to when it drew one token, where that is less than it might say:
+            whoever learns from it renormalises over the same. None where it is what it was given.
     """
 
     tokens: np.ndarray
@@ -41,6 +43,7 @@ class Act(NamedTuple):
     drawn: np.ndarray
     probabilities: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = _NOTHING
+    masks: np.ndarray | None = None
 
     @classmethod
     def of_one(

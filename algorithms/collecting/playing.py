@@ -23,7 +23,7 @@ class Step(NamedTuple):
     Attributes:
         rows: int (m,), the rows, in increasing order.
         lengths: int (m,), how long their observations were before.
-        masks: bool (m, A), what might be said, or None where nobody asked.
+        masks: bool (m, A), what might be said, or what the policy kept itself to; None where nobody asked.
         act: what the policy said.
         result: what the engine returned: an `AppendResult` where the act was longer than one token.
         over: bool (m,), whether the episode ended, in either way.
@@ -136,7 +136,7 @@ def play(
                 result = engine.append(chosen, act.tokens, act.counts)
                 drawn += int(act.drawn.sum())
             over = result.terminated | result.truncated
-            step = Step(rows, lengths, masks, act, result, over)
+            step = Step(rows, lengths, masks if act.masks is None else act.masks, act, result, over)
             for observer in observers:
                 observer.stepped(step)
             if over.any():

@@ -198,6 +198,7 @@ class Recording(Observer):
         action_masks = final_masks = None
         if self.with_masks:
             final_masks = PackedMasks.concat(self._final_masks)[np.argsort(ended_slot)]
+        if self.with_masks or len(self._masks):
             bits = torch.from_numpy(self._masks.get("bits")[order])
             action_masks = PackedMasks(bits, self.task.vocabulary.num_actions)
         return Episodes(

@@ -18,9 +18,11 @@ from .overrides import (
     DQNOverrides,
     ExpertIterationOverrides,
     FilteredBCOverrides,
+    GiGPOOverrides,
     GRPOOverrides,
     ILQLOverrides,
     MCReturnsOverrides,
+    NLPOOverrides,
     OnlineDPOOverrides,
     PathConsistencyOverrides,
     PPOOverrides,
@@ -83,7 +85,7 @@ from .sb3 import (
 from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
-from .turns import VinePPOConfig
+from .turns import GiGPOConfig, NLPOConfig, VinePPOConfig
 from .values import CQLConfig, ILQLConfig, MCReturnsConfig, QSharpConfig, ValuesConfig
 
 __all__ = [
@@ -113,6 +115,8 @@ __all__ = [
     "FilteredBCOverrides",
     "GRPOConfig",
     "GRPOOverrides",
+    "GiGPOConfig",
+    "GiGPOOverrides",
     "ILQLConfig",
     "ILQLOverrides",
     "KLConfig",
@@ -121,6 +125,8 @@ __all__ = [
     "LearningConfig",
     "MCReturnsConfig",
     "MCReturnsOverrides",
+    "NLPOConfig",
+    "NLPOOverrides",
     "OffPolicyConfig",
     "OfflineConfig",
     "OffsetConfig",

@@ -172,6 +172,15 @@ class VTraceOverrides(ActorCriticOverrides, total=False):
     rho_cap: float
     trace_cap: float
 
+class NLPOOverrides(PPOOverrides, total=False):
+    """Fields of `NLPOConfig`."""
+    top_p: float
+    refresh_every: int
+
+class GiGPOOverrides(GRPOOverrides, total=False):
+    """Fields of `GiGPOConfig`."""
+    step_weight: float
+
 class VinePPOOverrides(RepeatedOverrides, total=False):
     """Fields of `VinePPOConfig`."""
     branches: int

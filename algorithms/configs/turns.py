@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from .base import Positive, Repeats, Rows, Tokens
-from .groups import RepeatedConfig
+from ...envs.checking import Range
+from .base import Interval, NotNegative, Positive, Repeats, Rows, Tokens
+from .groups import GRPOConfig, RepeatedConfig
+from .on_policy import PPOConfig
 from .schedule import Schedule
 
 
@@ -33,3 +35,40 @@ class VinePPOConfig(RepeatedConfig):
         yield "whiten_rewards", "values are returns of branches, in the units that rewards have"
         if self.one_step:
             yield "clip", "epochs and minibatches are 1, so that the only step starts from the old policy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NLPOConfig(PPOConfig):
+    """Configuration of NLPO."""
+
+    top_p: Annotated[float, Range(above=0, most=1)] = 0.9
+    """Share of the lagged policy's probability that the tokens have which may be said, the likeliest first. Smaller
+    keeps closer to what was likely and finds less; 1 is PPO. .5 to .95."""
+    refresh_every: Interval = 30
+    """Updates after which the lagged policy becomes the present one; 1 to 100."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        yield "sync_every", "who collects is kept to what a lagged policy thinks likely, and does not lag itself"
+        yield "replay_capacity", "what might be said is known where it was said, and not of what is remembered"
+        if self.top_p == 1:
+            yield "refresh_every", "top_p is 1, so that all tokens may be said"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiGPOConfig(GRPOConfig):
+    """Configuration of GiGPO: that of GRPO, and how much visits of one state count."""
+
+    step_weight: NotNegative = 1.0
+    """ω: what the advantage among visits of one state weighs beside that of the episode. 0 is GRPO; .5 to 2."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rule = self.rule
+        self.require(
+            rule.baseline in ("mean", "leave_one_out") and rule.scale != "mean" and rule.ratio != "geometric",
+            "preset",
+            "one with the baseline 'mean' or 'leave_one_out', the scale 'none' or 'std' and the ratio 'token' or "
+            "'sequence': visits of a state have no lengths, no best and no sign in common",
+        )

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from .asymre import AsymRE
     from .base import OnPolicy, Targets
     from .expert_iteration import ExpertIteration
-    from .grpo import GRPO
-    from .ppo import PPO
+    from .grpo import GRPO, Grouped
+    from .ppo import PPO, Proximal
     from .raft import RAFT
     from .reinforce import Reinforce
     from .reinforce_pp import ReinforcePP
+    from .repeated import Repeated
     from .rloo import RLOO
     from .topr import TOPR
-    from .vine_ppo import VinePPO
     from .vtrace import VTrace
 
 __all__ = [
@@ -28,16 +28,18 @@ __all__ = [
     "AsymRE",
     "ExpertIteration",
     "GRPO",
+    "Grouped",
     "OnPolicy",
     "PPO",
+    "Proximal",
     "RAFT",
     "RLOO",
     "Reinforce",
     "ReinforcePP",
+    "Repeated",
     "TOPR",
     "Targets",
     "VTrace",
-    "VinePPO",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -48,15 +50,17 @@ __getattr__, __dir__ = lazy_names(
         "AsymRE": "asymre",
         "ExpertIteration": "expert_iteration",
         "GRPO": "grpo",
+        "Grouped": "grpo",
         "OnPolicy": "base",
         "PPO": "ppo",
+        "Proximal": "ppo",
         "RAFT": "raft",
         "RLOO": "rloo",
+        "Repeated": "repeated",
         "Reinforce": "reinforce",
         "ReinforcePP": "reinforce_pp",
         "TOPR": "topr",
         "Targets": "base",
         "VTrace": "vtrace",
-        "VinePPO": "vine_ppo",
     },
 )

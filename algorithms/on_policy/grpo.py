@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -25,30 +25,11 @@ if TYPE_CHECKING:
     from ..configs import GRPOOverrides
 
 
-class GRPO(Repeated[GRPOConfig]):
-    """Group-relative policy optimisation (Shao et al. 2024), and what differs from it in a term, as presets.
+GroupedConfigT = TypeVar("GroupedConfigT", bound=GRPOConfig)
 
-    Loss: Σ w·[−min(ρA, clip(ρ)A)] + β·KL, where all tokens of an episode have one A: its return less the group's mean,
-    divided by the group's standard deviation. A preset changes baseline, scale, ratio, clip or weights; `PRESETS` is
-    the table of them.
-    """
 
-    name: ClassVar[str] = "grpo"
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            env: Any,
-            agent: Any = "mlp-tiny",
-            config: GRPOConfig | None = None,
-            *,
-            seed: int = 0,
-            device: str | torch.device = "cpu",
-            dtype: Dtype | None = None,
-            reference: Agent | None = None,
-            **overrides: Unpack[GRPOOverrides],
-        ) -> None: ...
+class Grouped(Repeated[GroupedConfigT]):
+    """The loss of GRPO and its presets; see `GRPO` and `GiGPO`."""
 
     @property
     def ratio(self) -> Ratio:
@@ -109,3 +90,29 @@ class GRPO(Repeated[GRPOConfig]):
         group = group_numbers(episodes.starts)
         advantages = group_advantages(returns, group, episodes.episode_lengths, rule.baseline, rule.scale)
         return advantages[flat.episode].astype(rewards.dtype), None, {}
+
+
+class GRPO(Grouped[GRPOConfig]):
+    """Group-relative policy optimisation (Shao et al. 2024), and what differs from it in a term, as presets.
+
+    Loss: Σ w·[−min(ρA, clip(ρ)A)] + β·KL, where all tokens of an episode have one A: its return less the group's mean,
+    divided by the group's standard deviation. A preset changes baseline, scale, ratio, clip or weights; `PRESETS` is
+    the table of them.
+    """
+
+    name: ClassVar[str] = "grpo"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp-tiny",
+            config: GRPOConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            dtype: Dtype | None = None,
+            reference: Agent | None = None,
+            **overrides: Unpack[GRPOOverrides],
+        ) -> None: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 
@@ -21,30 +21,11 @@ if TYPE_CHECKING:
     from ..configs import PPOOverrides
 
 
-class PPO(Stepped[PPOConfig], ActorCritic[PPOConfig]):
-    """Proximal policy optimisation (Schulman et al. 2017) on whole episodes of tokens.
+ProximalConfigT = TypeVar("ProximalConfigT", bound=PPOConfig)
 
-    Loss of a minibatch: Σ w·[−min(ρA, clip(ρ)A) + c_v·½(V − R)² − c_H·H(π)], plus the KL term where the config asks
-    for it. One teacher-forced pass a collection gives the old values; minibatches are whole episodes, so each is one
-    pass too.
-    """
 
-    name: ClassVar[str] = "ppo"
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            env: Any,
-            agent: Any = "mlp-tiny",
-            config: PPOConfig | None = None,
-            *,
-            seed: int = 0,
-            device: str | torch.device = "cpu",
-            dtype: Dtype | None = None,
-            reference: Agent | None = None,
-            **overrides: Unpack[PPOOverrides],
-        ) -> None: ...
+class Proximal(Stepped[ProximalConfigT], ActorCritic[ProximalConfigT]):
+    """The clipped loss of PPO; see `PPO` and `NLPO`."""
 
     @property
     def clip(self) -> float:
@@ -83,3 +64,29 @@ class PPO(Stepped[PPOConfig], ActorCritic[PPOConfig]):
             **ratio_metrics(step.tokens["log_ratio"], 1 - self.clip, 1 + self.clip),
             "value/clip_fraction": 0.0 if clip is None else float(moved.gt(clip).float().mean()),
         }
+
+
+class PPO(Proximal[PPOConfig]):
+    """Proximal policy optimisation (Schulman et al. 2017) on whole episodes of tokens.
+
+    Loss of a minibatch: Σ w·[−min(ρA, clip(ρ)A) + c_v·½(V − R)² − c_H·H(π)], plus the KL term where the config asks
+    for it. One teacher-forced pass a collection gives the old values; minibatches are whole episodes, so each is one
+    pass too.
+    """
+
+    name: ClassVar[str] = "ppo"
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            env: Any,
+            agent: Any = "mlp-tiny",
+            config: PPOConfig | None = None,
+            *,
+            seed: int = 0,
+            device: str | torch.device = "cpu",
+            dtype: Dtype | None = None,
+            reference: Agent | None = None,
+            **overrides: Unpack[PPOOverrides],
+        ) -> None: ...

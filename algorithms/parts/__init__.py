@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         token_covariances,
         turn_length,
         turn_numbers,
+        visit_advantages,
     )
     from .exponentials import bounded_exp, exp_excess
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         RunningStd,
         VisitCounts,
         checked_potentials,
+        keys_before,
         length_penalties,
         missing_end_penalties,
         potential_shaping,
@@ -116,6 +118,7 @@ __all__ = [
     "importance_weights",
     "kl_estimate",
     "kl_of_tokens",
+    "keys_before",
     "length_penalties",
     "log_partitions",
     "logit_q",
@@ -150,6 +153,7 @@ __all__ = [
     "turn_length",
     "turn_numbers",
     "value_errors",
+    "visit_advantages",
     "vtrace",
     "weigh",
     "whiten",
@@ -202,6 +206,7 @@ __getattr__, __dir__ = lazy_names(
         "importance_weights": "surrogates",
         "kl_estimate": "kl",
         "kl_of_tokens": "kl",
+        "keys_before": "rewards",
         "length_penalties": "rewards",
         "log_partitions": "soft",
         "logit_q": "soft",
@@ -236,6 +241,7 @@ __getattr__, __dir__ = lazy_names(
         "turn_length": "credit",
         "turn_numbers": "credit",
         "value_errors": "losses",
+        "visit_advantages": "credit",
         "vtrace": "off_policy_weights",
         "weigh": "likelihood",
         "whiten": "advantages",

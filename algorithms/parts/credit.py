@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...envs import Task
 from ..data import FlatTokens
+from .group_baselines import tied
 
 
 def token_covariances(log_probs: Tensor, advantages: Tensor) -> Tensor:
@@ -118,3 +119,45 @@ def _sums_within(segment: np.ndarray, terms: np.ndarray, gamma: float) -> np.nda
     for t in range(len(grid) - 2, -1, -1):
         grid[t] += gamma * grid[t + 1]
     return grid[place, segment]
+
+
+def visit_advantages(
+    returns: np.ndarray,
+    state: np.ndarray,
+    episode: np.ndarray,
+    group: np.ndarray,
+    leave_out: bool = False,
+    divide: bool = False,
+    elsewhere: np.ndarray | None = None,
+) -> tuple[np.ndarray, float]:
+    """Say how much better the return from each token was than those of the visits that its group paid its state.
+
+    Args:
+        returns: float (N,), from each token on.
+        state: int (N,), equal where the state is the same.
+        episode: int (N,).
+        group: int (E,), see `group_numbers`.
+        leave_out: compare with the visits of other episodes alone, so that the own return is no part of what it is
+            compared with; else with the mean of all visits.
+        divide: divide by the standard deviation of the visits (of n − 1 degrees of freedom).
+        elsewhere: float (E,), with ``leave_out`` what stands for the visits of others where there are none; None is 0.
+
+    Returns:
+        float64 (N,), and the share of the tokens whose state another episode of the group visited. Without
+        ``leave_out`` it is 0 where all returns of a state are equal.
+    """
+    cells = np.unique(np.column_stack([group[episode], state]), axis=0, return_inverse=True)[1].reshape(-1)
+    visits = np.unique(np.column_stack([cells, episode]), axis=0, return_inverse=True)[1].reshape(-1)
+    sums, counts = np.bincount(cells, weights=returns)[cells], np.bincount(cells)[cells]
+    own, times = np.bincount(visits, weights=returns)[visits], np.bincount(visits)[visits]
+    alone = counts == times
+    even = tied(returns, cells)[cells]
+    if leave_out:
+        stead = np.zeros(len(group)) if elsewhere is None else elsewhere
+        advantages = returns - np.where(alone, stead[episode], (sums - own) / np.maximum(counts - times, 1))
+    else:
+        advantages = np.where(even, 0.0, returns - sums / counts)
+    if divide:
+        squares = np.bincount(cells, weights=(returns - sums / counts) ** 2)[cells]
+        advantages = advantages / np.where(even, 1.0, np.sqrt(squares / np.maximum(counts - 1, 1)))
+    return advantages, float(1 - alone.mean())

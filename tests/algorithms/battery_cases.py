@@ -158,6 +158,8 @@ ANY = {
     "clip_low": Case(1e-4),
     "clip_high": Case(1e-4),
     "drop_tied": Case(True, env="Copy", changes=False),
+    "refresh_every": Case(1, {"top_p": 0.4}),
+    "step_weight": Case(0.0),
     "branches": Case(3),
     "branch_at": Case("turn", env="credited"),
     "branch_every": Case(1),
@@ -257,6 +259,7 @@ OF = {
         "kl_estimator": Case("k2", KL),
     },
 }
+OF["gigpo"] = {**OF["grpo"], "baseline": Case("leave_one_out")}
 """What is another for one algorithm."""
 
 WEIGHED = {"importance", "importance_level", "importance_cap", "importance_floor"}
@@ -265,6 +268,7 @@ IDLE = {
     "topr": WEIGHED,
     "v-trace": WEIGHED,
     "vine-ppo": {"whiten_rewards"},
+    "nlpo": {"sync_every", "replay_capacity", "updates_per_collection"},
     "raft": {"token_rewards"},
     "expert-iteration": {"token_rewards"},
     "online-dpo": {"token_rewards"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ....envs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .novelty import VisitCounts
+    from .novelty import VisitCounts, keys_before
     from .potentials import checked_potentials
     from .running_std import RunningStd
     from .shaping import length_penalties, missing_end_penalties, potential_shaping
@@ -16,6 +16,7 @@ __all__ = [
     "RunningStd",
     "VisitCounts",
     "checked_potentials",
+    "keys_before",
     "length_penalties",
     "missing_end_penalties",
     "potential_shaping",
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazy_names(
         "RunningStd": "running_std",
         "VisitCounts": "novelty",
         "checked_potentials": "potentials",
+        "keys_before": "novelty",
         "length_penalties": "shaping",
         "missing_end_penalties": "shaping",
         "potential_shaping": "shaping",

@@ -75,6 +75,15 @@ def keys_of(episodes: Episodes) -> Keys:
     return _sums(episodes.tokens)[episodes.flat.row, episodes.flat.column]
 
 
+def keys_before(episodes: Episodes) -> Keys:
+    """Return a key of what was to be seen before each of the agent's tokens, uint64 (N,): equal where it is equal.
+
+    That is the observation and what was said since, in context "turn", and all that was shown and said, in context
+    "episode".
+    """
+    return _sums(episodes.tokens)[episodes.flat.row, episodes.flat.column - 1]
+
+
 def keys_after(tokens: np.ndarray, lengths: np.ndarray, num_actions: int) -> Keys:
     """Return uint64 (m, A), the key of each action after int32 (m, L) tokens of lengths (m,), at least 1."""
     before = np.take_along_axis(_sums(tokens), lengths[:, None] - 1, axis=1)

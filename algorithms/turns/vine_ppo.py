@@ -10,8 +10,8 @@ import torch
 from ...agents import Scores
 from ..configs import VinePPOConfig
 from ..data import Batch, Episodes
+from ..on_policy import Repeated
 from ..parts import branch_points, returns_to_go, segment_advantages, turn_length, turn_numbers
-from .repeated import Repeated
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
