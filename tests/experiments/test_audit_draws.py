@@ -101,3 +101,10 @@ def test_q_values_off_the_optimum_show_the_semi_gradient():
     # Both entries after "1" go up by .1; so does what "1" is regressed on, through the target network alone.
     moved = optimum + np.array([[0.0, 0.0], [0.1, 0.1]])
     np.testing.assert_allclose(flow.plain(moved), [[0.0, 0.25 * 0.1], [-0.125 * 0.1, -0.125 * 0.1]], atol=1e-12)
+
+
+def test_a_failure_on_stale_data_alone_has_a_tree_of_its_own():
+    found = audit("rloo", fixed_points=False)
+    assert found.right and found.smallest is not None and found.smallest.behaviour == "stale"
+    assert len(found.smallest.leaves) == 3 and found.smallest.comparison.error > 1e-3
+    assert found.row()["counterexample"] == ""  # nothing that it claims

@@ -124,11 +124,14 @@ def audit_method(
     if smallest and not result.right:
         say("the smallest tree that shows the failure")
         result = replace(result, smallest=_failure(setting, held))
+    elif smallest and "stale" in behaviours and not behaviours["stale"].unbiased:
+        say("the smallest tree on which stale data mislead")
+        result = replace(result, smallest=_failure(setting, held, stale=True))
     return result
 
 
-def _failure(setting: Setting, claim: Claim) -> Smallest | None:
-    """The smallest tree on which a gradient that is claimed is not the one that comes."""
+def _failure(setting: Setting, claim: Claim, stale: bool = False) -> Smallest | None:
+    """The smallest tree on which a gradient that is claimed is not the one that comes, on fresh data or on stale."""
     if not setting.directed:
         return None
 
@@ -137,6 +140,12 @@ def _failure(setting: Setting, claim: Claim) -> Smallest | None:
         behaviour = here.data or uniform
         episodes, chances = all_episodes(task, behaviour)
         units = listed(here, episodes, chances, 1)
+        if stale:  # said by the uniform policy, learnt from by one that moved
+            moved = drawn_policy(task, 1, 0.3)
+            algorithm, after = _after(here, uniform, moved)
+            weights, rows = policy_gradients(here, algorithm, episodes, units, after)
+            found = (torch.from_numpy(weights)[:, None] * rows).sum(0)
+            return {"stale": (found, _claimed(here, claim, moved, uniform))}
         found = expected_direction(here, here.algorithm(uniform), episodes, units)
         return {"fresh": (found, _claimed(here, claim, uniform, behaviour))}
 
@@ -271,12 +280,7 @@ def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, group
     found: dict[str, Behaviour] = {}
     if setting.fed == "episodes":
         episodes, chances = all_episodes(setting.task, policies.policy)
-        algorithm = setting.algorithm(policies.policy)
-        table = table_agent(setting.task, policies.moved).readouts["policy"].weight
-        assert isinstance(table, Tensor)
-        after: dict[str, Tensor] | None = {"readouts.policy.weight": table.detach()}
-        if getattr(algorithm, "weighs_behaviour", False):  # which sees in `prepare` that it was another who spoke
-            algorithm, after = setting.algorithm(policies.moved, on_policy=False), None
+        algorithm, after = _after(setting, policies.policy, policies.moved)
         units = listed(setting, episodes, chances, groups)
         claimed = _claimed(setting, claim, policies.moved, policies.policy)
         effective = _effective(setting.task, policies.moved, policies.policy)
@@ -296,6 +300,16 @@ def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, group
         effective = _effective(setting.task, policies.policy, behaviour)
         found[name] = _behaviour(setting, algorithm, episodes, units, claimed, effective)
     return found
+
+
+def _after(setting: Setting, spoke: Policy, learns: Policy) -> tuple[Any, dict[str, Tensor] | None]:
+    """A method that learns from what another policy said, and what its table holds by the time of the loss."""
+    algorithm = setting.algorithm(spoke)
+    if setting.fed == "replay" or getattr(algorithm, "weighs_behaviour", False):  # which `prepare` sees
+        return setting.algorithm(learns, on_policy=False), None
+    table = table_agent(setting.task, learns).readouts["policy"].weight
+    assert isinstance(table, Tensor)
+    return algorithm, {"readouts.policy.weight": table.detach()}
 
 
 def _effective(task: FiniteTask, policy: Policy, behaviour: Policy) -> float:

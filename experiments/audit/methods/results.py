@@ -81,7 +81,8 @@ class AuditResult:
         optimum: the largest entry of the expected gradient at the optimum of the claim, or None where there is none.
         ends: where it ends from several starts.
         vanishes: whether its expected gradient is 0 at every policy that was tried, so that it ends where it starts.
-        smallest: the smallest tree that shows a failure, or None.
+        smallest: the smallest tree that shows a failure; where all is right on fresh data, one on which stale data
+            mislead; or None.
     """
 
     method: str
@@ -153,7 +154,7 @@ class AuditResult:
             "stale_cosine": None if stale is None else stale.comparison.cosine,
             "stale_bias": None if stale is None else stale.comparison.error,
             "ends": self.end,
-            "counterexample": "" if self.smallest is None else told(self.smallest),
+            "counterexample": "" if self.smallest is None or self.right else told(self.smallest),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -227,7 +228,7 @@ def told(smallest: Smallest) -> str:
 
 def _of_smallest(smallest: Smallest) -> Iterator[RenderableType]:
     yield (
-        f"[bold]the smallest tree that shows it[/], under the uniform policy ({smallest.behaviour} data, cosine "
+        f"[bold]the smallest tree that shows it[/], said by the uniform policy ({smallest.behaviour} data, cosine "
         f"{smallest.comparison.cosine:.4f}):"
     )
     table = Table("text", "chance", "pays", box=None)

@@ -101,7 +101,7 @@ def our_row(name: str, options: dict[str, Any]) -> Row:
     row |= {
         "rests": not result.behaviours,
         "right": result.right,
-        "leaves": None if smallest is None else len(smallest.leaves),
+        "leaves": None if smallest is None or result.right else len(smallest.leaves),
         "batches": {str(b): [_short(one.cosine), _short(one.scale)] for b, one in result.batches.items()},
         "fresh_bias": row["fresh_bias"] if result.behaviours else result.optimum,
     }
