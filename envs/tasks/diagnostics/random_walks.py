@@ -175,7 +175,7 @@ def _worth_of_wandering(edges: npt.NDArray[np.bool_], distances: npt.NDArray[np.
     """What random walks along edges get on average over the starts, exactly."""
     ways = edges / edges.sum(axis=1, keepdims=True)
     # Where walks are that began in each node, by the node that they began in.
-    places = np.eye(len(edges))[np.arange(len(edges)) != GOAL]
+    places = np.diag(np.ones(len(edges)))[np.arange(len(edges)) != GOAL]
     shortest, worth = distances[np.arange(len(edges)) != GOAL], 0.0
     for steps in range(1, num_steps + 1):
         places = places @ ways
