@@ -21,6 +21,7 @@ NAMES = (
     "kl-optimum",
     "learning",
     "over-optimisation",
+    "sort",
     "suite",
     "zoo",
     "zoo-presets",
