@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .preferences import DPO, RRHF, OnlineDPO, Preferences
     from .runs import Callback, RecordEpisodes, SaveBest, SaveEvery, StopAfter, StopWhen
     from .self_play import FrozenPolicy, SelfPlay
-    from .turns import NLPO, GiGPO, VinePPO
+    from .turns import NLPO, Distill, GiGPO, VinePPO
 
 __all__ = [
     "A2C",
@@ -50,6 +50,7 @@ __all__ = [
     "Callback",
     "DPO",
     "DQN",
+    "Distill",
     "EpisodeDataset",
     "Episodes",
     "ExpertIteration",
@@ -133,6 +134,7 @@ __getattr__, __dir__ = lazy_names(
         "Preferences": "preferences.base",
         "RAFT": "on_policy.raft",
         "RLOO": "on_policy.rloo",
+        "Distill": "turns.distill",
         "GiGPO": "turns.gigpo",
         "NLPO": "turns.nlpo",
         "VinePPO": "turns.vine_ppo",

@@ -156,6 +156,7 @@ ALGORITHMS = AlgorithmRegistry(
         "v-trace": (".on_policy.vtrace:VTrace", configs.VTraceConfig),
         "nlpo": (".turns.nlpo:NLPO", configs.NLPOConfig),
         "gigpo": (".turns.gigpo:GiGPO", configs.GiGPOConfig),
+        "distill": (".turns.distill:Distill", configs.DistillConfig),
         "vine-ppo": (".turns.vine_ppo:VinePPO", configs.VinePPOConfig),
         "raft": (".on_policy.raft:RAFT", configs.RAFTConfig),
         "expert-iteration": (".on_policy.expert_iteration:ExpertIteration", configs.ExpertIterationConfig),

@@ -14,6 +14,7 @@ from .overrides import (
     AsymREOverrides,
     BCOverrides,
     CQLOverrides,
+    DistillOverrides,
     DPOOverrides,
     DQNOverrides,
     ExpertIterationOverrides,
@@ -85,10 +86,12 @@ from .sb3 import (
 from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
-from .turns import GiGPOConfig, NLPOConfig, VinePPOConfig
+from .turns import DistillConfig, GiGPOConfig, NLPOConfig, VinePPOConfig
 from .values import CQLConfig, ILQLConfig, MCReturnsConfig, QSharpConfig, ValuesConfig
 
 __all__ = [
+    "DistillConfig",
+    "DistillOverrides",
     "A2CConfig",
     "A2COverrides",
     "APOConfig",

@@ -181,6 +181,14 @@ class GiGPOOverrides(GRPOOverrides, total=False):
     """Fields of `GiGPOConfig`."""
     step_weight: float
 
+class DistillOverrides(OnlineOverrides, total=False):
+    """Fields of `DistillConfig`."""
+    teacher: str
+    teacher_beta: float
+    estimator: Literal["sampled", "exact"]
+    credit: Literal["token", "to_go"]
+    loss_aggregation: Literal["token", "sequence", "constant", "sum"]
+
 class VinePPOOverrides(RepeatedOverrides, total=False):
     """Fields of `VinePPOConfig`."""
     branches: int

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from ...envs.checking import Range
 from .base import Interval, NotNegative, Positive, Repeats, Rows, Tokens
 from .groups import GRPOConfig, RepeatedConfig
-from .on_policy import PPOConfig
+from .on_policy import Aggregation, PPOConfig
+from .parts import OnlineConfig
 from .schedule import Schedule
 
 
@@ -72,3 +73,33 @@ class GiGPOConfig(GRPOConfig):
             "one with the baseline 'mean' or 'leave_one_out', the scale 'none' or 'std' and the ratio 'token' or "
             "'sequence': visits of a state have no lengths, no best and no sign in common",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig(OnlineConfig):
+    """Configuration of on-policy distillation."""
+
+    rollout_tokens: Tokens = 128
+    """Agent tokens a collection aims at, and so a step of the optimiser; larger is steadier and slower."""
+    teacher: str = "optimal"
+    """Who grades: the folder of a saved agent, or "optimal", the exact soft optimum of a finite task at `teacher_beta`.
+    An agent given as ``reference`` takes its place."""
+    teacher_beta: Positive = 0.1
+    """Weight of the KL to the uniform policy whose optimum the teacher "optimal" is. Smaller is surer and better, and
+    harsher on what it would not say; .01 to 1."""
+    estimator: Literal["sampled", "exact"] = "sampled"
+    """Grade the token that was said by log π_teacher − log π, or the whole distribution by KL(π ‖ π_teacher), which
+    varies less and reads all of the teacher's logits."""
+    credit: Literal["token", "to_go"] = "token"
+    """Credit a token with its own grade, as distillation has it; or with those of all that follow, too, which is the
+    gradient of the KL of whole episodes and varies more."""
+    loss_aggregation: Aggregation = "sum"
+    """How tokens are weighed: "token", all alike; "sequence", all episodes alike (favours short ones); "constant", by
+    the longest an episode can be; or "sum", which divides by the number of episodes alone."""
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        yield "token_rewards", "the teacher grades, and rewards are only looked at"
+        if self.teacher != "optimal":
+            yield "teacher_beta", "the teacher is a saved agent"

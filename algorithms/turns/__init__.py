@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .distill import Distill
     from .gigpo import GiGPO
     from .nlpo import NLPO
     from .vine_ppo import VinePPO
 
-__all__ = ["NLPO", "GiGPO", "VinePPO"]
+__all__ = ["NLPO", "Distill", "GiGPO", "VinePPO"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"GiGPO": "gigpo", "NLPO": "nlpo", "VinePPO": "vine_ppo"})
+__getattr__, __dir__ = lazy_names(
+    __name__, {"Distill": "distill", "GiGPO": "gigpo", "NLPO": "nlpo", "VinePPO": "vine_ppo"}
+)

@@ -158,6 +158,9 @@ ANY = {
     "clip_low": Case(1e-4),
     "clip_high": Case(1e-4),
     "drop_tied": Case(True, env="Copy", changes=False),
+    "teacher": Case("optimal", changes=False),  # test_distill learns from a saved one
+    "teacher_beta": Case(5.0),
+    "estimator": Case("exact"),
     "refresh_every": Case(1, {"top_p": 0.4}),
     "step_weight": Case(0.0),
     "branches": Case(3),
@@ -259,6 +262,7 @@ OF = {
         "kl_estimator": Case("k2", KL),
     },
 }
+OF["distill"] = {"loss_aggregation": Case("sequence"), "credit": Case("to_go")}
 OF["gigpo"] = {**OF["grpo"], "baseline": Case("leave_one_out")}
 """What is another for one algorithm."""
 
@@ -268,6 +272,7 @@ IDLE = {
     "topr": WEIGHED,
     "v-trace": WEIGHED,
     "vine-ppo": {"whiten_rewards"},
+    "distill": {"token_rewards"},
     "nlpo": {"sync_every", "replay_capacity", "updates_per_collection"},
     "raft": {"token_rewards"},
     "expert-iteration": {"token_rewards"},

@@ -18,7 +18,7 @@ from tokengym.experiments.zoo.pictures import KINDS, heat_map, profile_picture
 from tokengym.experiments.zoo.rows import best_of, rows
 
 ONLINE = [name for name in ALGORITHMS.built_in if ALGORITHMS.config(name).budget == "tokens"]
-ABSENT: dict[str, str] = {}
+ABSENT = {"distill": "its teacher is the solved task, and rewards teach it nothing"}
 """Online algorithms that the zoo leaves out, and why."""
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies" / "zoo.md"
 
