@@ -14,7 +14,7 @@ from ..statistics import performance_profile
 from .rows import Row
 
 KINDS = {
-    "on-policy": ("on_policy",),
+    "on-policy": ("on_policy", "turns"),
     "off-policy and preferences": ("off_policy", "preferences"),
     "references": ("sb3",),
 }
@@ -54,7 +54,7 @@ def profile_picture(results: StudyResults) -> Figure:
     figure = Figure(figsize=(13, 5.2), layout="constrained")
     axes = figure.subplots(1, len(KINDS), sharey=True)
     for axis, (title, rooms) in zip(axes, KINDS.items(), strict=True):
-        of_kind = [one for one in results.study.algorithms if _room(one.registered_name) in rooms]
+        of_kind = [one for one in results.study.algorithms if room(one.registered_name) in rooms]
         for place, algorithm in enumerate(of_kind):
             scores = [one for one in results.scores_by_task(algorithm.name) if len(one)]
             if not scores:
@@ -69,5 +69,6 @@ def profile_picture(results: StudyResults) -> Figure:
     return figure
 
 
-def _room(algorithm: str) -> str:
+def room(algorithm: str) -> str:
+    """Return the room of `algorithms` that an algorithm of the registry lies in, such as "off_policy"."""
     return ALGORITHMS.target(algorithm).partition(":")[0].split(".")[-2]

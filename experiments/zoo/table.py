@@ -124,11 +124,11 @@ def main(arguments: list[str] | None = None) -> int:
     folder = options.page.parent
     folder.mkdir(parents=True, exist_ok=True)
     with style():
-        heat_map(results, rows(results)).savefig(folder / "zoo.png", metadata={"Software": None}, dpi=80)
-        profile_picture(results).savefig(folder / "zoo-profiles.png", metadata={"Software": None}, dpi=80)
+        heat_map(results, rows(results)).savefig(folder / "zoo.png", metadata={"Software": None}, dpi=72)
+        profile_picture(results).savefig(folder / "zoo-profiles.png", metadata={"Software": None}, dpi=72)
         if presets is not None:
             picture = heat_map(presets, rows(presets))
-            picture.savefig(folder / "zoo-presets.png", metadata={"Software": None}, dpi=80)
+            picture.savefig(folder / "zoo-presets.png", metadata={"Software": None}, dpi=72)
     command = "python -m tokengym.experiments.zoo.table " + str(options.results)
     command += "" if presets is None else f" --presets {options.presets}"
     text = options.page.read_text(encoding="utf-8") if options.page.exists() else "# The zoo\n"

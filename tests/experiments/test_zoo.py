@@ -14,7 +14,7 @@ from tokengym.experiments.report.results import collect
 from tokengym.experiments.study import find_study, load_study
 from tokengym.experiments.study.file import study_from_mapping
 from tokengym.experiments.zoo import table, tuning
-from tokengym.experiments.zoo.pictures import KINDS, heat_map, profile_picture
+from tokengym.experiments.zoo.pictures import KINDS, heat_map, profile_picture, room
 from tokengym.experiments.zoo.rows import best_of, rows
 
 ONLINE = [name for name in ALGORITHMS.built_in if ALGORITHMS.config(name).budget == "tokens"]
@@ -187,6 +187,11 @@ def test_the_heat_map_writes_every_score_and_the_profiles_hold_every_algorithm_o
     panels = profile_picture(results).axes
     assert [panel.get_title(loc="left") or panel.get_title() for panel in panels] == list(KINDS)
     assert [[line.get_label() for line in panel.lines] for panel in panels] == [["ppo"], ["dqn", "sac"], []]
+
+
+def test_every_algorithm_has_a_panel_of_the_profiles():
+    rooms = {name for names in KINDS.values() for name in names}
+    assert {room(name) for name in ONLINE} <= rooms
 
 
 def test_numbers_are_short():
