@@ -112,7 +112,7 @@ def _draw(study: Mapping[str, Any], found: Curves, path: Path, by_data: bool) ->
         row[0].set_ylabel("score (0 random, 1 optimum)")
     lines = [Line2D([], [], color=colour[method], label=method) for method in study["methods"]]
     if not by_data:
-        styles = {"fresh": "-", "stale": "--", "replayed": ":"}
+        styles: dict[str, Any] = {"fresh": "-", "stale": "--", "replayed": ":"}
         lines += [Line2D([], [], color="black", linestyle=line, label=data) for data, line in styles.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=6)
     figure.savefig(path, metadata={"Software": None}, dpi=62)

@@ -128,7 +128,7 @@ def perform(job: tuple[Mapping[str, Any], Run]) -> dict[str, Any]:
     torch.set_num_threads(1)
     of = study["tasks"][run.task]
     name, config = configured(study, *run.cell)
-    task = make_task(of["id"], **of.get("kwargs", {}))
+    task: Any = make_task(of["id"], **of.get("kwargs", {}))
     judge = Judge(task, of.get("beta", 0.0), of["tokens"], study["points"])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*within every one of the collected groups")
