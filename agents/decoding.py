@@ -37,7 +37,8 @@ class OwnDistribution:
         temperature: of the Qs; a policy's logits come out divided by it already.
     """
 
-    def __init__(self, temperature: float) -> None:
+    @checked
+    def __init__(self, temperature: Positive) -> None:
         self.temperature = temperature
 
     def __call__(self, output: StepOutput, masks: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from tokengym.agents import build_agent
 from tokengym.algorithms.base import Algorithm
 from tokengym.algorithms.configs import OffPolicyConfig
 from tokengym.algorithms.registry import ALGORITHMS
@@ -61,6 +62,7 @@ class Runner:
         config = ALGORITHMS.config(name)()
         fields = config.to_dict()
         self._options: dict[str, Any] = {}
+        self._taught = "teacher" in fields  # the task cannot be solved, so that another agent has to teach
         if "player" in fields:
             self._options["player"] = "random"
             if "labels" in fields:  # how many are made says nothing about what a batch of them costs
@@ -78,7 +80,10 @@ class Runner:
     def iterate(self) -> int:
         """Learn once; return how many tokens were said or read for it."""
         if self._algorithm is None:
-            self._algorithm = ALGORITHMS[self._name](Completion(new=self._new), self._model, **self._options)
+            task = Completion(new=self._new)
+            if self._taught:
+                self._options["reference"] = build_agent(self._model, task.vocabulary, task.max_length)
+            self._algorithm = ALGORITHMS[self._name](task, self._model, **self._options)
         before = self._algorithm.num_tokens
         self._algorithm.learn(self._algorithm.spent + 1)
         return self._algorithm.num_tokens - before

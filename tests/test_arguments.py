@@ -116,6 +116,8 @@ ELSEWHERE = {
     "agents.policies.of_agents:AgentPolicy.choose": "called for every token, by act",
     "agents.policies.of_agents:MaskedPolicy.act": "called for every token",
     "agents.policies.policy:Policy.act": "called for every token",
+    "agents.policies.beside:ReferenceExploring.act": "called for every token",
+    "agents.policies.nucleus:NucleusPolicy.act": "called for every token",
     "agents.policies.turns:BestOfN.act": "called by the loop that plays",
     "agents.policies.turns:ExternalPolicy.act": "called by the loop that plays",
     "algorithms.configs.schedule:Schedule.at": "called at every update, by what was checked",
@@ -123,6 +125,7 @@ ELSEWHERE = {
     "algorithms.learner:Learner.save": "a protocol",
     "algorithms.learner:Learner.load": "a protocol",
     "algorithms.off_policy.base:OffPolicy.move_target": "called by update alone",
+    "algorithms.off_policy.path_consistency:PathConsistency.move_target": "called by update alone",
     "algorithms.offline.base:Offline.read_data": "called by the constructor, with the configuration's path",
     "algorithms.registry:register_algorithm": "checked by the registry that it enters",
 }

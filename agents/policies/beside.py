@@ -33,6 +33,7 @@ class ReferenceExploring(AgentPolicy):
         measured: see `AgentPolicy`.
     """
 
+    @checked
     def __init__(
         self, agent: Agent, reference: Agent, sampler: Sampler, rule: Exploring, measured: bool = False
     ) -> None:

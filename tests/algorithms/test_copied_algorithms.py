@@ -16,8 +16,9 @@ COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle
 def make(name):
     task = make_task("Copy", num_tokens=3, k=2)
     if name.startswith("sb3"):
-        return ALGORITHMS[name](task, seed=2, **({"learning_starts": 20} if name == "sb3-dqn" else {"n_steps": 8}))
-    small = {"learning_starts": 20, "rollout_tokens": 20, "demonstrations": 20}
+        kinds_of_dqn = ("sb3-dqn", "sb3-qrdqn")
+        return ALGORITHMS[name](task, seed=2, **({"learning_starts": 20} if name in kinds_of_dqn else {"n_steps": 8}))
+    small = {"learning_starts": 20, "rollout_tokens": 20, "demonstrations": 20, "branches": 1}
     fields = {field.name for field in dataclasses.fields(ALGORITHMS.config(name))}
     return ALGORITHMS[name](task, agent="table", seed=2, **{key: small[key] for key in small if key in fields})
 

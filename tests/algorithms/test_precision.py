@@ -46,7 +46,7 @@ def test_all_that_is_learnt_from_has_the_precision_of_the_agent(kind, options, d
     episodes = learner.collect()
     found = tensors_of(episodes, name="episodes")
     learner.observe_returns(episodes)
-    if hasattr(learner, "replay"):
+    if getattr(learner, "replay", None) is not None:
         learner.replay.add(episodes)
         prepared = learner.prepare(learner.draw())
         parts = prepared.parts

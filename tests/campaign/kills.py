@@ -215,6 +215,10 @@ SMALL_DATA = {
     "sft": RECORDED,
     "bc": RECORDED,
     "filtered-bc": RECORDED,
+    "q-sharp": RECORDED,
+    "mc-returns": RECORDED,
+    "ilql": RECORDED,
+    "cql": RECORDED,
     "dpo": ["--labels", "24", "--batch-pairs", "8"],
     "rrhf": ["--labels", "24", "--batch-rankings", "2"],
 }
