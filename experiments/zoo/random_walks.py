@@ -63,6 +63,7 @@ class Data:
 DATA = {
     "RandomWalks": Data("RandomWalks", True, {"observed": "node"}, (1.0,), 500, 600, 64, TABLE),
     "Maze": Data("Maze", False, {}, (1.0, 0.8), 200, 800, 32, TABLE),
+    "Wordle": Data("WordleMini-words", False, {}, (1.0, 0.6), 3000, 1500, 64, "mlp-tiny"),
 }
 
 
