@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .losses import GIVEN, Sampled, expected
     from .methods import audit, listable
     from .objectives import Objective
+    from .pages import row_of
     from .tables import optimum, table_agent
     from .trees import LeafTree
     from .verdicts import LossAudit, audit_loss
@@ -42,6 +43,7 @@ __all__ = [
     "listable",
     "optimum",
     "regret",
+    "row_of",
     "table_agent",
 ]
 
@@ -69,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "listable": "methods",
         "optimum": "tables",
         "regret": "fixed_points",
+        "row_of": "pages",
         "table_agent": "tables",
     },
 )

@@ -131,13 +131,13 @@ class AuditOptions:
     """Say by enumeration what a method does in expectation, and whether that is what it claims."""
 
     method: Annotated[str, tyro.conf.Positional, _named("METHOD")]
-    """The name of an algorithm, as in `tokengym list`."""
+    """The name of an algorithm, as in `tokengym list`; or a loss of your own, `module:function`."""
     task: Annotated[str | None, _named("ENV")] = None
     """A small finite environment; by default a tree of seven leaves."""
     kwargs: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
     """Arguments of the environment as name=value, the value in YAML."""
     config: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
-    """Fields of the method's configuration as name=value, the value in YAML."""
+    """Fields of the method's configuration as name=value, the value in YAML; of a loss, what `audit_loss` takes."""
     claim: Annotated[str | None, _named("CLAIM")] = None
     """The objective to hold it against: return, kl_return, best, pass_at_k, max_rl or likelihood."""
     groups: Annotated[Annotated[int, Range(least=1, most=64)] | None, _named("INT")] = None

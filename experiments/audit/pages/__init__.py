@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from ....envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .rows import row_of
     from .writing import main, makers, table_line, written
 
 __all__ = [
     "main",
     "makers",
+    "row_of",
     "table_line",
     "written",
 ]
@@ -21,6 +23,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "main": "writing",
         "makers": "writing",
+        "row_of": "rows",
         "table_line": "writing",
         "written": "writing",
     },

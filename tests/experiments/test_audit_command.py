@@ -1,0 +1,47 @@
+"""`tokengym audit module:function`: a loss of one's own from the command line."""
+
+import json
+
+import pytest
+
+from tokengym.experiments.commands.main import main
+
+OWN_LOSSES = """
+def rloo(log_probs, rewards, mask):
+    others = (rewards.sum() - rewards) / (len(rewards) - 1)
+    return -((rewards - others) * (log_probs * mask).sum(1)).mean()
+
+
+def own_mean(log_probs, rewards, mask):
+    return -((rewards - rewards.mean()) * (log_probs * mask).sum(1)).mean()
+"""
+
+
+@pytest.fixture
+def own_losses(tmp_path, monkeypatch):
+    (tmp_path / "own_losses_of_a_test.py").write_text(OWN_LOSSES, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "own_losses_of_a_test"
+
+
+def test_the_command_line_audits_a_function_of_a_module(own_losses, capsys):
+    assert main(["audit", f"{own_losses}:rloo", "--task", "KLTree", "--kwargs", "num_tokens=2", "depth=2"]) == 0
+    assert "claims E[R], from groups of 4: holds" in " ".join(capsys.readouterr().out.split())
+    assert main(["audit", f"{own_losses}:own_mean", "--config", "group_size=2", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["right"], row["fresh_cosine"], row["fresh_scale"]) == (False, 1.0, 0.5)
+    assert "0 pays 0, 1 pays 1" in row["counterexample"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nothing"], "has no attribute 'nothing'"),
+        (["rloo", "--seed", "3"], "--seed does nothing for a loss"),
+        (["rloo", "--config", "group=3"], "did you mean 'group_size'"),
+        (["rloo", "--task", "Copy", "--kwargs", "num_tokens=2"], "begins in several ways"),
+    ],
+)
+def test_what_a_loss_cannot_be_given_is_one_line(own_losses, words, told, capsys):
+    assert main(["audit", f"{own_losses}:{words[0]}", *words[1:]]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
