@@ -14,6 +14,7 @@ from .collecting import Collector
 from .configs import OnlineConfig
 from .data import Episodes, episode_metrics
 from .parts import derive_seed
+from .runs import state as saving
 
 OnlineConfigT = TypeVar("OnlineConfigT", bound=OnlineConfig)
 
@@ -91,11 +92,7 @@ class Online(Algorithm[OnlineConfigT], ABC):
     def load_shared_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `shared_state` returned, by this or an earlier version."""
         super().load_shared_state(tensors, data)
-
-        def own(part: str) -> dict[str, Tensor]:
-            start = f"{part}/"
-            return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
-
-        self.collector.load_state(own("collector"), data["collector"])
+        collector, behaviour = (saving.take(tensors, part) for part in ("collector", "behaviour"))
+        self.collector.load_state(collector, data["collector"])
         # Before behaviours were policies, their generator was kept with the collector.
-        self.behaviour.load_state(own("behaviour") or own("collector"), data.get("behaviour", {}))
+        self.behaviour.load_state(behaviour or collector, data.get("behaviour", {}))

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ...agents import Agent, AgentPolicy, Policy, Sampler
+from ...agents import AgentPolicy, LaggedPolicy, Policy, Sampler
 from ...envs import TokenGymError
 from ..configs import OnPolicyConfig
 from ..data import EpisodeReplay, Episodes
 from ..parts import derive_seed
 from ..rewarded import Rewarded
+from ..runs import state as saving
 
 OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
 
@@ -29,9 +29,8 @@ class Reused(Rewarded[OnPolicyConfigT]):
             TokenGymError: who collects is to lag, and is somebody of the algorithm's own.
         """
         config = self.config
-        self.lagging: Agent | None = None
         super().make_parts()
-        if config.sync_every > 1 and self.lagging is None:
+        if config.sync_every > 1 and not isinstance(self.behaviour, LaggedPolicy):
             raise TokenGymError(
                 f"sync_every is {config.sync_every}; expected 1: {self.name} collects with a policy of its own, of "
                 "which no copy lags."
@@ -52,23 +51,18 @@ class Reused(Rewarded[OnPolicyConfigT]):
 
     def make_behaviour(self, sampler: Sampler) -> Policy:
         """Build who collects: the agent, or a copy of it that is brought up to date every ``sync_every`` updates."""
-        if self.config.sync_every > 1:
-            self.lagging = self.agent.clone_frozen()
-        return AgentPolicy(self.agent if self.lagging is None else self.lagging, sampler)
+        return (LaggedPolicy if self.config.sync_every > 1 else AgentPolicy)(self.agent, sampler)
 
     @property
     def draws_itself(self) -> bool:
         """Whether what is learnt from was drawn by the policy that learns, so that ratios to it start at 1."""
         return self.config.fresh and self.behaviour.on_policy
 
-    @torch.no_grad()
     def let_behaviour_follow(self) -> None:
         """Bring the copy that collects up to date, where it is time for it; called at the end of an update."""
-        if self.lagging is None or (self.num_updates + 1) % self.config.sync_every:
-            return
-        for slow, fast in zip(self.lagging.parameters(), self.agent.parameters(), strict=True):
-            if fast.requires_grad:
-                slow.copy_(fast)
+        behaviour, every = self.behaviour, self.config.sync_every
+        if every > 1 and isinstance(behaviour, LaggedPolicy) and (self.num_updates + 1) % every == 0:
+            behaviour.catch_up(self.agent)
 
     # What is learnt from ---------------------------------------------------------------------------------------------
 
@@ -86,23 +80,15 @@ class Reused(Rewarded[OnPolicyConfigT]):
     # Saving ----------------------------------------------------------------------------------------------------------
 
     def shared_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The replay and the weights of who collects, too."""
+        """The replay, too."""
         tensors, data = super().shared_state()
         if self.replay is not None:
             tensors |= {f"replay/{name}": array for name, array in self.replay.state_arrays().items()}
-        if self.lagging is not None:
-            tensors |= {f"lagging/{name}": tensor for name, tensor in self.lagging.state_dict().items()}
         return tensors, data
 
     def load_shared_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `shared_state` returned."""
         super().load_shared_state(tensors, data)
-
-        def own(part: str) -> dict[str, Tensor]:
-            start = f"{part}/"
-            return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
-
         if self.replay is not None:
-            self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in own("replay").items()})
-        if self.lagging is not None:
-            self.lagging.load_state_dict(own("lagging"))
+            kept = saving.take(tensors, "replay")
+            self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in kept.items()})
