@@ -40,10 +40,8 @@ def gae(
     precision = np.result_type(np.float32, flat.reward, flat.log_prob)
     rewards = np.asarray(rewards, np.float64)
     values = np.asarray(values, np.float64)
-    following = np.empty(len(flat), np.float64)
-    following[:-1] = values[1:]
-    following[flat.is_last] = np.where(flat.terminated, 0.0, final_values)[flat.episode[flat.is_last]]
-    advantages = discounted_sums(flat, rewards + gamma * following - values, gamma * lam)
+    errors = rewards + gamma * following(flat, values, final_values) - values
+    advantages = discounted_sums(flat, errors, gamma * lam)
     return advantages.astype(precision), (advantages + values).astype(precision)
 
 
@@ -66,19 +64,40 @@ def returns_to_go(
     return discounted_sums(flat, rewards, gamma)
 
 
+def following(flat: FlatTokens, values: np.ndarray, final_values: np.ndarray) -> np.ndarray:
+    """Return what comes behind each token, float64 (N,).
+
+    Args:
+        flat: the tokens.
+        values: float (N,), of which it is the next token's.
+        final_values: float (E,), of which it is the episode's behind its last token; 0 where it terminated.
+    """
+    behind = np.empty(len(flat), np.float64)
+    behind[:-1] = values[1:]
+    behind[flat.is_last] = np.where(flat.terminated, 0.0, final_values)[flat.episode[flat.is_last]]
+    return behind
+
+
 @checked
-def discounted_sums(flat: FlatTokens, terms: np.ndarray, factor: Share) -> np.ndarray:
-    """Return S_t = terms_t + factor·S_{t+1} along each episode, float64 (N,).
+def discounted_sums(flat: FlatTokens, terms: np.ndarray, factor: Share | np.ndarray) -> np.ndarray:
+    """Return S_t = terms_t + factor_t·S_{t+1} along each episode, float64 (N,).
 
     All episodes run backwards side by side, padded to the longest: T vector steps in place of N scalar ones.
+
+    Args:
+        flat: the tokens.
+        terms: float (N,).
+        factor: one for all tokens, or float (N,).
     """
     num_episodes = len(flat.terminated)
     horizon = int(flat.step.max()) + 1 if len(flat) else 0
     # Time comes first so that each step reads and writes one contiguous row; zeros after the end change nothing.
     sums = np.zeros((horizon + 1, num_episodes))
     sums[flat.step, flat.episode] = terms
+    factors = np.zeros((horizon, num_episodes))
+    factors[flat.step, flat.episode] = factor
     for t in range(horizon - 1, -1, -1):
-        sums[t] += factor * sums[t + 1]
+        sums[t] += factors[t] * sums[t + 1]
     return sums[flat.step, flat.episode]
 
 

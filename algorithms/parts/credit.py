@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...envs import Task
 from ..data import FlatTokens
+from .advantages import discounted_sums
 from .group_baselines import tied
 
 
@@ -104,21 +105,11 @@ def segment_advantages(
     after = np.append(points, count)[last + 1]  # the next point, perhaps of the next episode
     same = np.append(flat.episode, -1)[after] == flat.episode
     following = np.where(same, np.append(values, 0.0)[last + 1], 0.0)
-    paid = np.asarray(rewards, np.float64).copy()
+    paid, passed = np.array(rewards, np.float64), np.full(count, gamma, np.float64)
     ends = np.append(points[1:], count) - 1
     paid[ends] += gamma * following[ends]
-    return _sums_within(last, paid, gamma) - values[last]
-
-
-def _sums_within(segment: np.ndarray, terms: np.ndarray, gamma: float) -> np.ndarray:
-    """Return S_t = terms_t + γ·S_{t+1} within runs of equal, ascending numbers."""
-    first = np.searchsorted(segment, segment)
-    place = np.arange(len(segment)) - first
-    grid = np.zeros((int(place.max()) + 2, int(segment[-1]) + 1))
-    grid[place, segment] = terms
-    for t in range(len(grid) - 2, -1, -1):
-        grid[t] += gamma * grid[t + 1]
-    return grid[place, segment]
+    passed[ends] = 0.0
+    return discounted_sums(flat, paid, passed) - values[last]
 
 
 def visit_advantages(

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...envs.checking import Share, checked
 from ..data import FlatTokens
+from .advantages import discounted_sums, following
 
 
 @checked
@@ -42,25 +43,11 @@ def vtrace(
     """
     precision = np.result_type(np.float32, flat.reward, flat.log_prob)
     values = np.asarray(values, np.float64)
-    ends = np.where(flat.terminated, 0.0, final_values)[flat.episode[flat.is_last]]
-
-    def behind(of: np.ndarray, at_the_end: np.ndarray | float) -> np.ndarray:
-        following = np.empty(len(flat), np.float64)
-        following[:-1] = of[1:]
-        following[flat.is_last] = at_the_end
-        return following
-
     ratio = np.asarray(log_ratio, np.float64)
     rho = np.exp(np.minimum(ratio, np.log(rho_cap)))
     traces = lam * np.exp(np.minimum(ratio, np.log(trace_cap)))
     rewards = np.asarray(rewards, np.float64)
-    errors = rho * (rewards + gamma * behind(values, ends) - values)
-    # All episodes run backwards side by side, as in `discounted_sums`; behind the last token nothing is off.
-    horizon = int(flat.step.max()) + 1 if len(flat) else 0
-    off, passed = np.zeros((horizon + 1, len(flat.terminated))), np.zeros((horizon, len(flat.terminated)))
-    off[flat.step, flat.episode], passed[flat.step, flat.episode] = errors, gamma * traces
-    for t in range(horizon - 1, -1, -1):
-        off[t] += passed[t] * off[t + 1]
-    targets = values + off[flat.step, flat.episode]
-    advantages = rho * (rewards + gamma * behind(targets, ends) - values)
+    errors = rho * (rewards + gamma * following(flat, values, final_values) - values)
+    targets = values + discounted_sums(flat, errors, gamma * traces)
+    advantages = rho * (rewards + gamma * following(flat, targets, final_values) - values)
     return advantages.astype(precision), targets.astype(precision)
