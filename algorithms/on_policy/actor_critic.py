@@ -61,9 +61,7 @@ class ActorCritic(OnPolicy[ActorCriticConfigT]):
         self, episodes: Episodes, rewards: np.ndarray, scores: Scores
     ) -> tuple[np.ndarray, np.ndarray | None, dict[str, float]]:
         """Generalised advantage estimation from the critic's values; see the base for shapes."""
-        assert scores.values is not None and scores.final is not None and scores.final.values is not None
-        values = wide(scores.values.detach()).cpu().numpy()
-        final = wide(scores.final.values.detach()).cpu().numpy()
+        values, final = critic_values(scores)
         config = self.config
         advantages, returns = gae(episodes.flat, rewards, values, final, config.gamma, config.gae_lambda)
         return advantages, returns, {"value/explained_variance": explained_variance(values, returns)}
@@ -91,6 +89,12 @@ class OneStep(ActorCritic[ActorCriticConfigT]):
                 "values": scores.values,
             },
         )
+
+
+def critic_values(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """What the critic says before each token, (N,), and in the final state of each episode."""
+    assert scores.values is not None and scores.final is not None and scores.final.values is not None
+    return wide(scores.values.detach()).cpu().numpy(), wide(scores.final.values.detach()).cpu().numpy()
 
 
 def explained_variance(predictions: np.ndarray, targets: np.ndarray) -> float:

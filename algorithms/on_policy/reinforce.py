@@ -22,6 +22,7 @@ from ..parts import (
     turn_length,
     turn_numbers,
 )
+from .actor_critic import critic_values
 from .policy_gradient import PolicyGradient
 
 if TYPE_CHECKING:
@@ -155,7 +156,5 @@ class Reinforce(MonteCarlo[ReinforceConfig]):
         config = self.config
         if config.baseline != "value":
             return super().advantages(episodes, rewards, scores)
-        assert scores.values is not None and scores.final is not None and scores.final.values is not None
-        values = wide(scores.values.detach()).cpu().numpy()
-        final = wide(scores.final.values.detach()).cpu().numpy()
+        values, final = critic_values(scores)
         return *gae(episodes.flat, rewards, values, final, config.gamma, 1.0), {}

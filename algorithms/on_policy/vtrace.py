@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...agents import Scores
-from ...agents.sampling import wide
 from ..configs import VTraceConfig
 from ..data import Episodes
 from ..parts import vtrace
-from .actor_critic import OneStep, explained_variance
+from .actor_critic import OneStep, critic_values, explained_variance
 
 if TYPE_CHECKING:
     import torch
@@ -55,9 +54,7 @@ class VTrace(OneStep[VTraceConfig]):
         self, episodes: Episodes, rewards: np.ndarray, scores: Scores
     ) -> tuple[np.ndarray, np.ndarray | None, dict[str, float]]:
         """Advantages and targets of V-trace; see the base for shapes."""
-        assert scores.values is not None and scores.final is not None and scores.final.values is not None
-        values = wide(scores.values.detach()).cpu().numpy()
-        final = wide(scores.final.values.detach()).cpu().numpy()
+        values, final = critic_values(scores)
         config, flat = self.config, episodes.flat
         log_ratio = scores.log_probs.detach().cpu().numpy() - flat.log_prob
         advantages, targets = vtrace(
