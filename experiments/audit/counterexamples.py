@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .ends import optimum_logits
-from .held_against import TOLERANCE, Claim, Comparison, compare
+from .claims import TOLERANCE, Claim, Comparison, compare
+from .ends import optimum_logits, unrest
 from .listing import Listing
 from .losses import Loss, Sampled, expected
 from .trees import LeafTree
@@ -72,7 +72,6 @@ def counterexamples(loss: Loss, claim: Claim, ordered: bool = False) -> Iterator
         skewed = listing.uniform()
         skewed[:, 0] += _SKEW
         cases = [(listing.uniform(), None), (skewed, None), (skewed, listing.uniform())]
-        start = Sampled(listing.uniform())
         if claim.rests:
             cases = [(optimum_logits(claim.exact, listing), listing.uniform())]
         for policy, behaviour in cases:
@@ -81,10 +80,7 @@ def counterexamples(loss: Loss, claim: Claim, ordered: bool = False) -> Iterator
             right = claim.exact.gradient(listing, policy)
             comparison = compare(-found.gradient, right, claim.scale)
             if claim.rests:
-                share = float(found.gradient.norm()) / float(
-                    expected(loss, listing, start, claim.group_size).gradient.norm()
-                )
-                comparison = replace(comparison, bias=share)
+                comparison = replace(comparison, bias=unrest(loss, claim, listing, ordered=ordered))
             elif behaviour is not None and not claim.off_policy:
                 comparison = replace(comparison, bias=0.0)
             moved = 0.0

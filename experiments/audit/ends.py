@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .claims import Claim
 from .following import ALONE, OUT, follow
 from .listing import Listing
+from .losses import Loss, Sampled, expected
 from .objectives import Objective
 
 Gradient = Callable[[Tensor], Tensor]
@@ -36,10 +38,8 @@ class End:
 
 def best_value(objective: Objective, listing: Listing, reference: Tensor | None = None) -> float:
     """The most that any policy earns of an objective."""
-    if objective.name == "max_rl":
-        return 0.0 if bool((listing.rewards == 1).any()) else float(objective.value(listing, listing.uniform()))
-    if objective.name != "kl_return":
-        return float(listing.rewards.max())
+    if not objective.beta:
+        return objective.most(listing.rewards)
     log_reference = listing.log_probs(listing.uniform() if reference is None else reference).sum(1)
     return objective.beta * float(torch.logsumexp(log_reference + listing.rewards / objective.beta, 0))
 
@@ -52,6 +52,17 @@ def optimum_logits(objective: Objective, listing: Listing, reference: Tensor | N
     state, action = listing.state[listing.mask], listing.action[listing.mask]
     reached.index_put_((state, action), weights[:, None].expand_as(listing.state)[listing.mask], accumulate=True)
     return reached.log()
+
+
+def unrest(loss: Loss, claim: Claim, listing: Listing, behaviour: Tensor | None = None, ordered: bool = False) -> float:
+    """The norm of a loss's gradient at the claimed optimum, as a share of that at the reference."""
+    behaviour = listing.uniform() if behaviour is None else behaviour
+
+    def norm(logits: Tensor) -> float:
+        sampled = Sampled(logits, behaviour=behaviour)
+        return float(expected(loss, listing, sampled, claim.group_size, ordered=ordered).gradient.norm())
+
+    return norm(optimum_logits(claim.exact, listing)) / norm(listing.uniform())
 
 
 def regret(objective: Objective, listing: Listing, logits: Tensor, reference: Tensor | None = None) -> float:

@@ -1,69 +1,190 @@
-"""What a loss may claim to maximise, exactly: a number that a table policy earns, and its gradient."""
+"""Objectives by name, with their exact values and gradients: what losses and methods are held against."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ...envs import TokenGymError
+from ...agents import Agent
+from ...algorithms.data import Batch
+from ...envs import FiniteTask, TokenGymError
+from ...envs.checking import Count, NotNegative, checked, unknown_name
+from .enumeration import Policy, all_episodes
 from .listing import Listing
+from .tables import log_reference, table_agent
+
+CLAIMS: dict[str, str] = {
+    "return": "E[R]",
+    "kl_return": "E[R] − β·KL(π‖π_ref) − α·E[log π]",
+    "best": "E[max of k returns]",
+    "pass_at_k": "P(one of k returns is above 0)",
+    "max_rl": "−Σ_{j<k} (1 − p)^j/j with p = P(R > 0), MaxRL's truncated order",
+    "likelihood": "E_μ[log π], of what a behaviour μ says",
+}
+"""What each name stands for; k is the objective's ``size``."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A claimed objective, by name.
+    """What is to be maximised.
 
     Attributes:
-        name: "return", E[R]; "kl_return", E[R] − β·KL(π ‖ π_ref); "best", E of the largest reward of a group; "max_rl",
-            −Σ_{k<G} (1 − p)^k/k with p the chance of reward 1, on rewards of 0 and 1.
-        beta: the weight of the KL; 0 elsewhere.
-        size: G, episodes in a group; counts for "best" and "max_rl".
+        name: one of `CLAIMS`.
+        beta: weight of the KL to the reference.
+        alpha: weight of the entropy.
+        size: k, where the objective is of several episodes.
     """
 
     name: str = "return"
     beta: float = 0.0
+    alpha: float = 0.0
     size: int = 1
 
     def __post_init__(self) -> None:
-        if self.name not in OBJECTIVES:
-            raise TokenGymError(f"objective={self.name!r}: expected one of {', '.join(map(repr, OBJECTIVES))}.")
-        if (self.beta != 0) != (self.name == "kl_return"):
-            raise TokenGymError(f"objective={self.name!r} with beta={self.beta}: 'kl_return' alone has one.")
+        if self.name not in CLAIMS:
+            raise unknown_name("claim", self.name, CLAIMS)
+        if self.name != "kl_return" and (self.beta or self.alpha):
+            raise TokenGymError(
+                f"claim {self.name!r} has no KL and no entropy; expected 'kl_return' with beta or alpha."
+            )
+
+    def __str__(self) -> str:
+        weights = [f"β = {self.beta:g}"] * bool(self.beta) + [f"α = {self.alpha:g}"] * bool(self.alpha)
+        sized = [f"k = {self.size}"] * (self.name in _OF_SEVERAL)
+        told = ", ".join(weights + sized)
+        return CLAIMS[self.name] + (f" ({told})" if told else "")
 
     def value(self, listing: Listing, logits: Tensor, reference: Tensor | None = None) -> Tensor:
-        """What a policy earns; differentiable in its logits (S, A). The reference's logits: None is uniform."""
-        return OBJECTIVES[self.name](self, listing, logits, listing.uniform() if reference is None else reference)
+        """What a policy earns on a listing; differentiable in its logits (S, A). The reference: None is uniform."""
+        if self.name == "max_rl" and not bool(((listing.rewards == 0) | (listing.rewards == 1)).all()):
+            raise TokenGymError("claim 'max_rl' is of rewards 0 and 1; this task pays others.")
+        said = listing.log_probs(logits).sum(1)
+        other = listing.log_probs(listing.uniform() if reference is None else reference).sum(1)
+        return self.earned(said.exp(), said, other, listing.rewards)
 
     def gradient(self, listing: Listing, logits: Tensor, reference: Tensor | None = None) -> Tensor:
         """(S, A), of `value`."""
         at = logits.detach().clone().requires_grad_()
         return torch.autograd.grad(self.value(listing, at, reference), at)[0]
 
+    def earned(self, chances: Tensor, said: Tensor, other: Tensor, returns: Tensor) -> Tensor:
+        """What all E episodes from one start come to.
 
-def _return(objective: Objective, listing: Listing, logits: Tensor, reference: Tensor) -> Tensor:
-    log_ratio = (listing.log_probs(logits) - listing.log_probs(reference)).sum(1)
-    return (listing.chances(logits) * (listing.rewards - objective.beta * log_ratio)).sum()
+        Args:
+            chances: (E,), how probable they are.
+            said: (E,), the log-probabilities of what the policy said.
+            other: (E,), the reference's.
+            returns: (E,).
+        """
+        if self.name in _OF_SEVERAL:
+            return _OF_SEVERAL[self.name](chances, returns, self.size)
+        if self.name == "likelihood":
+            raise TokenGymError("claim 'likelihood' is of what somebody else says, and of no returns.")
+        return (chances * (returns - self.alpha * said - self.beta * (said - other))).sum()
+
+    def most(self, returns: Tensor) -> float:
+        """The most that a policy earns from one start, without KL and entropy: by one episode for sure, the best."""
+        nothing = returns.new_zeros(1)
+        return float(self.earned(nothing + 1, nothing, nothing, returns.max()[None]))
 
 
-def _best(objective: Objective, listing: Listing, logits: Tensor, reference: Tensor) -> Tensor:
-    levels, level = listing.rewards.unique(return_inverse=True)
-    at_most = torch.zeros_like(levels).index_add(0, level, listing.chances(logits)).cumsum(0) ** objective.size
-    return (levels * torch.diff(at_most, prepend=torch.zeros(1, dtype=torch.float64))).sum()
+def _best(chances: Tensor, returns: Tensor, size: int) -> Tensor:
+    """E[max]: the sum over returns, ascending, of each times the rise of (chance of at most it)^k."""
+    order = torch.argsort(returns)
+    at_most = torch.cumsum(chances[order], 0) ** size
+    return (returns[order] * torch.diff(at_most, prepend=at_most.new_zeros(1))).sum()
 
 
-def _max_rl(objective: Objective, listing: Listing, logits: Tensor, reference: Tensor) -> Tensor:
-    if not bool(((listing.rewards == 0) | (listing.rewards == 1)).all()):
-        raise TokenGymError("objective='max_rl' is of rewards 0 and 1; this task pays others.")
-    fails = (listing.chances(logits) * (1 - listing.rewards)).sum()
-    return -torch.stack([fails**k / k for k in range(1, objective.size)]).sum()
+def _pass_at_k(chances: Tensor, returns: Tensor, size: int) -> Tensor:
+    return 1 - (1 - chances[returns > 0].sum()) ** size
 
 
-OBJECTIVES: dict[str, Callable[[Objective, Listing, Tensor, Tensor], Tensor]] = {
-    "return": _return,
-    "kl_return": _return,
+def _max_rl(chances: Tensor, returns: Tensor, size: int) -> Tensor:
+    failed = 1 - chances[returns > 0].sum()
+    return -torch.stack([failed**order / order for order in range(1, max(size, 2))]).sum()
+
+
+_OF_SEVERAL: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "best": _best,
+    "pass_at_k": _pass_at_k,
     "max_rl": _max_rl,
 }
+
+
+# Of table agents ------------------------------------------------------------------------------------------------------
+
+
+@checked
+def claim_gradient(
+    task: FiniteTask,
+    policy: Policy | None,
+    claim: str,
+    *,
+    beta: NotNegative = 0.0,
+    alpha: NotNegative = 0.0,
+    size: Count = 1,
+    reference: Policy | None = None,
+    behaviour: Policy | None = None,
+) -> Tensor:
+    """Return the exact gradient of an objective with respect to the logits of a table.
+
+    Args:
+        task: of context "episode".
+        policy: what the table says; None is uniform. Of what it never says nothing is known.
+        claim: a name in `CLAIMS`.
+        beta: weight of the KL, for "kl_return".
+        alpha: weight of the entropy, for "kl_return".
+        size: k, for objectives of several episodes.
+        reference: what the KL is to; None is uniform.
+        behaviour: whose episodes the likelihood is of; None is the policy itself.
+
+    Returns:
+        float64 of the shape of ``table_agent(task).readouts["policy"].weight``, whose rows it shares.
+    """
+    agent = table_agent(task, policy)
+    return gradient_of(agent, task, Objective(claim, beta, alpha, size), reference, behaviour)
+
+
+def gradient_of(
+    agent: Agent, task: FiniteTask, claim: Objective, reference: Policy | None = None, behaviour: Policy | None = None
+) -> Tensor:
+    """Return the gradient of an objective with respect to an agent's own table; see `claim_gradient`."""
+    weights = agent.readouts["policy"].weight
+    assert isinstance(weights, Tensor)
+    with torch.enable_grad():
+        return torch.autograd.grad(_value(agent, task, claim, reference, behaviour), weights)[0]
+
+
+def value_of(
+    agent: Agent, task: FiniteTask, claim: Objective, reference: Policy | None = None, behaviour: Policy | None = None
+) -> float:
+    """Return what an objective comes to for an agent."""
+    return float(_value(agent, task, claim, reference, behaviour).detach())
+
+
+def _value(
+    agent: Agent, task: FiniteTask, claim: Objective, reference: Policy | None, behaviour: Policy | None
+) -> Tensor:
+    likelihood = claim.name == "likelihood" and behaviour is not None
+    episodes, probabilities = all_episodes(task, behaviour if likelihood else agent.probabilities)
+    batch = Batch.from_episodes(episodes)
+    log_probs = batch.score(agent).log_probs
+    said = log_probs.new_zeros(len(episodes)).index_add(0, batch.episodes[batch.rows], log_probs)
+    if claim.name == "likelihood":
+        return (torch.from_numpy(probabilities) * said).sum()
+    chances = torch.from_numpy(probabilities) * torch.exp(said - said.detach())  # the task's draws carry no gradient
+    returns = torch.from_numpy(episodes.returns.astype(np.float64))
+    flat = episodes.flat
+    each = log_reference(reference, episodes, np.arange(len(flat)), task.vocabulary.num_actions)
+    other = torch.from_numpy(np.bincount(flat.episode, each[np.arange(len(flat)), flat.action], len(episodes)))
+    values = []
+    for start in np.unique(episodes.starts):
+        members = torch.from_numpy(np.flatnonzero(episodes.starts == start))
+        begun = probabilities[members.numpy()].sum()
+        own = (chances[members] / begun, said[members], other[members], returns[members])
+        values.append(begun * claim.earned(*own))
+    return torch.stack(values).sum()

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .claims import TOLERANCE, Claim, Comparison, compare
 from .counterexamples import Counterexample, counterexamples
-from .ends import End, end_of
+from .ends import End, end_of, unrest
 from .groups import all_groups
-from .held_against import TOLERANCE, Claim, Comparison, compare, unrest
 from .listing import Listing
 from .losses import Expected, Loss, Sampled, asked, expected, tensors_of
-from .objectives import Objective
 from .trees import LeafTree
 
 
@@ -30,8 +29,8 @@ class LossAudit:
         poisoned: the largest change of the gradient with what stands at such positions.
         padded: the largest change with columns of padding.
         order: the largest change with the order of a group's members.
-        batches: cosine and scale beside all others that may stand in a batch of B groups, by B; empty for a loss that
-            asks for no groups.
+        batches: its gradient beside all others that may stand in a batch of B groups, beside the claim's, by B; empty
+            for a loss that asks for no groups.
         ends: where it comes to rest, from each start.
         counterexample: the smallest tree on which the claim does not hold; None where it held on all.
         groups: how many were listed.
@@ -46,7 +45,7 @@ class LossAudit:
     poisoned: float
     padded: float
     order: float
-    batches: dict[int, tuple[float, float]]
+    batches: dict[int, Comparison]
     ends: tuple[End, ...]
     counterexample: Counterexample | None
     groups: int
@@ -114,8 +113,8 @@ def audit_loss(
     small = Listing.of(_small_tree(claim))
     return LossAudit(
         claim=claim,
-        fresh=_against(loss, claim, here, drawn, fresh, right),
-        stale=_against(loss, claim, here, older, stale, right),
+        fresh=_against(loss, claim, here, drawn, fresh, right, ordered),
+        stale=_against(loss, claim, here, older, stale, right, ordered),
         variance=fresh.variance,
         leak=max(fresh.leak, stale.leak),
         poisoned=_change(loss, small, group_size, ordered, poison=1),
@@ -136,13 +135,13 @@ def _drawn(claim: Claim, listing: Listing, policy: Tensor) -> tuple[Sampled, Sam
 
 
 def _against(
-    loss: Loss, claim: Claim, listing: Listing, sampled: Sampled, found: Expected, right: Tensor
+    loss: Loss, claim: Claim, listing: Listing, sampled: Sampled, found: Expected, right: Tensor, ordered: bool
 ) -> Comparison:
     """What was found beside the objective's gradient, or beside rest at its optimum."""
     comparison = compare(-found.gradient, right, None if claim.rests else claim.scale)
     if not claim.rests:
         return comparison
-    return replace(comparison, bias=unrest(loss, claim, listing, sampled.behaviour))
+    return replace(comparison, bias=unrest(loss, claim, listing, sampled.behaviour, ordered))
 
 
 def default_tree(claim: Claim) -> LeafTree:
@@ -184,12 +183,12 @@ def order_changes(loss: Loss, listing: Listing, sampled: Sampled, size: int, tri
     return worst
 
 
-def beside_others(loss: Loss, claim: Claim, batches: tuple[int, ...] = (1, 2, 4)) -> dict[int, tuple[float, float]]:
-    """Cosine and scale on three leaves in batches of B groups of 2, over all that may stand in them."""
+def beside_others(loss: Loss, claim: Claim, batches: tuple[int, ...] = (1, 2, 4)) -> dict[int, Comparison]:
+    """The gradient on three leaves in batches of B groups of 2, over all that may stand in them, beside the claim's."""
     listing, size = Listing.of(_small_tree(claim)), 2
     policy = listing.moved(0.5, 3)
     drawn = Sampled(policy)
-    right = Objective(claim.objective, claim.beta, size).gradient(listing, policy)
+    right = replace(claim, group_size=size).exact.gradient(listing, policy)
     groups = all_groups(listing.chances(policy).numpy(), size)
     members = torch.from_numpy(groups.members)
     found = {}
@@ -204,8 +203,7 @@ def beside_others(loss: Loss, claim: Claim, batches: tuple[int, ...] = (1, 2, 4)
                 beside = members[torch.from_numpy(chosen)].flatten()
                 total += chance * expected(loss, listing, drawn, size, context=beside).gradient
         # A mean over B groups leaves one group a B-th of the gradient.
-        comparison = compare(-total * number, right, None)
-        found[number] = (comparison.cosine, comparison.scale)
+        found[number] = compare(-total * number, right, None)
     return found
 
 

@@ -9,7 +9,8 @@ from tokengym.algorithms import GRPO, GiGPO
 from tokengym.algorithms.parts import keys_before, visit_advantages
 from tokengym.envs import TokenGymError
 from tokengym.experiments.audit import all_episodes, drawn, expected_gradient, table_agent
-from tokengym.experiments.audit.claims import claim_gradient, compare
+from tokengym.experiments.audit.claims import compare
+from tokengym.experiments.audit.objectives import claim_gradient
 from tokengym.experiments.audit.tables import action_values, regularised_values
 
 PLAIN = {"dtype": "float64", "epochs": 1, "minibatches": 1}

@@ -15,8 +15,8 @@ from tokengym.envs import FiniteTask, Initial, TokenGymError, Transition, Vocabu
 from tokengym.envs.tasks.diagnostics import KLTree
 from tokengym.envs.transforms import apply_transforms
 from tokengym.experiments.audit import LeafTree, all_episodes, audit, drawn, expected_gradient, table_agent
-from tokengym.experiments.audit.claims import claim_gradient
 from tokengym.experiments.audit.methods.setting import drawn_policy
+from tokengym.experiments.audit.objectives import claim_gradient
 from tokengym.experiments.audit.tables import regularised_values, rows_of, write
 
 BETA = 0.3

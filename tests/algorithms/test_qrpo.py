@@ -8,8 +8,8 @@ from tokengym.algorithms import QRPO
 from tokengym.algorithms.parts import log_partitions, quantiles_among
 from tokengym.envs import TokenGymError, evaluate_policy, solve
 from tokengym.experiments.audit import LeafTree, all_episodes, drawn, expected_gradient, table_agent
-from tokengym.experiments.audit.claims import claim_gradient
 from tokengym.experiments.audit.methods.setting import drawn_policy
+from tokengym.experiments.audit.objectives import claim_gradient
 
 BETA = 0.3
 LEAVES = {"no two alike": [0.4, -2.0, 7.0, 0.1, 3.0, 0.2, 0.5, 0.6], "ties": [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.5]}

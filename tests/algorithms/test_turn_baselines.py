@@ -11,7 +11,8 @@ from tokengym.algorithms import Reinforce
 from tokengym.algorithms.parts import step_baselines, turn_length, turn_numbers
 from tokengym.envs import TokenGymError, make_task
 from tokengym.experiments.audit import all_episodes, drawn, expected_gradient, table_agent
-from tokengym.experiments.audit.claims import claim_gradient, compare
+from tokengym.experiments.audit.claims import compare
+from tokengym.experiments.audit.objectives import claim_gradient
 
 G = 3
 

@@ -9,7 +9,8 @@ from tokengym.algorithms import A2C, Callback, VinePPO
 from tokengym.algorithms.parts import branch_points, segment_advantages
 from tokengym.envs import TokenGymError, make_task
 from tokengym.experiments.audit import all_episodes, drawn, expected_gradient, table_agent
-from tokengym.experiments.audit.claims import claim_gradient, compare
+from tokengym.experiments.audit.claims import compare
+from tokengym.experiments.audit.objectives import claim_gradient
 from tokengym.experiments.audit.tables import action_values, regularised_values, rows_of, write
 
 PLAIN = {"reward_scaling": False, "dtype": "float64", "loss_aggregation": "sum"}

@@ -11,13 +11,14 @@ from tokengym.envs import TokenGymError, evaluate_policy
 from tokengym.envs.tasks.diagnostics import Copy, KLTree
 from tokengym.experiments import audit
 from tokengym.experiments.audit import LeafTree, all_episodes, drawn, fixed_point, regret, table_agent
-from tokengym.experiments.audit.claims import claim_gradient, compare
+from tokengym.experiments.audit.claims import compare
 from tokengym.experiments.audit.following import follow, shortest_mean
 from tokengym.experiments.audit.methods import audit as audited
 from tokengym.experiments.audit.methods import listable
 from tokengym.experiments.audit.methods.entry import number_of_episodes
 from tokengym.experiments.audit.methods.resting import Flow
 from tokengym.experiments.audit.methods.setting import Setting, drawn_policy
+from tokengym.experiments.audit.objectives import claim_gradient
 from tokengym.experiments.commands.main import main
 
 PLAIN = {"whiten_advantages": False, "loss_aggregation": "constant"}

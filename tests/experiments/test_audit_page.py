@@ -8,8 +8,8 @@ import torch
 
 from tokengym.experiments.audit import LeafTree, Listing, Objective, Sampled, expected
 from tokengym.experiments.audit.broken import rloo
+from tokengym.experiments.audit.claims import compare
 from tokengym.experiments.audit.ends import optimum_logits
-from tokengym.experiments.audit.held_against import compare
 from tokengym.experiments.audit.pages import makers, table_line, written
 from tokengym.experiments.audit.trl import available, dpo_loss, group_loss, kto_loss, reference_free_loss
 

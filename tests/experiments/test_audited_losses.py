@@ -17,10 +17,10 @@ from tokengym.experiments.audit import (
     expected,
 )
 from tokengym.experiments.audit.broken import BROKEN, RIGHT, rloo, weighted_rloo
+from tokengym.experiments.audit.claims import Claim, compare
 from tokengym.experiments.audit.counterexamples import counterexamples
 from tokengym.experiments.audit.ends import end_of
 from tokengym.experiments.audit.groups import drawn_groups, number_of_groups
-from tokengym.experiments.audit.held_against import Claim, compare
 from tokengym.experiments.audit.losses import tensors_of
 from tokengym.experiments.audit.verdicts import beside_others, order_changes
 
@@ -257,7 +257,7 @@ def test_others_in_the_batch_change_a_normaliser_over_the_batch():
         )
         return -(lead * said(log_probs, mask)).sum() / mask.sum()
 
-    scales = {size: scale for size, (_, scale) in beside_others(of_a_batch, Claim(group_size=2)).items()}
+    scales = {size: one.scale for size, one in beside_others(of_a_batch, Claim(group_size=2)).items()}
     assert len(scales) == 3 and len({round(scale, 3) for scale in scales.values()}) == 3
 
 

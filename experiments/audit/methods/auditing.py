@@ -14,8 +14,9 @@ from torch import Tensor
 from ....algorithms import ALGORITHMS, Episodes
 from ....envs import FiniteTask, TokenGymError
 from ....envs.checking import Count, NotNegative, Seed, checked
-from ..claims import Claim, Comparison, compare, gradient_of
+from ..claims import Comparison, compare
 from ..enumeration import Policy, all_episodes
+from ..objectives import Objective, gradient_of
 from ..tables import observations, table_agent
 from ..trees import LeafTree
 from .invariances import critic_residual, invariances
@@ -130,7 +131,7 @@ def audit_method(
     return result
 
 
-def _failure(setting: Setting, claim: Claim, stale: bool = False) -> Smallest | None:
+def _failure(setting: Setting, claim: Objective, stale: bool = False) -> Smallest | None:
     """The smallest tree on which a gradient that is claimed is not the one that comes, on fresh data or on stale."""
     if not setting.directed:
         return None
@@ -260,7 +261,7 @@ def _behaviour(
     return Behaviour(compare(mean, claimed), variance, effective, len(rows), error)
 
 
-def _fresh(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> Behaviour:
+def _fresh(setting: Setting, claim: Objective, policies: _Policies, groups: int) -> Behaviour:
     # What is cloned was said by another: of its own episodes a policy has nothing to learn.
     behaviour = setting.data or policies.policy
     episodes, chances = all_episodes(setting.task, behaviour)
@@ -270,12 +271,12 @@ def _fresh(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> 
     return _behaviour(setting, algorithm, episodes, units, claimed)
 
 
-def _claimed(setting: Setting, claim: Claim, policy: Policy, behaviour: Policy) -> Tensor:
+def _claimed(setting: Setting, claim: Objective, policy: Policy, behaviour: Policy) -> Tensor:
     agent = table_agent(setting.task, policy)
     return gradient_of(agent, setting.task, claim, setting.reference, behaviour).flatten()
 
 
-def _other_behaviours(setting: Setting, claim: Claim, policies: _Policies, groups: int) -> dict[str, Behaviour]:
+def _other_behaviours(setting: Setting, claim: Objective, policies: _Policies, groups: int) -> dict[str, Behaviour]:
     """Stale, truncated and tempered draws; what is claimed stays the gradient at the policy that learns."""
     found: dict[str, Behaviour] = {}
     if setting.fed == "episodes":
@@ -329,7 +330,7 @@ def _small(rewards: Iterable[float] = (0.3, 0.0, 1.0)) -> LeafTree:
     return LeafTree.stopping(2, 2, list(rewards))
 
 
-def _batches(setting: Setting, claim: Claim, seed: int) -> dict[int, Comparison]:
+def _batches(setting: Setting, claim: Objective, seed: int) -> dict[int, Comparison]:
     """The gradient of batches of 1, 2 and 4 groups beside the claimed one, on a tree of three leaves."""
     here = method_of(setting, _small())
     policies = _Policies(here.task, None, 0.3, seed)

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from ....algorithms import Episodes
-from ..claims import Claim, compare
+from ..claims import compare
 from ..enumeration import Policy, all_episodes
 from ..gradients import each_gradient
+from ..objectives import Objective
 from .running import Drawn, listed
 from .setting import Setting
 from .together import acting
 
 
-def invariances(setting: Setting, claim: Claim, policy: Policy) -> dict[str, float]:
+def invariances(setting: Setting, claim: Objective, policy: Policy) -> dict[str, float]:
     """How far the gradient of a draw changes, as a share of it, by what should change nothing."""
     task = setting.task
     episodes, _ = all_episodes(task, policy)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ....envs import TokenGymError
-from ..claims import Claim
 from ..enumeration import all_episodes
 from ..gradients import each_gradient
+from ..objectives import Objective
 from ..tables import NEVER, log_reference, rows_of
 from .declared import Optimum
 from .setting import Setting, Units
@@ -80,7 +80,7 @@ class Tables:
         return np.concatenate([np.asarray(own.get(head, usual[head]), np.float64) for head in self.heads], 1)
 
 
-def optimum_of(setting: Setting, algorithm: Any, claim: Claim) -> Optimum:
+def optimum_of(setting: Setting, algorithm: Any, claim: Objective) -> Optimum:
     """The optimum of a return, regularised or not, by induction from the last tokens backwards.
 
     Raises:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..claims import Claim, value_of
 from ..enumeration import Policy, all_episodes
 from ..following import ALONE, OUT, STILL, Kind, Rest, follow
+from ..objectives import Objective, value_of
 from ..tables import rows_of, table_agent
 from .learnt import Tables, optimum_of
 from .running import expected_direction, order_free
@@ -41,7 +41,7 @@ class End:
     likeliest: tuple[str, float]
 
 
-def ends(setting: Setting, claim: Claim, seed: int = 0, starts: int = 3) -> list[End]:
+def ends(setting: Setting, claim: Objective, seed: int = 0, starts: int = 3) -> list[End]:
     """Follow a method's expected gradient from several starts to where it ends.
 
     Args:
@@ -67,7 +67,7 @@ def ends(setting: Setting, claim: Claim, seed: int = 0, starts: int = 3) -> list
     return found
 
 
-def residual_at_optimum(setting: Setting, claim: Claim) -> float | None:
+def residual_at_optimum(setting: Setting, claim: Objective) -> float | None:
     """Return the largest entry of the expected gradient at what is claimed to be optimal, or None where nothing rests.
 
     Where it is not 0 the method leaves the optimum again. One that claims nothing else is looked at in all its tables,
@@ -205,7 +205,7 @@ class Flow:
         return self.says(np.where(q >= q.max(axis=1, keepdims=True) - 1e-7, 0.0, -OUT))
 
 
-def _best(setting: Setting, claim: Claim) -> float:
+def _best(setting: Setting, claim: Objective) -> float:
     if claim.name == "likelihood":
         return _worth(setting, claim, setting.data)
     episodes, chances = all_episodes(setting.task)
@@ -216,21 +216,14 @@ def _best(setting: Setting, claim: Claim) -> float:
         begun = np.searchsorted(rows, rows_of(algorithm.agent, episodes)[episodes.flat.episode_offsets[:-1]])
         return float(chances @ optimum.values[begun])
     best = 0.0
-    for start in np.unique(episodes.starts):  # one episode for sure is the best of each: several draws do no better
+    for start in np.unique(episodes.starts):
         members = np.flatnonzero(episodes.starts == start)
         returns = episodes.returns[members]
-        top = float(returns.max())
-        if claim.name in ("pass_at_k", "max_rl"):
-            top = (1.0 if claim.name == "pass_at_k" else 0.0) if top > 0 else _failing(claim)
-        best += float(chances[members].sum()) * top
+        best += float(chances[members].sum()) * claim.most(torch.from_numpy(returns.astype(np.float64)))
     return best
 
 
-def _failing(claim: Claim) -> float:
-    return 0.0 if claim.name == "pass_at_k" else -float(sum(1 / order for order in range(1, max(claim.size, 2))))
-
-
-def _worth(setting: Setting, claim: Claim, policy: Policy | None) -> float:
+def _worth(setting: Setting, claim: Objective, policy: Policy | None) -> float:
     agent = table_agent(setting.task, policy)
     behaviour = setting.data if claim.name == "likelihood" else None
     return value_of(agent, setting.task, claim, setting.reference, behaviour)

@@ -10,7 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from ..claims import Claim, Comparison
+from ..claims import Comparison
+from ..objectives import Objective
 from .resting import End
 
 RESTS = 1e-9
@@ -88,7 +89,7 @@ class AuditResult:
     method: str
     task: str
     episodes: int
-    claim: Claim
+    claim: Objective
     group_size: int
     groups: int
     level: str

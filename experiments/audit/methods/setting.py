@@ -17,8 +17,8 @@ from ....algorithms import ALGORITHMS, EpisodeDataset, Episodes, PreferenceDatas
 from ....algorithms.data import ReplaySample
 from ....algorithms.off_policy import Replayed
 from ....envs import FiniteTask
-from ..claims import Claim
 from ..enumeration import Policy, all_episodes
+from ..objectives import Objective
 from ..tables import action_values, regularised_values, rows_of, table_agent, write
 from .declared import Declared, Fed, declared_of
 
@@ -116,13 +116,13 @@ class Setting:
         """Whether the policy's logits are Q/β over the reference's, so that their level counts."""
         return self.declared.logits_hold_q(self.config)
 
-    def claim(self, name: str | None = None) -> Claim:
+    def claim(self, name: str | None = None) -> Objective:
         """The objective that the method is held against: the named one, or its own."""
         if name is None:
             own = self.declared.objective
             name = own(self.config) if own else "kl_return" if self.beta or self.alpha else "return"
         soft = name == "kl_return"
-        return Claim(name, self.beta if soft else 0.0, self.alpha if soft else 0.0, max(self.group_size, 1))
+        return Objective(name, self.beta if soft else 0.0, self.alpha if soft else 0.0, max(self.group_size, 1))
 
     @property
     def data(self) -> Policy | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..methods import audit
 from ..trees import LeafTree
+from .rows import of_batches, short
 
 Row = dict[str, Any]
 _KL = {"kl_coef": 0.5}
@@ -102,16 +103,9 @@ def our_row(name: str, options: dict[str, Any]) -> Row:
         "rests": not result.behaviours,
         "right": result.right,
         "leaves": None if smallest is None or result.right else len(smallest.leaves),
-        "batches": {str(b): [_short(one.cosine), _short(one.scale)] for b, one in result.batches.items()},
+        "batches": of_batches(result.batches),
         "fresh_bias": row["fresh_bias"] if result.behaviours else result.optimum,
     }
     for field in ("fresh_cosine", "fresh_scale", "fresh_bias", "stale_cosine", "stale_bias"):
-        row[field] = _short(row[field])
+        row[field] = short(row[field])
     return row
-
-
-def _short(value: float | None) -> float | None:
-    """Three digits, and nothing for what rounding makes of 0."""
-    if value is None or value != value or abs(value) == float("inf"):
-        return None
-    return float(f"{value:.3g}") if abs(value) > 1e-9 else 0.0

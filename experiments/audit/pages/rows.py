@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..claims import Comparison
 from ..ends import End
 from ..verdicts import LossAudit, audit_loss
 
@@ -23,12 +24,12 @@ def row_of(name: str, origin: str, audit: LossAudit) -> dict[str, Any]:
         "level": claim.level,
         "rests": claim.rests,
         "right": audit.right,
-        "fresh_cosine": _short(audit.fresh.cosine),
-        "fresh_scale": _short(audit.fresh.scale),
-        "fresh_bias": _short(audit.fresh.bias),
-        "stale_cosine": _short(audit.stale.cosine),
-        "stale_bias": _short(audit.stale.bias),
-        "batches": {str(number): [_short(cosine), _short(scale)] for number, (cosine, scale) in audit.batches.items()},
+        "fresh_cosine": None if audit.fresh.vanishes else short(audit.fresh.cosine),
+        "fresh_scale": short(audit.fresh.scale),
+        "fresh_bias": short(audit.fresh.bias),
+        "stale_cosine": None if audit.stale.vanishes else short(audit.stale.cosine),
+        "stale_bias": short(audit.stale.bias),
+        "batches": of_batches(audit.batches),
         "ends": "; ".join(dict.fromkeys(_end(end) for end in audit.ends)),
         "counterexample": "" if audit.counterexample is None else str(audit.counterexample),
         "leaves": None if audit.counterexample is None else audit.counterexample.leaves,
@@ -41,9 +42,14 @@ def audited_row(name: str, origin: str, make: Callable[[], Any], claim: dict[str
     return row_of(name, origin, audit_loss(make(), **claim))
 
 
-def _short(value: float) -> float | None:
+def of_batches(batches: Mapping[int, Comparison]) -> dict[str, list[float | None]]:
+    """Cosine and scale in batches of B groups, by B."""
+    return {str(number): [short(one.cosine), short(one.scale)] for number, one in batches.items()}
+
+
+def short(value: float | None) -> float | None:
     """Three digits, and nothing for what rounding makes of 0; None where there is no number."""
-    if value != value or value in (float("inf"), float("-inf")):
+    if value is None or value != value or value in (float("inf"), float("-inf")):
         return None
     return float(f"{value:.3g}") if abs(value) > 1e-9 else 0.0
 
