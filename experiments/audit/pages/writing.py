@@ -39,9 +39,8 @@ _COLUMNS = (
 def makers() -> dict[tuple[str, str], Maker]:
     """What audits each row, by (origin, name), in the order of the page."""
     found: dict[tuple[str, str], Maker] = {}
-    if available:
-        for entry in TRL:
-            found["TRL", entry.name] = lambda entry=entry: audited_row(entry.name, "TRL", entry.make, entry.claim)
+    for entry in TRL:
+        found["TRL", entry.name] = lambda entry=entry: audited_row(entry.name, "TRL", entry.make, entry.claim)
     for name, options in OURS:
         found["tokengym", label(name, options)] = lambda name=name, options=options: our_row(name, options)
     for origin, specimens in (("right", RIGHT), ("broken", BROKEN)):
@@ -180,13 +179,14 @@ gradients are of the tokens in order, after what had been read; a token is `t0`,
 
 
 def main(names: list[str], folder: Path = Path("docs")) -> None:
-    """Audit what is named, or everything, and write the page."""
+    """Audit what is named, or everything, and write the page; without TRL its rows stay as they are."""
     kept = folder / "audit.json"
     before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
     known = {(row["origin"], row["name"]): row for row in before}
     order = makers()
     for place, make in order.items():
-        if names and not any(name in place[1] for name in names):
+        asked = not names or any(name in place[1] for name in names)
+        if not asked or (place[0] == "TRL" and not available):
             continue
         began = time.process_time()
         with warnings.catch_warnings():
