@@ -30,6 +30,7 @@ from ..envs import (
 from ..envs.checking import NotNegative, Range, Seed, checked
 from ..envs.columns import ColumnTotals
 from .kl_reference import KLReference
+from .student import quantile
 
 _ROWS = 128
 
@@ -71,9 +72,7 @@ class Evaluation:
         """Half the width of the 95% interval of `expected_return` (Student's t); None where nothing is known."""
         if self.exact or self.standard_error is None:
             return None
-        from scipy.stats import t
-
-        return float(t.ppf(0.975, self.episodes - 1)) * self.standard_error
+        return quantile(self.episodes) * self.standard_error
 
 
 @dataclass(frozen=True, kw_only=True)

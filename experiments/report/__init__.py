@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .page import write_report
     from .plots import learning_curves
     from .reliability import accuracy_by_flips, reliability_diagram
-    from .results import RunResult, StudyResults, cell_interval, collect, subset, summary
+    from .results import RunResult, StudyResults, cell_interval, collect, kl_ends, subset, summary
     from .tables import Cell, Table, to_markdown
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "embedded",
     "grid",
     "installed_version",
+    "kl_ends",
     "learning_curves",
     "made_by",
     "page_of",
@@ -56,6 +57,7 @@ __getattr__, __dir__ = lazy_names(
         "embedded": "html",
         "grid": "drawing",
         "installed_version": "html",
+        "kl_ends": "results",
         "learning_curves": "plots",
         "made_by": "html",
         "page_of": "html",

@@ -221,6 +221,13 @@ def cell_interval(results: StudyResults, environment: str, algorithm: str, *, se
     return results.once(("cell", environment, algorithm, seed), lambda: summarise(scores, seed=seed))
 
 
+def kl_ends(results: StudyResults, environment: str, algorithm: str) -> np.ndarray:
+    """Return expected return and KL where the finished runs of a cell with a beta ended, float64 (runs, 2)."""
+    runs = [run for run in results.cell(environment, algorithm) if run.status == "done"]
+    found = [(run.curve[-1]["expected_return"], run.curve[-1]["kl"]) for run in runs]
+    return np.array(found, np.float64).reshape(-1, 2)
+
+
 def improvement_matrix(results: StudyResults, *, seed: int = 0) -> tuple[list[str], dict[tuple[str, str], Interval]]:
     """Return the probability of improvement of each algorithm (first) over each other (second).
 

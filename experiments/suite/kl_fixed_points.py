@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from ...envs import FiniteTask, evaluate_policy
 from ...envs.tasks.diagnostics import KLTree
 from ..audit import fixed_point, kl_estimators, optimum, regret, table_agent
-from ..report import StudyResults
+from ..report import StudyResults, kl_ends
+from ..student import told
 
 Array = npt.NDArray[np.float64]
 
@@ -52,23 +53,13 @@ def rest_table(results: StudyResults) -> str:
         for name, kind in RESTS.items():
             policy = fixed_point(task, BETA, kind)  # pyright: ignore[reportArgumentType]
             at_rest = evaluate_policy(task, policy)
-            ends = ended(results, tree, name)
+            ends = kl_ends(results, tree, name)
             cells = [f"{number:.3f}" for number in (regret(task, policy, BETA), at_rest.expected_return, at_rest.kl)]
             cells.append(str(len(ends)))
-            if len(ends):
-                missed = (best - (ends[:, 0] - BETA * ends[:, 1])) / (best - start)
-                cells += [_interval(missed), _interval(ends[:, 0]), _interval(ends[:, 1])]
-            else:
-                cells += ["", "", ""]
+            missed = (best - (ends[:, 0] - BETA * ends[:, 1])) / (best - start)
+            cells += [told(missed), told(ends[:, 0]), told(ends[:, 1])]
             lines.append(f"| {tree} | {name} | {' | '.join(cells)} |".replace("| -0.000", "| 0.000"))
     return "\n".join(lines)
-
-
-def ended(results: StudyResults, tree: str, algorithm: str) -> Array:
-    """Return expected return and KL where the finished runs of a cell ended, (runs, 2)."""
-    runs = [run for run in results.cell(tree, algorithm) if run.status == "done"]
-    found = [(run.curve[-1]["expected_return"], run.curve[-1]["kl"]) for run in runs]
-    return np.array(found, np.float64).reshape(-1, 2)
 
 
 def rest_picture(results: StudyResults) -> Figure:
@@ -85,7 +76,7 @@ def rest_picture(results: StudyResults) -> Figure:
             axis.scatter(
                 at_rest.kl, at_rest.expected_return, s=size, facecolors="none", edgecolors=colour, linewidths=1.6
             )
-            runs = ended(results, tree, name)
+            runs = kl_ends(results, tree, name)
             axis.plot(runs[:, 1], runs[:, 0], "x", color=colour, markersize=6, label=name)
         axis.set(
             title=f"KLTree, {tree}, β = {BETA:g}", xlabel="KL from the reference, in nats", ylabel="expected return"
@@ -205,13 +196,3 @@ def _value(task: FiniteTask, policy: Callable[..., np.ndarray] | None) -> float:
     width = task.vocabulary.num_actions
     said = policy or (lambda tokens, lengths: np.full((len(lengths), width), 1 / width))
     return evaluate_policy(task, said).kl_regularised(BETA)
-
-
-def _interval(values: Array) -> str:
-    """The mean and the 95% interval of Student's t."""
-    from scipy.stats import t
-
-    half = (
-        float(t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    )
-    return f"{values.mean():.3f} ± {half:.3f}"

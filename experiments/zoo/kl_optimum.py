@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from ...envs import FiniteTask, TokenGymError, evaluate_policy, make_task, solve
 from ..audit import fixed_point, optimum, regret
 from ..console import told_in_a_line
-from ..report import StudyResults, collect, style
+from ..report import StudyResults, collect, kl_ends, style
+from ..student import told
 from ..study import EnvironmentSpec, find_study, load_study
 
 Array = npt.NDArray[np.float64]
@@ -61,17 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def ended(results: StudyResults, environment: str, algorithm: str) -> Array:
-    """Return expected return and KL where the finished runs of a cell ended, (runs, 2)."""
-    runs = [run for run in results.cell(environment, algorithm) if run.status == "done"]
-    found = [(run.curve[-1]["expected_return"], run.curve[-1]["kl"]) for run in runs]
-    return np.array(found, np.float64).reshape(-1, 2)
-
-
 def regrets(results: StudyResults, environment: EnvironmentSpec, algorithm: str) -> Array:
     """Return (V* − V)/(V* − V_ref) of the finished runs of a cell, V = E[R] − β·KL to the uniform policy, (runs,)."""
     best, start = _ends_of(environment)
-    ends, beta = ended(results, environment.name, algorithm), environment.beta
+    ends, beta = kl_ends(results, environment.name, algorithm), environment.beta
     assert beta is not None
     return (best - (ends[:, 0] - beta * ends[:, 1])) / (best - start)
 
@@ -98,19 +92,9 @@ def table(results: StudyResults) -> str:
         for one in environments:
             found, theory = regrets(results, one, algorithm.name), rest(one, algorithm.name)
             reached = f"{int((found < LIMITS[one.name]).sum())} of {len(found)}"
-            cells += ["" if theory is None else f"{theory + 0.0:.3f}", interval(found), reached]
+            cells += ["" if theory is None else f"{theory + 0.0:.3f}", told(found), reached]
         lines.append(f"| {algorithm.name} | {' | '.join(cells)} |".replace("| -0.000", "| 0.000"))
     return "\n".join(lines)
-
-
-def interval(values: Array) -> str:
-    """The mean and half of the 95% interval of Student's t."""
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return "" if not len(values) else f"{values[0]:.3f}"
-    half = float(t.ppf(0.975, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.3f} ± {half:.3f}"
 
 
 def picture(results: StudyResults) -> Figure:
@@ -123,7 +107,7 @@ def picture(results: StudyResults) -> Figure:
         axis.plot([at.kl for at in frontier], [at.expected_return for at in frontier], color="#9aa5b1", zorder=0)
         best = evaluate_policy(task, optimum(task, beta))
         for algorithm in results.study.algorithms:
-            runs = ended(results, one.name, algorithm.name)
+            runs = kl_ends(results, one.name, algorithm.name)
             claimed = algorithm.name not in _STYLES
             marker, colour = ("x", "#0b6fb8") if claimed else _STYLES[algorithm.name]
             label = "claim the optimum" if claimed else algorithm.name

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import t as student
+
+from ..student import interval, told
 
 Row = dict[str, Any]
 
@@ -20,15 +21,6 @@ def in_fifties(value: float, row: Row) -> float:
     return 50 + 50 * (value - middle) / (above - middle)
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and half of its 95% interval by Student's t."""
-    numbers = np.asarray(values, float)
-    if len(numbers) < 2:
-        return float(numbers.mean()), float("nan")
-    half = student.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / np.sqrt(len(numbers))
-    return float(numbers.mean()), float(half)
-
-
 def _names(rows: Sequence[Row], key: str) -> list[str]:
     return list(dict.fromkeys(row[key] for row in rows))
 
@@ -39,19 +31,17 @@ def tables(rows: Sequence[Row]) -> str:
     for data in _names(rows, "data"):
         own = [row for row in rows if row["data"] == data]
         first = [row for row in own if row["method"] == own[0]["method"]]
-        mean, half = interval([row["behaviour"] for row in first])
         parts += [
             f"{data}, {len(first)} datasets\n",
             "| | greedy | sampled | greedy, 0 worst, 50 mean, 100 best of the data |",
             "|---|--:|--:|--:|",
-            f"| the data | | {mean:.3f} ± {half:.3f} | 50 |",
+            f"| the data | | {told([row['behaviour'] for row in first])} | 50 |",
         ]
         for method in _names(own, "method"):
             these = [row for row in own if row["method"] == method]
-            cells = [interval([row[key] for row in these]) for key in ("greedy", "sampled")]
-            fifty = interval([in_fifties(row["greedy"], row) for row in these])
-            said = [f"{mean:.3f} ± {half:.3f}" for mean, half in cells]
-            parts.append(f"| {method} | {said[0]} | {said[1]} | {fifty[0]:.0f} ± {fifty[1]:.0f} |")
+            cells = [told([row[key] for row in these]) for key in ("greedy", "sampled")]
+            cells.append(told([in_fifties(row["greedy"], row) for row in these], 0))
+            parts.append(f"| {method} | {' | '.join(cells)} |")
         parts.append("")
     return "\n".join(parts)
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tokengym.experiments.report.results import RunResult, StudyResults
+from tokengym.experiments.student import told as told_of
 from tokengym.experiments.study import find_study, load_study
 from tokengym.experiments.zoo import kl_optimum
-from tokengym.experiments.zoo.kl_optimum import ELSEWHERE, LIMITS, interval, picture, regrets, rest, table
+from tokengym.experiments.zoo.kl_optimum import ELSEWHERE, LIMITS, picture, regrets, rest, table
 
 STUDY = load_study(find_study("kl-optimum"))
 TREE = STUDY.environments[1]
@@ -57,7 +58,7 @@ def test_the_table_counts_who_reached_it_and_the_picture_is_drawn(monkeypatch):
     assert lines["| apo"].endswith(" | 5 of 5 |") and "| 1.649 | " in lines["| token-k2"]
     assert lines["| token-k2"].count("0 of 5") == 1 and "0 of 0" in lines["| tbrm"]
     assert [axis.get_title() for axis in picture(told).axes][1] == "KLTree, one text of 256 pays, β = 0.2"
-    assert interval(np.array([1.0])) == "1.000" and interval(np.array([1.0, 1.0])) == "1.000 ± 0.000"
+    assert told_of([1.0]) == "1.000" and told_of([1.0, 1.0]) == "1.000 ± 0.000" and told_of([]) == ""
 
 
 def test_the_page_names_its_commands():

@@ -7,9 +7,9 @@ import pytest
 from synthetic import make_study
 
 from tokengym.envs.tasks.diagnostics import KLTree
-from tokengym.experiments.report.results import RunResult, StudyResults
+from tokengym.experiments.report.results import RunResult, StudyResults, kl_ends
 from tokengym.experiments.study import find_study, load_study
-from tokengym.experiments.suite.kl_fixed_points import RESTS, TREES, Estimates, ended, estimate_table, estimates, turns
+from tokengym.experiments.suite.kl_fixed_points import RESTS, TREES, Estimates, estimate_table, estimates, turns
 from tokengym.experiments.suite.kl_steering import Steered, fixed_weight, instance, options, steer, steering_table
 
 
@@ -24,7 +24,7 @@ def test_a_run_ends_where_its_last_evaluation_is():
     curve = ({"expected_return": 0.0, "kl": 0.0}, {"expected_return": 0.5, "kl": 1.5})
     done, missing = study.runs()
     runs = (RunResult(spec=done, status="done", curve=curve), RunResult(spec=missing, status="missing"))
-    assert ended(StudyResults(study=study, runs=runs), "Copy", "ppo").tolist() == [[0.5, 1.5]]
+    assert kl_ends(StudyResults(study=study, runs=runs), "Copy", "ppo").tolist() == [[0.5, 1.5]]
 
 
 def test_k1_and_k3_have_no_bias_at_any_distance_and_k3_varies_more_far_out():

@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from tokengym.experiments.student import interval
 from tokengym.experiments.zoo import random_walks
-from tokengym.experiments.zoo.walks_pages import in_fifties, interval
+from tokengym.experiments.zoo.walks_pages import in_fifties
 
 
 def test_the_scale_has_the_worst_the_mean_and_the_best_of_the_data_at_0_50_and_100():
