@@ -14,7 +14,7 @@ from .collecting import Collector
 from .configs import OnlineConfig
 from .data import Episodes, episode_metrics
 from .parts import derive_seed
-from .runs import state as saving
+from .runs import take
 
 OnlineConfigT = TypeVar("OnlineConfigT", bound=OnlineConfig)
 
@@ -92,7 +92,7 @@ class Online(Algorithm[OnlineConfigT], ABC):
     def load_shared_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `shared_state` returned, by this or an earlier version."""
         super().load_shared_state(tensors, data)
-        collector, behaviour = (saving.take(tensors, part) for part in ("collector", "behaviour"))
-        self.collector.load_state(collector, data["collector"])
+        self.collector.load_state(take(tensors, "collector/"), data["collector"])
         # Before behaviours were policies, their generator was kept with the collector.
-        self.behaviour.load_state(behaviour or collector, data.get("behaviour", {}))
+        own = take(tensors, "behaviour/") or take(tensors, "collector/")
+        self.behaviour.load_state(own, data.get("behaviour", {}))

@@ -13,7 +13,7 @@ from ..agents import Agent, certain, policy_of, rebuild_agent
 from ..envs import FiniteTask, Task, TokenGymError, TwoPlayerTask
 from ..envs.checking import Count, Seed, checked
 from .learner import Learner
-from .runs import Callback, read
+from .runs import Callback, read, take
 from .runs import state as saving
 
 
@@ -177,7 +177,7 @@ class SelfPlay(Callback):
         self.snapshots = []
         for place, (config, timesteps) in enumerate(zip(data["agents"], data["timesteps"], strict=True)):
             agent = rebuild_agent(config)
-            agent.load_state_dict(saving.take(tensors, str(place)))
+            agent.load_state_dict(take(tensors, f"{place}/"))
             self.snapshots.append(Snapshot(int(timesteps), agent.requires_grad_(False)))
         self.playing = int(data["playing"])
         self.num_taken = int(data["num_taken"])

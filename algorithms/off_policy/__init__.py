@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .reading import Reading
     from .replayed import Replayed
     from .sac import SAC
+    from .slow_copy import SlowCopy
     from .tbrm import TBRM
     from .trajectory_balance import TrajectoryBalance
 
@@ -29,6 +30,7 @@ __all__ = [
     "Reading",
     "Replayed",
     "SAC",
+    "SlowCopy",
     "TBRM",
     "TrajectoryBalance",
 ]
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazy_names(
         "Reading": "reading",
         "Replayed": "replayed",
         "SAC": "sac",
+        "SlowCopy": "slow_copy",
         "TBRM": "tbrm",
         "TrajectoryBalance": "trajectory_balance",
     },

@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from ...agents import Agent, AgentPolicy, Exploring, Policy, ReferenceExploring, Sampler, StepOutput
-from ...agents.build import convert
-from ...agents.devices import is_half
 from ...envs import TokenGymError
 from ..configs import OffPolicyConfig
 from ..data import EpisodeReplay, Episodes, fitting, read_dataset
 from ..parts import AgentReference, Loss, Reference, derive_seed, n_step_targets, trace_targets
 from ..rewarded import Rewarded
+from ..runs import take
 from .reading import Reading
 from .replayed import Part, Prepared, Replayed
+from .slow_copy import SlowCopy
 from .untried import UntriedFirst
 
 OffPolicyConfigT = TypeVar("OffPolicyConfigT", bound=OffPolicyConfig)
@@ -49,11 +49,7 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
             seed=derive_seed(self.seed, "replay"),
             numbers=self.collector.numbers.name,
         )
-        self.target = self.agent.clone_frozen()
-        if is_half(self.agent.dtype) and self.agent.lora is None:  # which a slow copy's small steps would be lost in
-            convert(self.target, torch.float32)
-        both = zip(self.agent.parameters(), self.target.parameters(), strict=True)
-        self.moving = [slow for fast, slow in both if fast.requires_grad]
+        self.slow = SlowCopy(self.agent)
         self.num_gradient_steps = 0
         self.num_replayed_tokens = 0
         self.largest_scale = 0.0
@@ -73,6 +69,11 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
                     "policy's logits: kl_coef, or tau with head_free."
                 )
         return reference
+
+    @property
+    def target(self) -> Agent:
+        """The target network."""
+        return self.slow.agent
 
     # Hooks -----------------------------------------------------------------------------------------------------------
 
@@ -311,18 +312,16 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
             return n_step_targets(rewards, values, final_values, grid, config.n_step, config.gamma, corrections)
         return trace_targets(rewards, values, judged["target_q"], judged["traces"], final_values, grid, config.gamma)
 
-    @torch.no_grad()
     def move_target(self, share: float) -> None:
-        """Move the target network's weights to the online ones by ``share`` of the way (Polyak averaging)."""
-        for slow, fast in zip(self.moving, self.parameters, strict=True):
-            slow.lerp_(fast.to(slow.dtype), share)
+        """Move the target network's weights to the online ones by ``share`` of the way."""
+        self.slow.follow(self.parameters, share)
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the replay and the target network as arrays, and the counters."""
         arrays: dict[str, Any] = {f"replay.{name}": array for name, array in self.replay.state_arrays().items()}
-        arrays.update({f"target.{name}": tensor for name, tensor in self.target.state_dict().items()})
+        arrays |= self.slow.state()
         counters: dict[str, Any] = {
             "gradient_steps": self.num_gradient_steps,
             "replayed_tokens": self.num_replayed_tokens,
@@ -332,12 +331,9 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
 
     def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `extra_state` returned."""
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-
-        self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in part("replay.").items()})
-        self.target.load_state_dict(part("target."))
+        held = take(tensors, "replay.")
+        self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in held.items()})
+        self.slow.load_state(tensors)
         self.num_gradient_steps = int(data["gradient_steps"])
         self.num_replayed_tokens = int(data["replayed_tokens"])
         self.largest_scale = float(data["largest_scale"])

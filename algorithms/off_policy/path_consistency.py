@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...agents.build import convert
-from ...agents.devices import is_half
 from ..configs import PathConsistencyConfig
 from ..data import Episodes
 from ..parts import path_returns
 from .paths import PathMethod, Paths, PathTargets
 from .reading import Reading
+from .slow_copy import SlowCopy
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,13 +50,7 @@ class PathConsistency(PathMethod[PathConsistencyConfig]):
     def setup(self) -> None:
         """Build the replay, and the slow copy where there is one."""
         super().setup()
-        self.target = None
-        if self.config.bootstrap == "target":
-            self.target = self.agent.clone_frozen()
-            if is_half(self.agent.dtype) and self.agent.lora is None:  # a slow copy's small steps would be lost in it
-                convert(self.target, torch.float32)
-            both = zip(self.agent.parameters(), self.target.parameters(), strict=True)
-            self.moving = [slow for fast, slow in both if fast.requires_grad]
+        self.slow = SlowCopy(self.agent) if self.config.bootstrap == "target" else None
 
     def required_heads(self) -> tuple[str, ...]:
         """The policy, and a value head where the configuration asks for one."""
@@ -74,12 +67,12 @@ class PathConsistency(PathMethod[PathConsistencyConfig]):
 
     def complete(self, targets: PathTargets, episodes: Episodes) -> PathTargets:
         """Ask the slow copy for its values, where it values the ends of stretches."""
-        if self.target is None:
+        if self.slow is None:
             return targets
         seen: list[Paths] = []
         with torch.no_grad():
             for part in targets.batch.parts(self.config.micro_batch_tokens, self.unit, final=True):
-                seen.append(self.read(part, targets, Reading(self.target, self.required_heads(), part)))
+                seen.append(self.read(part, targets, Reading(self.slow.agent, self.required_heads(), part)))
         given = {
             "slow_values": torch.cat([paths.values for paths in seen]),
             "slow_final_values": torch.cat([paths.final_values for paths in seen]),
@@ -90,7 +83,7 @@ class PathConsistency(PathMethod[PathConsistencyConfig]):
         """V(s_t) less the soft return of the stretch from t on: of every token, or of the first of each episode."""
         paid = paths.rewards - self.scaled_kl_coef * paths.log_ratio
         values, final = paths.values, paths.final_values
-        if self.target is not None:
+        if self.slow is not None:
             values = prepared.given["slow_values"][paths.tokens].to(paid.dtype)
             final = prepared.given["slow_final_values"][paths.episodes].to(paid.dtype)
         returns = path_returns(paid, paths.grid, self.config.gamma, values, final, self.config.path_length)
@@ -101,23 +94,18 @@ class PathConsistency(PathMethod[PathConsistencyConfig]):
         """Move the slow copy."""
         self.move_target(self.config.target_polyak)
 
-    @torch.no_grad()
     def move_target(self, share: float) -> None:
         """Move the slow copy's weights to the agent's by ``share`` of the way, if there is one."""
-        if self.target is not None:
-            for slow, fast in zip(self.moving, self.parameters, strict=True):
-                slow.lerp_(fast.to(slow.dtype), share)
+        if self.slow is not None:
+            self.slow.follow(self.parameters, share)
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the slow copy, too."""
         arrays, data = super().extra_state()
-        if self.target is not None:
-            arrays |= {f"target.{name}": tensor for name, tensor in self.target.state_dict().items()}
-        return arrays, data
+        return arrays if self.slow is None else arrays | self.slow.state(), data
 
     def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `extra_state` returned."""
         super().load_extra_state(tensors, data)
-        if self.target is not None:
-            held = {name: tensors[f"target.{name}"] for name in self.target.state_dict()}
-            self.target.load_state_dict(held)
+        if self.slow is not None:
+            self.slow.load_state(tensors)

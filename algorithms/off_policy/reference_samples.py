@@ -11,6 +11,7 @@ from ...agents import AgentPolicy, Policy, RandomPlayer, Sampler
 from ..configs import SampledReferenceConfig
 from ..data import Episodes
 from ..parts import AgentReference, derive_seed, returns_to_go
+from ..runs import take
 from .paths import PathMethod
 
 ConfigT = TypeVar("ConfigT", bound=SampledReferenceConfig)
@@ -69,6 +70,4 @@ class ReferenceSampled(PathMethod[ConfigT]):
     def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `extra_state` returned."""
         super().load_extra_state(tensors, data)
-        start = "reference_policy."
-        own = {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
-        self.reference_policy.load_state(own, data["reference"])
+        self.reference_policy.load_state(take(tensors, "reference_policy."), data["reference"])

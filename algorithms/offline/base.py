@@ -21,6 +21,7 @@ from ..base import Algorithm
 from ..configs import OfflineConfig
 from ..data import Batch, EpisodeOrder
 from ..parts import Loss, Step, derive_seed
+from ..runs import take
 
 OfflineConfigT = TypeVar("OfflineConfigT", bound=OfflineConfig)
 
@@ -269,7 +270,5 @@ class Offline(Algorithm[OfflineConfigT]):
     @classmethod
     def saved_arguments(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
         """Return the data as the checkpoint has them."""
-        start = "data/"
-        own = {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
         told = {name: value for name, value in data["offline"].items() if name in ("data", "digest")}
-        return {"dataset": SavedData(own, told)}
+        return {"dataset": SavedData(take(tensors, "data/"), told)}

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...agents import AdvantageWeighted, AgentPolicy, StepOutput
-from ...agents.build import convert
-from ...agents.devices import is_half
+from ...agents import AdvantageWeighted, Agent, AgentPolicy, StepOutput
 from ...envs import TokenGymError
 from ..configs import ValuesConfig
 from ..data import Batch, EpisodeDataset, Episodes, ReplaySample
-from ..off_policy import Reading, Replayed
+from ..off_policy import Reading, Replayed, SlowCopy
 from ..parts import RunningStd, returns_to_go
 from .of_episodes import OfEpisodes
 
@@ -120,11 +118,12 @@ class Bootstrapped(Valued[ValuesConfigT]):
 
     def setup(self) -> None:
         """Build the target network."""
-        self.target = self.agent.clone_frozen()
-        if is_half(self.agent.dtype) and self.agent.lora is None:  # which a slow copy's small steps would be lost in
-            convert(self.target, torch.float32)
-        both = zip(self.agent.parameters(), self.target.parameters(), strict=True)
-        self.moving = [slow for fast, slow in both if fast.requires_grad]
+        self.slow = SlowCopy(self.agent)
+
+    @property
+    def target(self) -> Agent:
+        """The target network."""
+        return self.slow.agent
 
     def target_heads(self) -> tuple[str, ...]:
         """Return the heads that the target network is read with; by default all."""
@@ -199,19 +198,14 @@ class Bootstrapped(Valued[ValuesConfigT]):
         """Updates between target updates."""
         return int(getattr(self.config, "target_every", 1))
 
-    @torch.no_grad()
     def move_target(self, share: float) -> None:
-        """Move the target network's weights to the online ones by ``share`` of the way (Polyak averaging)."""
-        for slow, fast in zip(self.moving, self.parameters, strict=True):
-            slow.lerp_(fast.to(slow.dtype), share)
+        """Move the target network's weights to the online ones by ``share`` of the way."""
+        self.slow.follow(self.parameters, share)
 
     def extra_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the target network."""
-        return {f"target.{name}": tensor for name, tensor in self.target.state_dict().items()}, {}
+        return self.slow.state(), {}
 
     def load_extra_state(self, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
         """Take back what `extra_state` returned."""
-        start = "target."
-        self.target.load_state_dict(
-            {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
-        )
+        self.slow.load_state(tensors)

@@ -14,7 +14,7 @@ from ..configs import OnPolicyConfig
 from ..data import EpisodeReplay, Episodes
 from ..parts import derive_seed
 from ..rewarded import Rewarded
-from ..runs import state as saving
+from ..runs import take
 
 OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
 
@@ -90,5 +90,5 @@ class Reused(Rewarded[OnPolicyConfigT]):
         """Take back what `shared_state` returned."""
         super().load_shared_state(tensors, data)
         if self.replay is not None:
-            kept = saving.take(tensors, "replay")
-            self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in kept.items()})
+            held = take(tensors, "replay/")
+            self.replay.load_state_arrays({name: np.asarray(value.cpu()) for name, value in held.items()})

@@ -17,7 +17,7 @@ from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import checked
 from ..configs import RewardModelConfig
 from ..data import Episodes
-from ..runs import checkpoint, read, state
+from ..runs import checkpoint, complete, read, take
 from .reading import checked_sequences, sequences_of
 
 KIND = "tokengym reward model 1"
@@ -212,13 +212,13 @@ class RewardModel:
                 f"{folder} is {what}, and no reward model: give a folder written by RewardModel.save, or by "
                 "transformers for a sequence classification model."
             )
-        with state.complete({"algorithm": "reward model", **data}):
+        with complete({"algorithm": "reward model", **data}):
             config = RewardModelConfig.restored(data["config"])
             members = []
             for number, said in enumerate(data["members"]):
-                base = state.take(tensors, f"bases/{number}") or None
+                base = take(tensors, f"bases/{number}/") or None
                 members.append(rebuild_agent(said, device=device, base=base))
-                members[-1].load_state_dict(state.take(tensors, f"members/{number}"))
+                members[-1].load_state_dict(take(tensors, f"members/{number}/"))
             model = cls(members, config, data["about"])
             model.shift, model.scale = tensors["shift"].double().numpy(), float(data["scale"])
             if model.shift.shape != (len(members),):

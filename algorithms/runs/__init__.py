@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .loggers import JsonLines, RunLogger
     from .milestones import SaveBest, StopWhen
     from .record_episodes import RecordEpisodes
-    from .state import complete, load_agent
+    from .state import complete, load_agent, take
 
 __all__ = [
     "Callback",
@@ -47,6 +47,7 @@ __all__ = [
     "read",
     "state",
     "sweep",
+    "take",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -74,5 +75,6 @@ __getattr__, __dir__ = lazy_names(
         "read": "checkpoint",
         "state": "",
         "sweep": "checkpoint",
+        "take": "state",
     },
 )

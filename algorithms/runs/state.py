@@ -108,7 +108,7 @@ def rebuild(
                 reference.take_adapters_off()
         else:
             reference = rebuild_agent(data["reference"], device=device)
-        reference.load_state_dict(take(tensors, "reference"))
+        reference.load_state_dict(take(tensors, "reference/"))
         reference = reference.clone_frozen()
     if reference is not None and data.get("reference_shares_prefixes"):
         reference = sharing_prefixes(reference, agent)
@@ -118,20 +118,20 @@ def rebuild(
     algorithm.env_spec = data["env"]
     algorithm.agent.sampler.set_state(tensors["agent_sampler"])
     algorithm.generator.set_state(tensors["generator"])
-    _load_optimizer(algorithm.optimizer, take(tensors, "optimizer"))
+    _load_optimizer(algorithm.optimizer, take(tensors, "optimizer/"))
     for name in COUNTERS:
         setattr(algorithm, name, data["counters"][name])
     algorithm.load_shared_state(tensors, data)
-    algorithm.load_extra_state(take(tensors, "extra"), data["extra"])
+    algorithm.load_extra_state(take(tensors, "extra/"), data["extra"])
     for name, state in data.get("callbacks", {}).items():
-        algorithm.waiting_states[name] = (take(tensors, f"callbacks/{name}"), state)
+        algorithm.waiting_states[name] = (take(tensors, f"callbacks/{name}/"), state)
     return algorithm
 
 
 def load_agent(tensors: dict[str, Tensor], data: dict[str, Any], device: str | torch.device = "cpu") -> Agent:
     """Rebuild the agent alone from what `state_of` returned."""
-    agent = rebuild_agent(data["agent"], device=device, base=take(tensors, "base") or None)
-    agent.load_state_dict(take(tensors, "agent"))
+    agent = rebuild_agent(data["agent"], device=device, base=take(tensors, "base/") or None)
+    agent.load_state_dict(take(tensors, "agent/"))
     return agent
 
 
@@ -184,9 +184,8 @@ def _put(tensors: dict[str, Tensor | np.ndarray], prefix: str, part: dict[str, A
     tensors.update({f"{prefix}/{name}": value for name, value in part.items()})
 
 
-def take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with ``prefix/``, without it."""
-    start = f"{prefix}/"
+def take(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``start``, such as "agent/", by the rest of their names."""
     return {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
 
 
