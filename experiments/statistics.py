@@ -322,6 +322,7 @@ def mean_difference(
 @checked
 def bootstrap_curve(
     curves: np.ndarray,
+    statistic: Callable[..., np.ndarray] = interquartile_mean,
     *,
     resamples: Resamples = MIN_RESAMPLES,
     confidence: Confidence = 0.95,
@@ -331,12 +332,13 @@ def bootstrap_curve(
 
     Args:
         curves: One curve a run, shape (runs, points).
+        statistic: Reduces an axis of runs, as of `stratified_bootstrap`; only ever asked of four runs or more.
         resamples: Number of bootstrap resamples, at least 2000.
         confidence: Probability mass of the intervals.
         seed: Seed of the generator that this call owns.
 
     Returns:
-        Three arrays of shape (points,): the interquartile mean with the ends of its pointwise interval; of two or three
+        Three arrays of shape (points,): the statistic with the ends of its pointwise interval; of two or three
         runs their mean, minimum and maximum; of one run the curve itself, None and None.
     """
     curves = numbers_of("curves", curves, finite=False)  # a gap in one is a gap in what is drawn
@@ -348,8 +350,8 @@ def bootstrap_curve(
     if len(curves) < MIN_RUNS:
         return curves.mean(axis=0), curves.min(axis=0), curves.max(axis=0)
     chosen = generator.integers(len(curves), size=(resamples, len(curves)))
-    low, high = _percentiles(interquartile_mean(curves[chosen], axis=1), confidence)
-    return interquartile_mean(curves, axis=0), low, high
+    low, high = _percentiles(statistic(curves[chosen], axis=1), confidence)
+    return statistic(curves, axis=0), low, high
 
 
 def _resample(runs: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:

@@ -11,25 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..report import palette, style
-from ..statistics import mean_difference
+from ..statistics import bootstrap_curve, mean, mean_difference, stratified_bootstrap
 
 Cell = tuple[str, str, str]
 Curves = Mapping[Cell, tuple[float, np.ndarray]]
 """Of each cell (task, data, method) the learning rate and rows (seeds, points, 4): tokens, steps, seconds, score."""
 
+RESAMPLES = 5000
 AXES = ("agent tokens", "gradient steps", "seconds of the processor")
 NAMES = {"dense": "dense reward", "sparse": "sparse reward", "turns": "turns (Nim)"}
 
 
 def at_the_end(rows: np.ndarray) -> np.ndarray:
-    """The score of each seed, the mean over the last third of its run."""
-    return rows[:, -(rows.shape[1] // 3) :, 3].mean(axis=1)
-
-
-def interval(scores: np.ndarray, resamples: int = 5000) -> tuple[float, float]:
-    """95% of the bootstrapped means of (seeds, …) scores, along the first axis."""
-    draw = np.random.default_rng(0).integers(len(scores), size=(resamples, len(scores)))
-    return tuple(np.percentile(scores[draw].mean(axis=1), (2.5, 97.5), axis=0))
+    """The score of a run (points, 4), or of each of several (seeds, points, 4): the mean over its last third."""
+    return rows[..., -(rows.shape[-2] // 3) :, 3].mean(axis=-1)
 
 
 def tables(study: Mapping[str, Any], found: Curves) -> str:
@@ -53,9 +48,11 @@ def _entry(cell: tuple[float, np.ndarray] | None) -> str:
         return ""
     rate, rows = cell
     scores = at_the_end(rows)
-    low, high = interval(scores)
+    between = stratified_bootstrap([scores], mean, resamples=RESAMPLES)
+    assert between.low is not None and between.high is not None
     steps, seconds = rows[:, -1, 1].mean(), rows[:, -1, 2].mean()
-    return f"**{scores.mean():.2f}** ({low:.2f} … {high:.2f}), lr {rate:g}, {steps:.0f} steps, {seconds:.1f} s"
+    told = f"**{scores.mean():.2f}** ({between.low:.2f} … {between.high:.2f})"
+    return f"{told}, lr {rate:g}, {steps:.0f} steps, {seconds:.1f} s"
 
 
 def _against_rloo(study: Mapping[str, Any], found: Curves, task: str) -> str:
@@ -99,10 +96,11 @@ def _draw(study: Mapping[str, Any], found: Curves, path: Path, by_data: bool) ->
                     continue
                 rows = found[cell][1]
                 along = rows[:, :, 0 if by_data else place].mean(axis=0)
-                low, high = interval(rows[:, :, 3])
+                centre, low, high = bootstrap_curve(rows[:, :, 3], mean, resamples=RESAMPLES)
+                assert low is not None and high is not None
                 axis.fill_between(along, low, high, color=colour[method], alpha=0.15, linewidth=0)
                 line = "-" if by_data else {"fresh": "-", "stale": "--", "replayed": ":"}[cell[1]]
-                axis.plot(along, rows[:, :, 3].mean(axis=0), line, color=colour[method])
+                axis.plot(along, centre, line, color=colour[method])
             axis.axhline(1.0, color="black", linewidth=0.8, linestyle=":")
             axis.set_title(f"{NAMES.get(task, task)}, {data}" if by_data else NAMES.get(task, task))
             axis.set_ylim(_lowest(found, task), 1.08)

@@ -23,7 +23,7 @@ import yaml
 
 from ...algorithms import ALGORITHMS, Callback
 from ...envs import FiniteTask, evaluate_policy, make_task, solve
-from .old_data_report import pictures, tables
+from .old_data_report import at_the_end, pictures, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "docs" / "studies" / "on-and-off-policy.yaml"
@@ -159,11 +159,6 @@ class Results:
         self._take(dict(found))
 
 
-def last_third(rows: np.ndarray) -> float:
-    """Return the mean score over the last third of a run."""
-    return float(rows[-(len(rows) // 3) :, 3].mean())
-
-
 def chosen_rate(study: Mapping[str, Any], results: Results, cell: tuple[str, str, str]) -> float | None:
     """Return the learning rate of a cell, or None as long as not all of them were tried."""
     found = []
@@ -171,7 +166,7 @@ def chosen_rate(study: Mapping[str, Any], results: Results, cell: tuple[str, str
         runs = [Run(*cell, rate, seed) for seed in study["tuning_seeds"]]
         if any(run not in results.rows for run in runs):
             return None
-        found.append(float(np.mean([last_third(results.rows[run]) for run in runs])))
+        found.append(float(np.mean([at_the_end(results.rows[run]) for run in runs])))
     return study["rates"][int(np.argmax(found))]
 
 
