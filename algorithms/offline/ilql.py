@@ -69,7 +69,7 @@ class ILQL(Bootstrapped[ILQLConfig]):
         return {"target_q": at_actions(joint_q(target), actions), "values": online.values}
 
     def targets(self, replayed: Replayed, judged: dict[str, Tensor], final_values: Tensor) -> Tensor:
-        """R + γ·V(s')."""
+        """Return r + γ·V(s')."""
         return replayed.rewards + self.config.gamma * replayed.grid.following(judged["values"], final_values)
 
     def loss(self, part: Batch, prepared: Judged) -> Loss:

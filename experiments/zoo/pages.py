@@ -15,6 +15,7 @@ from typing import Any
 from ...algorithms import ALGORITHMS
 from ..rlhf import load_pipeline, packaged_pipelines
 from ..study import load_study, packaged_studies
+from . import on_off_policy, random_walks
 from .fields import Field, fields_of, places_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,8 +106,14 @@ def code_lines(algorithm: str) -> list[str]:
     lines = []
     for place in places_of(kind, ROOT):
         where = place.path.as_posix()
-        lines.append(f"[`{place.name}`](../../{where}) in `{where}`: {place.summary[:1].lower()}{place.summary[1:]}")
+        lines.append(f"[`{place.name}`](../../{where}) in `{where}`: {within(place.summary)}")
     return lines
+
+
+def within(summary: str) -> str:
+    """Return a sentence as it stands behind a colon: a word begins small, a formula or an abbreviation as it is."""
+    word = summary[:2].isascii() and summary[1:2].islower()
+    return summary[:1].lower() + summary[1:] if word else summary
 
 
 TOLD_IN = {
@@ -114,17 +121,32 @@ TOLD_IN = {
     "exploration": "../concepts/exploration.md",
     "kl-fixed-points": "../studies/kl-control.md",
     "sentiment": "../guides/rlhf.md",
+    "sort": "../concepts/exploration.md",
     "suite": "../environments/learning.md",
+    "zoo-presets": "../studies/zoo.md",
+    "zoo-quick": "../studies/zoo.md",
 }
 """Where the studies are told of that have no page of their own name in docs/studies, other than docs/results.md."""
 
 
+def scripted_studies() -> dict[str, tuple[str, set[str]]]:
+    """Return the studies that modules of this room run, by the names of their pages: the module, what it compares."""
+    methods = on_off_policy.read()["methods"]
+    return {
+        "on-and-off-policy": ("on_off_policy", {(of or {}).get("algorithm", name) for name, of in methods.items()}),
+        "random-walks": ("random_walks", {algorithm for algorithm, _ in random_walks.METHODS.values()}),
+    }
+
+
 def study_lines(algorithm: str) -> list[str]:
-    """Return a line for each packaged study and pipeline that compares an algorithm: its page, and the command."""
+    """Return a line for each study and pipeline that compares an algorithm: its page, and the command."""
     lines = []
     for name, path in packaged_studies().items():
         if any(spec.registered_name == algorithm for spec in load_study(path, check=False).algorithms):
             lines.append(f"- [{name}]({told_in(name)}): `tokengym compare {name}`")
+    for name, (module, algorithms) in scripted_studies().items():
+        if algorithm in algorithms:
+            lines.append(f"- [{name}]({told_in(name)}): `python -m tokengym.experiments.zoo.{module}`")
     for name, path in packaged_pipelines().items():
         if any(method.registered_name == algorithm for method in load_pipeline(path).methods):
             lines.append(f"- [{name}]({told_in(name)}): `tokengym rlhf {name}`")
