@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...agents import Agent
+from ...algorithms import Episodes
 from ...algorithms.data import Batch
 from ...envs import FiniteTask, TokenGymError
 from ...envs.checking import Count, NotNegative, checked, unknown_name
@@ -20,6 +21,7 @@ from .tables import log_reference, table_agent
 CLAIMS: dict[str, str] = {
     "return": "E[R]",
     "kl_return": "E[R] − β·KL(π‖π_ref) − α·E[log π]",
+    "teacher": "−KL(π‖π_teacher)",
     "best": "E[max of k returns]",
     "pass_at_k": "P(one of k returns is above 0)",
     "max_rl": "−Σ_{j<k} (1 − p)^j/j with p = P(R > 0), MaxRL's truncated order",
@@ -34,7 +36,7 @@ class Objective:
 
     Attributes:
         name: one of `CLAIMS`.
-        beta: weight of the KL to the reference.
+        beta: weight of the KL to the reference; of "teacher", who is the reference then, it is 1.
         alpha: weight of the entropy.
         size: k, where the objective is of several episodes.
     """
@@ -58,10 +60,22 @@ class Objective:
         told = ", ".join(weights + sized)
         return CLAIMS[self.name] + (f" ({told})" if told else "")
 
+    @property
+    def kl(self) -> float:
+        """The weight of the KL to the reference, or to the teacher."""
+        return 1.0 if self.name == "teacher" else self.beta
+
+    @property
+    def by_states(self) -> bool:
+        """Whether it is of single episodes and of what the policy says itself, so that each state has its optimum."""
+        return self.name not in _OF_SEVERAL and self.name != "likelihood"
+
     def value(self, listing: Listing, logits: Tensor, reference: Tensor | None = None) -> Tensor:
         """What a policy earns on a listing; differentiable in its logits (S, A). The reference: None is uniform."""
         if self.name == "max_rl" and not bool(((listing.rewards == 0) | (listing.rewards == 1)).all()):
             raise TokenGymError("claim 'max_rl' is of rewards 0 and 1; this task pays others.")
+        if self.name == "teacher":
+            raise TokenGymError("claim 'teacher' is of a method that has one; a loss as a function knows of none.")
         said = listing.log_probs(logits).sum(1)
         other = listing.log_probs(listing.uniform() if reference is None else reference).sum(1)
         return self.earned(said.exp(), said, other, listing.rewards)
@@ -84,7 +98,7 @@ class Objective:
             return _OF_SEVERAL[self.name](chances, returns, self.size)
         if self.name == "likelihood":
             raise TokenGymError("claim 'likelihood' is of what somebody else says, and of no returns.")
-        return (chances * (returns - self.alpha * said - self.beta * (said - other))).sum()
+        return (chances * (returns - self.alpha * said - self.kl * (said - other))).sum()
 
     def most(self, returns: Tensor) -> float:
         """The most that a policy earns from one start, without KL and entropy: by one episode for sure, the best."""
@@ -139,7 +153,7 @@ def claim_gradient(
         beta: weight of the KL, for "kl_return".
         alpha: weight of the entropy, for "kl_return".
         size: k, for objectives of several episodes.
-        reference: what the KL is to; None is uniform.
+        reference: what the KL is to, the teacher of "teacher"; None is uniform.
         behaviour: whose episodes the likelihood is of; None is the policy itself.
 
     Returns:
@@ -166,6 +180,13 @@ def value_of(
     return float(_value(agent, task, claim, reference, behaviour).detach())
 
 
+def paid(claim: Objective, episodes: Episodes) -> Episodes:
+    """Return episodes with what an objective sees of their rewards: all of them, or nothing beside a teacher."""
+    if claim.name != "teacher":
+        return episodes
+    return replace(episodes, rewards=np.zeros_like(episodes.rewards))
+
+
 def _value(
     agent: Agent, task: FiniteTask, claim: Objective, reference: Policy | None, behaviour: Policy | None
 ) -> Tensor:
@@ -177,7 +198,7 @@ def _value(
     if claim.name == "likelihood":
         return (torch.from_numpy(probabilities) * said).sum()
     chances = torch.from_numpy(probabilities) * torch.exp(said - said.detach())  # the task's draws carry no gradient
-    returns = torch.from_numpy(episodes.returns.astype(np.float64))
+    returns = torch.from_numpy(paid(claim, episodes).returns.astype(np.float64))
     flat = episodes.flat
     each = log_reference(reference, episodes, np.arange(len(flat)), task.vocabulary.num_actions)
     other = torch.from_numpy(np.bincount(flat.episode, each[np.arange(len(flat)), flat.action], len(episodes)))

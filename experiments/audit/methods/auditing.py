@@ -59,12 +59,12 @@ def audit_method(
         method: a name in `ALGORITHMS`, or a class that is registered there.
         task: a finite task; None is a tree of seven leaves.
         claim: a name in `CLAIMS`; None is what the method is said to do: the KL-regularised return where it has a KL,
-            a likelihood where it clones, else the return.
+            a likelihood where it clones, the KL to a teacher where it has one, else the return.
         group_size: episodes that are compared with one another; None leaves it to the configuration.
         groups: how many groups, or episodes of their own, make a batch. None takes 1, and 2 and 4 beside it where the
             direction depends on it.
         policy: where the gradient is taken; None draws one.
-        reference: what a KL is to; None is uniform.
+        reference: what a KL is to, or the teacher; None is uniform, or the method's own teacher.
         critic: "exact" or "zero".
         moved: standard deviation of what the logits are moved by for a stale behaviour.
         fixed_points: look for the points of rest, too.
@@ -273,7 +273,7 @@ def _fresh(setting: Setting, claim: Objective, policies: _Policies, groups: int)
 
 def _claimed(setting: Setting, claim: Objective, policy: Policy, behaviour: Policy) -> Tensor:
     agent = table_agent(setting.task, policy)
-    return gradient_of(agent, setting.task, claim, setting.reference, behaviour).flatten()
+    return gradient_of(agent, setting.task, claim, setting.anchor, behaviour).flatten()
 
 
 def _other_behaviours(setting: Setting, claim: Objective, policies: _Policies, groups: int) -> dict[str, Behaviour]:

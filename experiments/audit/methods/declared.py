@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ....envs import TokenGymError
+from ....envs import FiniteTask, TokenGymError
+from ..enumeration import Policy
+from ..tables import optimum
 
 Fed = Literal["episodes", "replay", "dataset", "pairs", "ranks"]
 """What `prepare` takes: fresh episodes (groups, where the configuration has a ``group_size``), draws of a replay,
@@ -80,6 +82,8 @@ class Declared:
         ready: is called with the algorithm once it is built, say to give it estimates that `learn` would have made.
         acts: from the algorithm to who is judged, a policy (tokens (m, L), lengths (m,)) → (m, A); None is its policy
             head, or else the best token of Q.
+        anchor: from the task and the configuration to what the KL of the claim is to where no reference is given; None
+            is uniform.
     """
 
     fed: Fed
@@ -93,6 +97,7 @@ class Declared:
     tables: Callable[[Optimum, Any], Mapping[str, np.ndarray]] | None = None
     ready: Callable[[Any], None] | None = None
     acts: Callable[[Any], Callable[..., np.ndarray]] | None = None
+    anchor: Callable[[FiniteTask, Any], Policy] | None = None
 
 
 def _of_dqn(optimum: Optimum, config: Any) -> dict[str, np.ndarray]:
@@ -134,6 +139,20 @@ def _return(config: Any) -> str:
     return "return"
 
 
+def _teacher(config: Any) -> str:
+    return "teacher"
+
+
+def _solved(task: FiniteTask, config: Any) -> Policy:
+    """The solver's teacher, which distillation has unless it is given another."""
+    if config.teacher != "optimal":
+        raise TokenGymError(
+            f"teacher is {config.teacher!r}, and an audit asks a teacher of several small tasks; expected 'optimal', "
+            "or reference=policy for the first of them."
+        )
+    return optimum(task, config.teacher_beta)
+
+
 def _decoded(algorithm: Any) -> Callable[..., np.ndarray]:
     """Who says what a decoding rule makes of the heads."""
     return algorithm.policy.probabilities
@@ -166,6 +185,7 @@ DECLARED: dict[str, Declared] = {
     "DPO": Declared("pairs", "rest", _of_pairs, stale=True, level="sequence"),
     "OnlineDPO": Declared("pairs", "rest", _of_pairs, stale=True, level="sequence"),
     "RAFT": Declared("episodes", "gradient"),
+    "Distill": Declared("episodes", "gradient", _teacher, anchor=_solved),
     "OnPolicy": Declared("episodes", "gradient"),
 }
 

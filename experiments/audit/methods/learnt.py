@@ -11,7 +11,7 @@ from torch import Tensor
 from ....envs import TokenGymError
 from ..enumeration import all_episodes
 from ..gradients import each_gradient
-from ..objectives import Objective
+from ..objectives import Objective, paid
 from ..tables import NEVER, log_reference, rows_of
 from .declared import Optimum
 from .setting import Setting, Units
@@ -81,19 +81,21 @@ class Tables:
 
 
 def optimum_of(setting: Setting, algorithm: Any, claim: Objective) -> Optimum:
-    """The optimum of a return, regularised or not, by induction from the last tokens backwards.
+    """The optimum of a claim on single episodes, regularised or not, by induction from the last tokens backwards.
 
     Raises:
         TokenGymError: the claim is of several episodes, or of another's.
     """
-    if claim.name not in ("return", "kl_return"):
-        raise TokenGymError(f"claim {claim.name!r} has no optimum in a single state; expected return or kl_return.")
-    beta, alpha, width = claim.beta, claim.alpha, setting.task.vocabulary.num_actions
+    if not claim.by_states:
+        told = "expected return, kl_return or teacher"
+        raise TokenGymError(f"claim {claim.name!r} has no optimum in a single state; {told}.")
+    beta, alpha, width = claim.kl, claim.alpha, setting.task.vocabulary.num_actions
     weight = beta + alpha
     episodes, chances = all_episodes(setting.task)
+    episodes = paid(claim, episodes)
     flat, mass_of = episodes.flat, chances[episodes.flat.episode]
     numbers, first, row = np.unique(rows_of(algorithm.agent, episodes), return_index=True, return_inverse=True)
-    prior = log_reference(setting.reference, episodes, first, width)
+    prior = log_reference(setting.anchor, episodes, first, width)
     q, values = np.zeros((len(numbers), width)), np.zeros(len(numbers))
     log_policy = np.full(q.shape, -np.inf)
     for step in range(int(flat.step.max()), -1, -1):

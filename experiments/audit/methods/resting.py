@@ -75,7 +75,7 @@ def residual_at_optimum(setting: Setting, claim: Objective) -> float | None:
     """
     if claim.name == "likelihood":
         return float(np.abs(Flow(setting).at_policy(setting.data)).max())
-    if claim.name not in ("return", "kl_return") or (claim.name == "return" and setting.directed):
+    if not claim.by_states or (claim.name == "return" and setting.directed):
         return None
     if claim.name == "return" and "policy" in Flow(setting).tables.heads and not setting.logits_hold_q:
         return None  # the optimum is sure of something, which no logits are
@@ -209,7 +209,7 @@ def _best(setting: Setting, claim: Objective) -> float:
     if claim.name == "likelihood":
         return _worth(setting, claim, setting.data)
     episodes, chances = all_episodes(setting.task)
-    if claim.name in ("return", "kl_return"):
+    if claim.by_states:
         algorithm = setting.algorithm(None)
         optimum = optimum_of(setting, algorithm, claim)
         rows = np.unique(rows_of(algorithm.agent, episodes))
@@ -226,7 +226,7 @@ def _best(setting: Setting, claim: Objective) -> float:
 def _worth(setting: Setting, claim: Objective, policy: Policy | None) -> float:
     agent = table_agent(setting.task, policy)
     behaviour = setting.data if claim.name == "likelihood" else None
-    return value_of(agent, setting.task, claim, setting.reference, behaviour)
+    return value_of(agent, setting.task, claim, setting.anchor, behaviour)
 
 
 def _likeliest(setting: Setting, policy: Policy) -> tuple[str, float]:

@@ -46,6 +46,7 @@ class Setting:
         critic: "exact" values the policy that it belongs to, "zero" nothing.
         group_size: episodes of one start that are compared with one another.
         draws: how many batches are drawn where there are too many to list; None refuses.
+        anchor: what the KL of the claim is to: the given reference, else what the method declares; None is uniform.
         context: numbers of the episodes of other groups, that stand in every batch beside the audited one.
         orderless: whether the order of a group matters not, once that is known.
         alike: what batches must have in common to be differentiated side by side, by their number of episodes and
@@ -61,6 +62,7 @@ class Setting:
     draws: int | None = None
     context: tuple[int, ...] = ()
     declared: Declared = field(init=False)
+    anchor: Policy | None = field(init=False)
     orderless: bool | None = field(default=None, init=False)
     alike: dict[tuple[int, bool], str | None] = field(default_factory=dict, init=False)
 
@@ -74,6 +76,9 @@ class Setting:
         if "group_size" in fields and "group_size" not in self.overrides:
             usual["group_size"] = min(algorithm.Config().group_size, MOST_MEMBERS)
         self.config = algorithm.Config().replace(**{**usual, **self.overrides})
+        self.anchor = self.reference
+        if self.anchor is None and self.declared.anchor is not None:
+            self.anchor = self.declared.anchor(self.task, self.config)
         size = getattr(self.config, "group_size", 1)
         self.group_size = 1 if self.fed in ("dataset", "replay") else int(size)
         if self.fed in ("pairs", "ranks"):

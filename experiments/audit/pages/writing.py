@@ -136,7 +136,9 @@ has the same shape, its policies are its own, and *bias* is what remains after t
 only where it rests, the largest entry of its gradient at the optimum of its own β. A batch is one group, for methods
 without groups one episode; groups are of three here. PPO and A2C whiten advantages over the batch and divide by its
 tokens unless told otherwise, REINFORCE++ whitens, too, and a mean over one episode is that episode: in batches that
-small they are far from what they are in large ones, as the scale at B shows.
+small they are far from what they are in large ones, as the scale at B shows. Distillation learns from no reward; its
+teacher is the solver's soft optimum of the same tree at β = .1, and its regret is KL(π‖π_teacher) in units of that of
+the uniform policy.
 """,
     ),
 }
@@ -171,6 +173,10 @@ _FINDINGS = """## What stands out
   correction. DQN and SAC, soft or not, with logits for Q or a head, rest at their optima; uncorrected n-step returns
   value who drew them, and the clip of Munchausen's bonus moves its point of rest. SFT's mean over the tokens of a
   batch weighs an episode by what else is in it.
+- Distillation that credits a token with its own grade alone (`credit=token`, the default) has not the gradient of the
+  KL of episodes: what the token does to the KL of later states is missing, which makes a bias of .08 here and of .29 on
+  three leaves. It rests at the teacher all the same, since there every grade is 0. With `to_go` it is the gradient of
+  −KL(π‖π_teacher), which for a solved teacher is that of E[R] − β·KL to the uniform policy, divided by β.
 """
 
 _EXAMPLES = """The smallest tree of those tried on which each claim fails. The policy, what it was drawn with, and both
