@@ -21,7 +21,16 @@ from .configs import LearningConfig, Schedule, value_at
 from .constructors import Constructed
 from .data import Unit
 from .making import make_agent, make_optimizer, named_gradients
-from .parts import DivergedError, Loss, Reference, Step, accumulate, derive_seed, first_nonfinite
+from .parts import (
+    DivergedError,
+    Loss,
+    Reference,
+    Step,
+    accumulate,
+    derive_seed,
+    first_nonfinite,
+    naming_the_update,
+)
 from .registry import ALGORITHMS
 from .requirements import check_agent, check_micro_batches, check_task, chosen_config, resolve_task
 from .runs import Callback, Callbacks, CallbackStates, RunLogger, as_callback, checkpoint, load_callback_states
@@ -248,7 +257,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
 
         Raises:
             TokenGymError: a bad total, or a callback of Stable-Baselines3.
-            DivergedError: a loss or gradient is not finite.
+            DivergedError: a loss or gradient, or a reward, is not finite.
         """
         callbacks = self.callbacks = as_callback(callback)
         load_callback_states(callbacks, self.waiting_states)
@@ -258,9 +267,10 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             while self.spent < self.total_timesteps and not self.finished():
                 started = time.perf_counter()
                 before = self.num_tokens
-                batch = self.next_batch()
-                collected = time.perf_counter()
-                metrics = {**self.received(batch), **self.update(batch)}
+                with naming_the_update(self):
+                    batch = self.next_batch()
+                    collected = time.perf_counter()
+                    metrics = {**self.received(batch), **self.update(batch)}
                 self.count_collected()
                 self.num_updates += 1
                 updated = time.perf_counter()

@@ -119,7 +119,7 @@ def evaluate_agent(
 
     Raises:
         TokenGymError: If `episodes` is not positive, or `beta` or a reference is given for a player without
-            probabilities, or the reference has none.
+            probabilities, or the reference has none, or the task pays what is not finite.
     """
     task = make_task(task) if isinstance(task, str) else task
     policy = policy_of(player, seed, measured=True)
@@ -306,6 +306,13 @@ def _evaluate_by_playing(
     observers: list[Observer] = [sums] if to is None else [sums, to.on(engine)]
     play(engine, policy, starts, observers, action_masks=action_masks, deterministic=deterministic)
     returns, value = sums.returns, float(sums.returns.mean())
+    if not math.isfinite(value):
+        worst = returns[np.flatnonzero(~np.isfinite(returns))[:1]]
+        paid = f"an episode of it came to {worst[0]:g}" if len(worst) else "their sum is beyond what floats hold"
+        raise TokenGymError(
+            f"task {task.name!r} cannot be evaluated: {paid}; expected finite rewards: mend the task or its "
+            "reward, and evaluate again"
+        )
     kl = float(sums.divergences.mean()) if sums.known else None
     kl = kl if to is None else to.total / episodes
     if beta is not None:

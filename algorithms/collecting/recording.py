@@ -11,6 +11,7 @@ from ...agents.sampling import wide
 from ...envs import Engine, Task
 from ...envs.columns import Columns
 from ..data import Episodes, Ring
+from ..parts import RewardError
 from .playing import Observer, Step
 
 
@@ -159,7 +160,11 @@ class Recording(Observer):
         self.slot[rows] = -1
 
     def episodes(self) -> Episodes:
-        """Put everything together; every episode that was started must have ended."""
+        """Put everything together; every episode that was started must have ended.
+
+        Raises:
+            RewardError: something was paid that is no finite number of those that are recorded.
+        """
         token_slot = np.concatenate(self._token_slot)
         # Stable, so that the tokens of an episode stay in the order of time.
         order = np.argsort(token_slot, kind="stable")
@@ -189,6 +194,13 @@ class Recording(Observer):
         log_probs = np.zeros(tokens.shape, self.numbers)
         log_probs[rows, columns] = _joined(self._log_probs)
         self._credit(rewards, rows[order], columns[order], token_slot)
+        if not np.isfinite(rewards).all():  # here, before a replay or a running scale has it and cannot let it go
+            sequence, place_said = np.argwhere(~np.isfinite(rewards))[0]
+            raise RewardError(
+                f"task {self.task.name!r} paid {rewards[sequence, place_said]:g} (as {np.dtype(self.numbers)}) for "
+                f"token {place_said} of episode {sequence_slot[by_episode][sequence]} of {self.episodes_started} that "
+                "were played; expected finite numbers: mend the task or its reward."
+            )
 
         terminated = np.zeros(self._num_sequences, bool)
         truncated = np.zeros(self._num_sequences, bool)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         value_errors,
     )
     from .master_weights import MasterWeights
-    from .nonfinite import DivergedError, first_nonfinite
+    from .nonfinite import DivergedError, RewardError, first_nonfinite, naming_the_update
     from .off_policy_weights import vtrace
     from .preference_losses import PAIR_LOSSES, Completions, PairLossOptions, ranking_hinges
     from .rewards import (
@@ -87,6 +87,7 @@ __all__ = [
     "PairLossOptions",
     "Ratio",
     "Reference",
+    "RewardError",
     "RunningStd",
     "Step",
     "StepBaseline",
@@ -127,6 +128,7 @@ __all__ = [
     "missing_end_penalties",
     "munchausen_bonuses",
     "n_step_targets",
+    "naming_the_update",
     "negative_log_likelihood",
     "path_returns",
     "path_sums",
@@ -175,6 +177,7 @@ __getattr__, __dir__ = lazy_names(
         "PairLossOptions": "preference_losses",
         "Ratio": "surrogates",
         "Reference": "kl",
+        "RewardError": "nonfinite",
         "RunningStd": "rewards",
         "Step": "stepping",
         "StepBaseline": "group_baselines",
@@ -215,6 +218,7 @@ __getattr__, __dir__ = lazy_names(
         "missing_end_penalties": "rewards",
         "munchausen_bonuses": "soft",
         "n_step_targets": "targets",
+        "naming_the_update": "nonfinite",
         "negative_log_likelihood": "likelihood",
         "path_returns": "soft",
         "path_sums": "soft",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -19,7 +19,7 @@ from ...envs import TokenGymError
 from ...envs.checking import AllowImports, Seed, Total, checked
 from ..configs import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
 from ..constructors import Constructed
-from ..parts import derive_seed
+from ..parts import DivergedError, derive_seed, first_nonfinite, naming_the_update
 from ..requirements import chosen_config, resolve_task
 from ..runs import Callback, RunLogger, as_callback, checkpoint
 from ..runs import state as saving
@@ -164,6 +164,7 @@ class SB3Algorithm(Constructed):
 
         Raises:
             TokenGymError: a bad total or callback.
+            DivergedError: a reward is not finite, or the library's weights no longer are.
         """
         given: list[Any] = list(callback) if isinstance(callback, Sequence) else [callback]
         theirs = [one for one in given if isinstance(one, BaseCallback)]
@@ -179,7 +180,7 @@ class SB3Algorithm(Constructed):
                         "Stable-Baselines3; it can predict and be evaluated. Train a new one from the start."
                     )
                 bridge = Bridge(self, ours, logger)
-                with self._generators, self._kernels():
+                with naming_the_update(self), self._naming_weights(), self._generators, self._kernels():
                     self.model.learn(
                         remaining,
                         callback=[bridge, *theirs],
@@ -254,6 +255,18 @@ class SB3Algorithm(Constructed):
     def _kernels(self) -> AbstractContextManager[Any]:
         """Return what chooses torch's kernels while it learns: nothing does."""
         return nullcontext()
+
+    @contextmanager
+    def _naming_weights(self) -> Iterator[None]:
+        """Name the first weight that is not finite, where the library finds its distributions to be none."""
+        try:
+            yield
+        except ValueError as error:
+            weights = dict(self.model.policy.named_parameters())
+            if all(bool(torch.isfinite(weight).all()) for weight in weights.values()):
+                raise
+            remedy = "The library has changed them: train anew with a lower learning rate or max_grad_norm."
+            raise DivergedError(first_nonfinite(weights), self.num_updates, remedy, kept=False) from error
 
     def _check_memory(self) -> None:
         """Refuse a buffer that no memory holds: the library would end with a MemoryError, or be killed later on."""

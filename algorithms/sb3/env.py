@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from ...envs import Engine, Task, TokenGymError, derive_start
 from ...envs.columns import row_columns
 from ...envs.env import Observation, make_spaces
+from ..parts import RewardError
 
 
 class SB3VecEnv(VecEnv):
@@ -69,8 +70,18 @@ class SB3VecEnv(VecEnv):
 
         Returns:
             Observations, float32 rewards (num_envs,), bool dones (num_envs,), and one info a row.
+
+        Raises:
+            RewardError: a reward is not finite in float32; the library would learn from it, and lose its weights.
         """
         result = self.engine.step(None, self._actions)
+        rewards = result.rewards.astype(np.float32)
+        if not np.isfinite(rewards).all():
+            row = int(np.flatnonzero(~np.isfinite(rewards))[0])
+            raise RewardError(
+                f"task {self.task.name!r} paid {rewards[row]:g} (as float32) for token {self._lengths[row]} of an "
+                "episode; expected finite numbers: mend the task or its reward."
+            )
         self._returns += result.rewards
         self._lengths += 1
         dones = result.terminated | result.truncated
@@ -90,7 +101,7 @@ class SB3VecEnv(VecEnv):
                     "episode": {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": seconds},
                 }
             self._begin(ended)
-        return self._observe(), result.rewards.astype(np.float32), dones, infos
+        return self._observe(), rewards, dones, infos
 
     def close(self) -> None:
         """Nothing is held that needs closing."""
