@@ -7,6 +7,7 @@ the studies that compare it, and the rows of the audit, from the source and from
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ def study_lines(algorithm: str) -> list[str]:
     lines = []
     for name, path in packaged_studies().items():
         if any(spec.registered_name == algorithm for spec in load_study(path, check=False).algorithms):
-            lines.append(f"- [{name}]({told_in(name)}): `tokengym compare {name}`")
+            lines.append(f"- [{name}]({told_in(name)}): `tokengym compare {name}`{zoo_result(algorithm, name)}")
     for name, (module, algorithms) in scripted_studies().items():
         if algorithm in algorithms:
             lines.append(f"- [{name}]({told_in(name)}): `python -m tokengym.experiments.zoo.{module}`")
@@ -151,6 +152,18 @@ def study_lines(algorithm: str) -> list[str]:
         if any(method.registered_name == algorithm for method in load_pipeline(path).methods):
             lines.append(f"- [{name}]({told_in(name)}): `tokengym rlhf {name}`")
     return lines
+
+
+def zoo_result(algorithm: str, study: str) -> str:
+    """Return what the committed table of the zoo says of an algorithm over all of its environments; or nothing."""
+    rows = (PAGES.parent / "studies" / "zoo.md").read_text(encoding="utf-8").splitlines()
+    row = next((row for row in rows if row.startswith(f"| `{algorithm}` |")), "")
+    if study != "zoo" or not row:
+        return ""
+    score, gap = (re.sub(r"<br><sub>(.*?)</sub>", r" (\1)", cell).strip() for cell in row.split("|")[-4:-2])
+    score, _, count = score.partition("<br>of ")
+    where = f"the {count} environments that it can be run on" if count else "all environments"
+    return f"; `{algorithm}` has an interquartile mean over {where} of {score}, an optimality gap of {gap}"
 
 
 def told_in(study: str) -> str:

@@ -29,6 +29,18 @@ def test_a_page_has_the_sections_that_a_reader_expects(page):
         assert re.search(r"^1\. .*^2\. ", details, flags=re.MULTILINE | re.DOTALL)
 
 
+def test_what_the_zoo_found_is_on_the_pages_of_all_that_it_compares():
+    table = (PAGES.parent / "studies" / "zoo.md").read_text(encoding="utf-8").partition("## All online algorithms")[2]
+    compared = [
+        name for name in re.findall(r"^\| `([a-z0-9-]+)` \|", table, flags=re.MULTILINE) if name in ALGORITHMS.built_in
+    ]
+    assert len(compared) >= 20
+    for name in compared:
+        told = (PAGES / f"{page_of(name)}.md").read_text(encoding="utf-8").partition("## Compared in")[2]
+        score = re.search(rf"^\| `{name}` \|.*\| (\S+)<br><sub>[^|]* \|[^|]*\|[^|]*\|$", table, flags=re.MULTILINE)
+        assert score is not None and f"{score[1]} (" in told, name
+
+
 @pytest.mark.parametrize("name", ALGORITHMS.built_in)
 def test_every_field_has_a_text_a_default_and_what_it_takes(name):
     fields = fields_of(ALGORITHMS.config(name))
