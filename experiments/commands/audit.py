@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ...algorithms import ALGORITHMS
@@ -83,7 +84,7 @@ def audit_of_loss(loss: Any, task: Any, options: AuditOptions, console: Console)
         console.print(json.dumps(row), markup=False, highlight=False, soft_wrap=True)
         return 0
     verdict = "holds" if row["right"] else "does not hold"
-    console.print(f"{options.method} claims {row['objective']}, from groups of {row['group_size']}: {verdict}")
+    console.print(f"{options.method} claims {escape(row['objective'])}, from groups of {row['group_size']}: {verdict}")
     table = Table("drawn by", "cosine", "scale", "bias")
     for drawn, numbers in (("itself", "fresh"), ("an older policy", "stale")):
         said = [row.get(f"{numbers}_{number}") for number in ("cosine", "scale", "bias")]

@@ -9,7 +9,14 @@ from ..claims import Comparison
 from ..ends import End
 from ..verdicts import LossAudit, audit_loss
 
-OBJECTIVES = {"return": "E[R]", "kl_return": "E[R] − β·KL", "best": "E[max of G]", "max_rl": "MaxRL, order G − 1"}
+OBJECTIVES = {
+    "return": "E[R]",
+    "kl_return": "E[R] − β·KL",
+    "best": "E[max of G]",
+    "pass_at_k": "P(one of G is above 0)",
+    "max_rl": "MaxRL, order G − 1",
+}
+"""How tables name what a loss is held against."""
 
 
 def row_of(name: str, origin: str, audit: LossAudit) -> dict[str, Any]:
