@@ -39,15 +39,17 @@ class End:
 def best_value(objective: Objective, listing: Listing, reference: Tensor | None = None) -> float:
     """The most that any policy earns of an objective."""
     if not objective.beta:
-        return objective.most(listing.rewards)
+        return objective.most(objective.returns(listing, reference))
+    returns = objective.returns(listing, reference)
     log_reference = listing.log_probs(listing.uniform() if reference is None else reference).sum(1)
-    return objective.beta * float(torch.logsumexp(log_reference + listing.rewards / objective.beta, 0))
+    return objective.beta * float(torch.logsumexp(log_reference + returns / objective.beta, 0))
 
 
 def optimum_logits(objective: Objective, listing: Listing, reference: Tensor | None = None) -> Tensor:
     """The logits (S, A) of the policy that earns the most of a KL-regularised return: π_ref·e^(R/β)/Z."""
     start = listing.uniform() if reference is None else reference
-    weights = torch.softmax(listing.log_probs(start).sum(1) + listing.rewards / objective.beta, 0)
+    returns = objective.returns(listing, reference)
+    weights = torch.softmax(listing.log_probs(start).sum(1) + returns / objective.beta, 0)
     reached = torch.zeros_like(start)
     state, action = listing.state[listing.mask], listing.action[listing.mask]
     reached.index_put_((state, action), weights[:, None].expand_as(listing.state)[listing.mask], accumulate=True)

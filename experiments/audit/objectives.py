@@ -21,6 +21,7 @@ from .tables import log_reference, table_agent
 CLAIMS: dict[str, str] = {
     "return": "E[R]",
     "kl_return": "E[R] − β·KL(π‖π_ref) − α·E[log π]",
+    "kl_quantile": "E[q] − β·KL(π‖π_ref), q the quantile of R under π_ref",
     "teacher": "−KL(π‖π_teacher)",
     "best": "E[max of k returns]",
     "pass_at_k": "P(one of k returns is above 0)",
@@ -28,6 +29,9 @@ CLAIMS: dict[str, str] = {
     "likelihood": "E_μ[log π], of what a behaviour μ says",
 }
 """What each name stands for; k is the objective's ``size``."""
+
+WEIGHED = ("kl_return", "kl_quantile")
+"""Those with a KL whose weight is the objective's ``beta``."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ class Objective:
     def __post_init__(self) -> None:
         if self.name not in CLAIMS:
             raise unknown_name("claim", self.name, CLAIMS)
-        if self.name != "kl_return" and (self.beta or self.alpha):
+        if self.name not in WEIGHED and (self.beta or self.alpha):
             raise TokenGymError(
                 f"claim {self.name!r} has no KL and no entropy; expected 'kl_return' with beta or alpha."
             )
+        if self.name != "kl_return" and self.alpha:
+            raise TokenGymError(f"claim {self.name!r} has no entropy; expected 'kl_return' with alpha={self.alpha:g}.")
 
     def __str__(self) -> str:
         weights = [f"β = {self.beta:g}"] * bool(self.beta) + [f"α = {self.alpha:g}"] * bool(self.alpha)
@@ -78,7 +84,14 @@ class Objective:
             raise TokenGymError("claim 'teacher' is of a method that has one; a loss as a function knows of none.")
         said = listing.log_probs(logits).sum(1)
         other = listing.log_probs(listing.uniform() if reference is None else reference).sum(1)
-        return self.earned(said.exp(), said, other, listing.rewards)
+        return self.earned(said.exp(), said, other, self.returns(listing, reference))
+
+    def returns(self, listing: Listing, reference: Tensor | None = None) -> Tensor:
+        """(E,), what it makes of the returns of all episodes of a listing. The reference: None is uniform."""
+        if self.name != "kl_quantile":
+            return listing.rewards
+        returns, chances = listing.rewards, listing.chances(listing.uniform() if reference is None else reference)
+        return torch.from_numpy(quantiles(returns.numpy(), returns.numpy(), chances.detach().numpy()))
 
     def gradient(self, listing: Listing, logits: Tensor, reference: Tensor | None = None) -> Tensor:
         """(S, A), of `value`."""
@@ -92,7 +105,7 @@ class Objective:
             chances: (E,), how probable they are.
             said: (E,), the log-probabilities of what the policy said.
             other: (E,), the reference's.
-            returns: (E,).
+            returns: (E,), or what the objective makes of them; see `paid`.
         """
         if self.name in _OF_SEVERAL:
             return _OF_SEVERAL[self.name](chances, returns, self.size)
@@ -150,7 +163,7 @@ def claim_gradient(
         task: of context "episode".
         policy: what the table says; None is uniform. Of what it never says nothing is known.
         claim: a name in `CLAIMS`.
-        beta: weight of the KL, for "kl_return".
+        beta: weight of the KL, for "kl_return" and "kl_quantile".
         alpha: weight of the entropy, for "kl_return".
         size: k, for objectives of several episodes.
         reference: what the KL is to, the teacher of "teacher"; None is uniform.
@@ -180,11 +193,37 @@ def value_of(
     return float(_value(agent, task, claim, reference, behaviour).detach())
 
 
-def paid(claim: Objective, episodes: Episodes) -> Episodes:
-    """Return episodes with what an objective sees of their rewards: all of them, or nothing beside a teacher."""
-    if claim.name != "teacher":
+def paid(task: FiniteTask, claim: Objective, episodes: Episodes, reference: Policy | None = None) -> Episodes:
+    """Return episodes of a task that are paid what an objective makes of their returns.
+
+    That is what they are, nothing beside a teacher, or, at the end, the quantile under the reference (None: uniform):
+    how probable it is that the reference earns at most as much from the same start.
+    """
+    if claim.name not in ("teacher", "kl_quantile"):
         return episodes
-    return replace(episodes, rewards=np.zeros_like(episodes.rewards))
+    rewards = np.zeros_like(episodes.rewards)
+    if claim.name == "kl_quantile":
+        among, chances = all_episodes(task, reference)
+        flat, ranked = episodes.flat, np.zeros(len(episodes))
+        for start in np.unique(episodes.starts):
+            own, others = episodes.starts == start, among.starts == start
+            ranked[own] = quantiles(episodes.returns[own], among.returns[others], chances[others])
+        last = flat.is_last
+        rewards[flat.row[last], flat.column[last]] = ranked[flat.episode[last]]
+    return replace(episodes, rewards=rewards)
+
+
+def quantiles(returns: np.ndarray, among: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """Return float64 of the shape of returns: the share of what is found among others that is at most each of them.
+
+    Args:
+        returns: any shape.
+        among: (m,), the others.
+        chances: (m,), how probable each of these is, up to a factor.
+    """
+    order = np.argsort(among)
+    below = np.concatenate([[0.0], np.cumsum(chances[order]) / chances.sum()])
+    return below[np.searchsorted(among[order], returns, side="right")]
 
 
 def _value(
@@ -198,7 +237,7 @@ def _value(
     if claim.name == "likelihood":
         return (torch.from_numpy(probabilities) * said).sum()
     chances = torch.from_numpy(probabilities) * torch.exp(said - said.detach())  # the task's draws carry no gradient
-    returns = torch.from_numpy(paid(claim, episodes).returns.astype(np.float64))
+    returns = torch.from_numpy(paid(task, claim, episodes, reference).returns.astype(np.float64))
     flat = episodes.flat
     each = log_reference(reference, episodes, np.arange(len(flat)), task.vocabulary.num_actions)
     other = torch.from_numpy(np.bincount(flat.episode, each[np.arange(len(flat)), flat.action], len(episodes)))

@@ -139,7 +139,7 @@ class AuditOptions:
     config: Annotated[tuple[str, ...], _named("NAME=VALUE …")] = ()
     """Fields of the method's configuration as name=value, the value in YAML; of a loss, what `audit_loss` takes."""
     claim: Annotated[str | None, _named("CLAIM")] = None
-    """The objective to hold it against: return, kl_return, teacher, best, pass_at_k, max_rl or likelihood."""
+    """What to hold it against: return, kl_return, kl_quantile, teacher, best, pass_at_k, max_rl or likelihood."""
     groups: Annotated[Annotated[int, Range(least=1, most=64)] | None, _named("INT")] = None
     """Groups, or single episodes, of a batch; by default 1, and 2 and 4 beside it where that matters."""
     critic: Literal["exact", "zero"] = "exact"

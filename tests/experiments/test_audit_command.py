@@ -35,7 +35,13 @@ def test_the_command_line_audits_a_function_of_a_module(own_losses, capsys):
 
 @pytest.mark.parametrize(
     ("claim", "told"),
-    [("return", "E[R]"), ("best", "E[max of G]"), ("pass_at_k", "P(one of G is above 0)"), ("max_rl", "MaxRL, order")],
+    [
+        ("return", "E[R]"),
+        ("kl_quantile", "E[quantile"),
+        ("best", "E[max of G]"),
+        ("pass_at_k", "P(one of G is above 0)"),
+        ("max_rl", "MaxRL, order"),
+    ],
 )
 def test_every_claim_that_a_loss_can_be_held_against_is_named(own_losses, capsys, claim, told):
     words = ["audit", f"{own_losses}:rloo", "--claim", claim, "--no-fixed-points", "--config", "group_size=2"]

@@ -84,6 +84,7 @@ class Declared:
             head, or else the best token of Q.
         anchor: from the task and the configuration to what the KL of the claim is to where no reference is given; None
             is uniform.
+        ranks: whether it ranks episodes among what the reference earns, of which it is then given all.
     """
 
     fed: Fed
@@ -98,6 +99,7 @@ class Declared:
     ready: Callable[[Any], None] | None = None
     acts: Callable[[Any], Callable[..., np.ndarray]] | None = None
     anchor: Callable[[FiniteTask, Any], Policy] | None = None
+    ranks: bool = False
 
 
 def _of_dqn(optimum: Optimum, config: Any) -> dict[str, np.ndarray]:
@@ -143,6 +145,10 @@ def _teacher(config: Any) -> str:
     return "teacher"
 
 
+def _quantile(config: Any) -> str:
+    return "kl_quantile"
+
+
 def _solved(task: FiniteTask, config: Any) -> Policy:
     """The solver's teacher, which distillation has unless it is given another."""
     if config.teacher != "optimal":
@@ -173,7 +179,7 @@ DECLARED: dict[str, Declared] = {
     "OffPolicy": Declared("replay", "rest", stale=True),
     "TrajectoryBalance": Declared("episodes", "gradient", level="sequence"),
     "APO": Declared("episodes", "gradient", level="sequence"),
-    "QRPO": Declared("episodes", "gradient", level="sequence"),
+    "QRPO": Declared("episodes", "gradient", _quantile, level="sequence", ranks=True),
     "TBRM": Declared("episodes", "rest", stale=True, level="sequence", logits_hold_q=lambda config: True),
     "PathConsistency": Declared("episodes", "rest", stale=True, logits_hold_q=lambda config: config.values == "logits"),
     "TOPR": Declared("episodes", "gradient", level="sequence"),

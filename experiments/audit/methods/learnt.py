@@ -87,12 +87,12 @@ def optimum_of(setting: Setting, algorithm: Any, claim: Objective) -> Optimum:
         TokenGymError: the claim is of several episodes, or of another's.
     """
     if not claim.by_states:
-        told = "expected return, kl_return or teacher"
+        told = "expected return, kl_return, kl_quantile or teacher"
         raise TokenGymError(f"claim {claim.name!r} has no optimum in a single state; {told}.")
     beta, alpha, width = claim.kl, claim.alpha, setting.task.vocabulary.num_actions
     weight = beta + alpha
     episodes, chances = all_episodes(setting.task)
-    episodes = paid(claim, episodes)
+    episodes = paid(setting.task, claim, episodes, setting.anchor)
     flat, mass_of = episodes.flat, chances[episodes.flat.episode]
     numbers, first, row = np.unique(rows_of(algorithm.agent, episodes), return_index=True, return_inverse=True)
     prior = log_reference(setting.anchor, episodes, first, width)

@@ -16,9 +16,9 @@ from ....agents import Agent
 from ....algorithms import ALGORITHMS, EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
 from ....algorithms.data import ReplaySample
 from ....algorithms.off_policy import Replayed
-from ....envs import FiniteTask
+from ....envs import FiniteTask, TokenGymError
 from ..enumeration import Policy, all_episodes
-from ..objectives import Objective
+from ..objectives import WEIGHED, Objective
 from ..tables import action_values, regularised_values, rows_of, table_agent, write
 from .declared import Declared, Fed, declared_of
 
@@ -29,6 +29,9 @@ NEUTRAL: dict[str, Any] = {"reward_scaling": False, "entropy_coef": 0.0, "gamma"
 
 MOST_MEMBERS = 4
 """The largest group that is audited where none is asked for."""
+
+MOST_SAMPLES = 100_000
+"""The most returns of a reference that episodes are ranked among."""
 
 Units = list[tuple[float, tuple[int, ...]]]
 """Probabilities and the numbers of episodes of what a batch is made of: single episodes, or groups."""
@@ -51,6 +54,7 @@ class Setting:
         orderless: whether the order of a group matters not, once that is known.
         alike: what batches must have in common to be differentiated side by side, by their number of episodes and
             whether the policy has moved since; None where they cannot be. See `together`.
+        ranked: what the reference earns by start, once that is asked; see `earned_by_reference`.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Setting:
     anchor: Policy | None = field(init=False)
     orderless: bool | None = field(default=None, init=False)
     alike: dict[tuple[int, bool], str | None] = field(default_factory=dict, init=False)
+    ranked: dict[int, np.ndarray] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         algorithm: Any = ALGORITHMS[self.name]
@@ -126,8 +131,8 @@ class Setting:
         if name is None:
             own = self.declared.objective
             name = own(self.config) if own else "kl_return" if self.beta or self.alpha else "return"
-        soft = name == "kl_return"
-        return Objective(name, self.beta if soft else 0.0, self.alpha if soft else 0.0, max(self.group_size, 1))
+        beta = self.beta if name in WEIGHED else 0.0
+        return Objective(name, beta, self.alpha if name == "kl_return" else 0.0, max(self.group_size, 1))
 
     @property
     def data(self) -> Policy | None:
@@ -263,10 +268,39 @@ class Setting:
             return self._pairs(episodes)
         if self.fed == "ranks":
             return episodes, _ranks(episodes)
+        begun = episodes.starts
         if self.group_size > 1:  # two groups of one prompt are drawn apart, and not one group of twice the size
-            apart = (np.arange(len(episodes)) // self.group_size).astype(episodes.starts.dtype)
-            return replace(episodes, starts=apart)
+            apart = (np.arange(len(episodes)) // self.group_size).astype(begun.dtype)
+            episodes = replace(episodes, starts=apart)
+        if self.declared.ranks:
+            known = self.earned_by_reference(algorithm)
+            algorithm.start_returns = {
+                number: known[start] for number, start in zip(episodes.starts.tolist(), begun.tolist(), strict=True)
+            }
         return episodes
+
+    def earned_by_reference(self, algorithm: Any) -> dict[int, np.ndarray]:
+        """All returns of the reference by start, each as often as it is likely, as ever more samples come to.
+
+        A rank among a few samples has the rank among these as its mean.
+
+        Raises:
+            TokenGymError: they are no multiples of the least likely text, so that no number of samples comes to them.
+        """
+        if not self.ranked:
+            episodes, chances = all_episodes(self.task, self.anchor)
+            returns = algorithm.returns_of(episodes)
+            for start in np.unique(episodes.starts).tolist():
+                own = episodes.starts == start
+                times = chances[own] / chances[own].min()
+                if np.abs(times - np.rint(times)).max() > 1e-6 or times.sum() > MOST_SAMPLES:
+                    raise TokenGymError(
+                        f"{self.name} ranks texts among what its reference says, and {times.sum():.6g} samples of this "
+                        f"one would not say each as often as it is likely; expected at most {MOST_SAMPLES:,}, as of "
+                        "the uniform reference (reference=None) on a small task."
+                    )
+                self.ranked[start] = np.repeat(returns[own], np.rint(times).astype(np.int64))
+        return self.ranked
 
     def _pairs(self, episodes: Episodes) -> Any:
         """Neighbours, in both orders, weighed by the chance that Bradley and Terry give each on their returns."""

@@ -67,6 +67,8 @@ OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("tbrm", {}),
     ("apo", {}),
     ("qrpo", {}),
+    ("qrpo", {"partition": "sampled"}),
+    ("qrpo", {"claim": "kl_return"}),
     ("raft", {}),
     *(("dpo", {"loss": loss}) for loss in _DPO),
     ("rrhf", {}),

@@ -12,6 +12,7 @@ from ..verdicts import LossAudit, audit_loss
 OBJECTIVES = {
     "return": "E[R]",
     "kl_return": "E[R] − β·KL",
+    "kl_quantile": "E[quantile of R] − β·KL",
     "best": "E[max of G]",
     "pass_at_k": "P(one of G is above 0)",
     "max_rl": "MaxRL, order G − 1",
