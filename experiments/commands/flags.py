@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_type_hints
 
 from tyro.constructors import PrimitiveConstructorSpec
@@ -32,6 +33,33 @@ def as_flags(kind: type[Config]) -> type[Config]:
     body["__post_init__"] = lambda self: None
     unchecked = type(kind.__name__, (kind,), {**body, "__doc__": kind.__doc__, "__module__": kind.__module__})
     return dataclasses.dataclass(frozen=True, kw_only=True)(unchecked)
+
+
+def with_truths(arguments: Sequence[str], *kinds: type[Any]) -> list[str]:
+    """Let ``--double false`` say what ``--no-double`` does, as files, studies and pages write it.
+
+    Args:
+        arguments: the words of the command.
+        kinds: dataclasses whose fields are flags.
+    """
+    hints = {name: hint for kind in kinds for name, hint in get_type_hints(kind).items() if hint in (bool, bool | None)}
+    flags = {f"--{name.replace('_', '-')}": hint for name, hint in hints.items()}
+    words, said = list(arguments), []
+    while words:
+        word = words.pop(0)
+        flag, joined, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        truth = (value if joined else words[0] if words else "").lower()
+        if flag not in flags or truth not in ("true", "false"):
+            said.append(word)
+            continue
+        if not joined:
+            words.pop(0)
+        if flags[flag] is bool:
+            said.append(flag if truth == "true" else f"--no-{flag.removeprefix('--')}")
+        else:
+            said += [flag, truth.title()]
+    return said
 
 
 def _name(optional: bool) -> PrimitiveConstructorSpec[Any]:

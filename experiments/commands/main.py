@@ -144,7 +144,7 @@ def _list(arguments: list[str], console: Console) -> int:
 
 def _train(arguments: list[str], console: Console) -> int:
     from ...algorithms import ALGORITHMS
-    from .flags import as_flags
+    from .flags import as_flags, with_truths
 
     if not arguments or arguments[0].startswith("-"):
         names = ", ".join(ALGORITHMS)
@@ -170,7 +170,7 @@ def _train(arguments: list[str], console: Console) -> int:
         both,
         prog=f"tokengym train {name}",
         description=f"Train {name} on one environment and write a run folder.",
-        args=arguments[1:],
+        args=with_truths(arguments[1:], TrainOptions, kind),
     )
     _check(options)
     config = kind(**config.to_dict())  # before the import that takes seconds

@@ -9,6 +9,7 @@ import pytest
 from tokengym.algorithms import ALGORITHMS
 from tokengym.experiments.commands import main as cli
 from tokengym.experiments.commands import options as flags
+from tokengym.experiments.commands.flags import with_truths
 
 COMMANDS = {
     "list": (["list"], flags.ListOptions),
@@ -119,3 +120,17 @@ def test_a_coefficient_is_a_number_or_a_schedule_on_the_command_line(tmp_path, c
     assert "learning_rate: cosine(0.01, 0.001, warmup=0.1)" in written and "clip: 0.1" in written
     capsys.readouterr()
     assert cli.main(["train", "ppo", "Copy", *run, *flags]) == 0, "the same command finds the finished run"
+
+
+def test_what_pages_and_files_write_as_true_and_false_is_understood(tmp_path, capsys):
+    said = ["dueling", "true", "--double=FALSE", "--untried_first", "true", "--resume", "false", "--dueling", "--json"]
+    expected = ["dueling", "true", "--no-double", "--untried-first", "--no-resume", "--dueling", "--json"]
+    assert with_truths(said, flags.TrainOptions, ALGORITHMS.config("dqn")) == expected
+    group = with_truths(["--drop-tied", "false", "--drop_tied=true"], ALGORITHMS.config("grpo"))
+    assert group == ["--drop-tied", "False", "--drop-tied", "True"]
+    run = ["--agent", "table", "--total-tokens", "60", "--episodes", "5", "--out", str(tmp_path / "run"), "--json"]
+    assert cli.main(["train", "ppo", "Copy", *run, "--reward-scaling", "false", "--whiten_advantages", "true"]) == 0
+    written = (tmp_path / "run" / "config.yaml").read_text()
+    assert "reward_scaling: false" in written and "whiten_advantages: true" in written
+    capsys.readouterr()
+    assert "maybe" in refused(["train", "dqn", "Copy", "--double", "maybe"], capsys)
