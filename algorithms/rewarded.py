@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ..agents import Agent
-from .configs import AlgorithmConfig, Schedule, make_potential, value_at
+from .configs import AlgorithmConfig, Schedule, make_potential, telling_failure, value_at
 from .data import Episodes
 from .making import make_reference
 from .online import Online
@@ -62,7 +62,9 @@ class Rewarded(Online[RewardedConfigT], ABC):
         if self._potential is None:
             return None
         assert self.config.potentials is not None
-        return checked_potentials(self._potential(episodes), episodes, self.config.potentials)
+        with telling_failure(self.config.potentials, "given episodes"):
+            found = self._potential(episodes)
+        return checked_potentials(found, episodes, self.config.potentials)
 
     # Shared parts of updates -----------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ from .paths import (
     TBRMConfig,
     TrajectoryBalanceConfig,
 )
-from .potentials import check_potential, make_potential, register_potential
+from .potentials import check_potential, make_potential, register_potential, telling_failure
 from .preferences import DPOConfig, OnlineDPOConfig, PairLossConfig, PreferencesConfig, RRHFConfig
 from .reward_models import RewardModelConfig
 from .sb3 import (
@@ -206,5 +206,6 @@ __all__ = [
     "linear",
     "make_potential",
     "register_potential",
+    "telling_failure",
     "value_at",
 ]

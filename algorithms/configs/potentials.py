@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ...envs import TokenGymError
@@ -65,7 +66,7 @@ def make_potential(name: str, task: Task) -> Potential:
     """Return the potential of a name for a task.
 
     Raises:
-        TokenGymError: there is none, or the file that names it may not import it.
+        TokenGymError: there is none, the file that names it may not import it, or it fails.
     """
     check_potential(name)
     if name in _OWN:
@@ -73,9 +74,24 @@ def make_potential(name: str, task: Task) -> Potential:
             make = load_entry_point("potential", _OWN[name])
     else:
         make = _registered[name] if name in _registered else load_entry_point("potential", name)
-    potential = make(task)
+    with telling_failure(name, "given the task"):
+        potential = make(task)
     if not callable(potential):
         raise TokenGymError(
             f"potentials is {name!r}, which made {shown(potential)} of the task; expected a function of episodes"
         )
     return cast("Potential", potential)
+
+
+@contextmanager
+def telling_failure(name: str, given: str) -> Iterator[None]:
+    """Say which potential raised an error, and what it had been given: it is the user's own code."""
+    try:
+        yield
+    except TokenGymError:
+        raise
+    except Exception as error:
+        raise TokenGymError(
+            f"potentials {name!r}, {given}, raised {type(error).__name__}: {error}. Expected a function from a task to "
+            "a function of episodes that gives Φ before each token: mend it."
+        ) from error

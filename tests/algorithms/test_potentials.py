@@ -97,6 +97,14 @@ def not_numbers(task):
     return lambda episodes: np.full(episodes.num_tokens, np.nan)
 
 
+def fails(task):
+    raise ValueError("no such level")
+
+
+def fails_later(task):
+    return lambda episodes: 1 / 0
+
+
 def test_what_is_no_potential_is_refused():
     with pytest.raises(TokenGymError, match=r"potential.*'optimum'.*optimal"):
         check_config("ppo", {"potentials": "optimum"})
@@ -109,6 +117,10 @@ def test_what_is_no_potential_is_refused():
     for name, says in (("too_few", r"shape \(2,\); expected"), ("not_numbers", "finite numbers")):
         with pytest.raises(TokenGymError, match=says):
             PPO("KLTree", "table", potentials=f"{__name__}:{name}", rollout_tokens=16).learn(16)
+    with pytest.raises(TokenGymError, match=r"fails', given the task, raised ValueError: no such level.*mend it"):
+        PPO("KLTree", "table", potentials=f"{__name__}:fails")
+    with pytest.raises(TokenGymError, match=r"fails_later', given episodes, raised ZeroDivisionError"):
+        PPO("KLTree", "table", potentials=f"{__name__}:fails_later", rollout_tokens=16).learn(16)
     for name in ("optimal", "Bad Name"):
         with pytest.raises(TokenGymError, match="give small letters and digits"):
             register_potential(name, odd)
