@@ -91,6 +91,17 @@ def agent_of_run(
     return agent if lora is None else adapt_agent(agent, lora)
 
 
+def heads_of_run(folder: str | Path) -> tuple[str, ...]:
+    """Return the heads of the agent in a run's newest checkpoint.
+
+    Raises:
+        TokenGymError: the checkpoint is broken.
+    """
+    tensors, data = read(folder)
+    with complete(data):
+        return load_agent(tensors, data).heads
+
+
 def _fits(value: Any, place: Any) -> bool:
     """Whether a state, a tensor or what a module keeps beside its tensors, can stand in the place of another."""
     return not isinstance(value, torch.Tensor) or value.shape == place.shape

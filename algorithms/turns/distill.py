@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from ...agents import Agent, ReferenceLogits, Scores
+from ...agents.specs import is_folder
 from ...envs import Task, TokenGymError, solve
+from ...envs.checking import unknown_name
 from ..configs import DistillConfig
 from ..data import Batch, Episodes
 from ..making import make_agent
 from ..online import Online
 from ..parts import AgentReference, Loss, Reference, returns_to_go, token_weights
+from ..starting import heads_of_run, holds_run
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -87,7 +90,11 @@ class Distill(Online[DistillConfig]):
         ) -> None: ...
 
     def build_reference(self, given: Agent | None) -> Reference | None:
-        """The teacher: the given agent, a saved one, or the solver's."""
+        """The teacher: the given agent, a saved one, or the solver's.
+
+        Raises:
+            TokenGymError: it has no policy, or has learnt none, or the task cannot be solved.
+        """
         config = self.config
         if given is not None:
             return AgentReference(given.clone_frozen().to(self.agent.device))
@@ -98,6 +105,19 @@ class Distill(Online[DistillConfig]):
                     "the folder of a saved agent, or reference=agent."
                 )
             return SolvedTeacher(self.task, config.teacher_beta, config.action_masks)
+        if not is_folder(config.teacher):
+            near = unknown_name("teacher", config.teacher, ["optimal"])
+            meant = f": {str(near).partition(': ')[2]}" if "did you mean" in str(near) else ""
+            raise TokenGymError(
+                f"teacher is {config.teacher!r}, which is no folder here{meant}. Expected 'optimal', or the folder of "
+                "a run or a model, which knows something; an agent of your own is given as reference=agent."
+            )
+        if holds_run(config.teacher) and "policy" not in heads_of_run(config.teacher):
+            raise TokenGymError(
+                f"teacher is {config.teacher!r}, which learnt no policy but the heads "
+                f"{', '.join(heads_of_run(config.teacher))}: take an agent with a policy, such as DQN's with kl_coef, "
+                "or with tau and head_free"
+            )
         usual = DistillConfig(temperature=config.temperature)
         taught = make_agent(config.teacher, self.task, usual, self.device, ("policy",))
         return AgentReference(taught.clone_frozen().to(self.agent.device))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from turn_cases import Turns, wavering
 
-from tokengym.algorithms import Distill
+from tokengym.algorithms import DQN, Distill
 from tokengym.algorithms.data import Batch
 from tokengym.algorithms.parts import returns_to_go
 from tokengym.envs import TokenGymError, solve
@@ -98,3 +98,15 @@ def test_what_cannot_be_solved_has_no_optimal_teacher():
         Distill("TextGeneration")
     with pytest.raises(TokenGymError, match="token_rewards is False"):
         Distill("Copy", token_rewards=False)
+
+
+def test_a_teacher_that_learnt_no_policy_is_refused(tmp_path):
+    DQN("Copy", seed=1).save(tmp_path / "dqn")
+    with pytest.raises(TokenGymError, match=r"learnt no policy but the heads q: take"):
+        Distill("Copy", teacher=str(tmp_path / "dqn"))
+    DQN("Copy", seed=1, kl_coef=0.1).save(tmp_path / "soft")
+    Distill("Copy", teacher=str(tmp_path / "soft"))
+    with pytest.raises(TokenGymError, match=r"teacher is 'optimall', which is no folder here: did you mean 'optimal'"):
+        Distill("Copy", teacher="optimall")
+    with pytest.raises(TokenGymError, match=r"'mlp-tiny', which is no folder here. Expected 'optimal', or the folder"):
+        Distill("Copy", teacher="mlp-tiny")
