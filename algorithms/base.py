@@ -32,7 +32,14 @@ from .parts import (
     naming_the_update,
 )
 from .registry import ALGORITHMS
-from .requirements import check_agent, check_micro_batches, check_task, chosen_config, resolve_task
+from .requirements import (
+    check_agent,
+    check_micro_batches,
+    check_reference,
+    check_task,
+    chosen_config,
+    resolve_task,
+)
 from .runs import Callback, Callbacks, CallbackStates, RunLogger, as_callback, checkpoint, load_callback_states
 from .runs import state as saving
 
@@ -108,6 +115,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
             **self.agent_options(),
         )
         check_agent(self.name, self.required_heads(), self.agent, self.task)
+        check_reference(reference, self.task)
         self.reference = self.build_reference(reference)
         self.optimizer, self.parameters = make_optimizer(self.agent, self.config, self.peak_learning_rate)
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "update"))

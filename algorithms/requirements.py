@@ -140,6 +140,28 @@ def chosen_config(algorithm: Any, config: Any, overrides: dict[str, Any]) -> Con
     return config.replace(**overrides)
 
 
+def check_reference(reference: Agent | None, task: Task) -> None:
+    """Raise a `TokenGymError` unless a given reference has a policy over the task's tokens, of its whole episodes."""
+    if reference is None:
+        return
+    if "policy" not in reference.heads:
+        raise TokenGymError(
+            f"reference has no policy, but the heads {', '.join(reference.heads)}; expected an agent with a head "
+            "'policy', such as build_agent makes by default"
+        )
+    theirs, wanted = reference.vocabulary, task.vocabulary
+    if (theirs.size, theirs.num_actions) != (wanted.size, wanted.num_actions):
+        raise TokenGymError(
+            f"reference is an agent of {theirs.size} tokens, {theirs.num_actions} of them sayable; {task.name!r} has "
+            f"{wanted.size} and {wanted.num_actions}: give one of the vocabulary of the task"
+        )
+    if reference.max_length < task.max_length:
+        raise TokenGymError(
+            f"reference reads {reference.max_length} tokens, and {task.name!r} shows up to {task.max_length}: give one "
+            "with a longer context"
+        )
+
+
 def check_agent(name: str, heads: tuple[str, ...], agent: Agent, task: Task) -> None:
     """Raise a `TokenGymError` unless ``agent`` has the heads of the algorithm ``name`` and the task's vocabulary."""
     missing = [head for head in heads if head not in agent.heads]

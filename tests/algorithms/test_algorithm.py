@@ -162,6 +162,19 @@ def test_a_time_limit_given_to_gymnasium_is_kept_and_saved(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["ppo", "dqn", "sac", "tbrm", "distill", "dpo"])
+def test_a_reference_without_a_policy_over_the_tasks_tokens_is_refused(name):
+    task, other, longer = (make_task("KLTree", **given) for given in ({}, {"num_tokens": 3}, {"depth": 5}))
+    kind = ALGORITHMS[name]
+    of_q = build_agent(SMALL, task.vocabulary, task.max_length, heads=("q",))
+    with pytest.raises(TokenGymError, match="reference has no policy, but the heads q; expected"):
+        kind(task, "table", reference=of_q)
+    with pytest.raises(TokenGymError, match=r"reference is an agent of 5 tokens, 3 of them sayable; 'KLTree' has 6"):
+        kind(task, "table", reference=build_agent(SMALL, other.vocabulary, task.max_length))
+    with pytest.raises(TokenGymError, match=r"reference reads 5 tokens, and 'KLTree' shows up to 6"):
+        kind(longer, "table", reference=build_agent(SMALL, longer.vocabulary, task.max_length))
+
+
 def test_wrappers_that_learning_would_not_see_are_refused():
     env = gymnasium.wrappers.TransformReward(gymnasium.make("tokengym/Copy-v0"), lambda reward: 2 * reward)
     with pytest.raises(TokenGymError, match="TransformReward"):
