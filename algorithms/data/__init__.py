@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .encoding import Encoded, OverlongError, Said, TextEncoder, episodes_from
     from .episode_file import BrokenDatasetError, columns_of, episodes_of
     from .episodes import Episodes, FlatTokens, episode_metrics
-    from .given_data import fitting, read_dataset
+    from .given_data import fitting, read_dataset, require_episodes, require_finite_rewards
     from .json_lines import number_of, read_lines, renamed, said_of, write_lines
     from .minari_data import from_minari, minari, to_minari
     from .preference_lines import read_preferences, write_preferences
@@ -55,6 +55,8 @@ __all__ = [
     "read_lines",
     "read_preferences",
     "renamed",
+    "require_episodes",
+    "require_finite_rewards",
     "said_of",
     "to_minari",
     "write_lines",
@@ -97,6 +99,8 @@ __getattr__, __dir__ = lazy_names(
         "read_lines": "json_lines",
         "read_preferences": "preference_lines",
         "renamed": "json_lines",
+        "require_episodes": "given_data",
+        "require_finite_rewards": "given_data",
         "said_of": "json_lines",
         "to_minari": "minari_data",
         "write_lines": "json_lines",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ...agents import Agent
 from ...envs import Task, TokenGymError, Vocabulary
+from ...envs.checking import shown
 from .dataset import EpisodeDataset
+from .episodes import Episodes
 
 
 def read_dataset(path: Path, vocabulary: Vocabulary) -> EpisodeDataset:
@@ -28,6 +30,46 @@ def read_dataset(path: Path, vocabulary: Vocabulary) -> EpisodeDataset:
             "a trained agent does, name its folder as `player`"
         )
     return EpisodeDataset.concat([EpisodeDataset.load(file, vocabulary) for file in files])
+
+
+def require_finite_rewards(episodes: Episodes) -> None:
+    """Raise a `TokenGymError` where a reward of recorded episodes is not finite; names the first."""
+    rewards = episodes.flat.reward
+    broken = np.flatnonzero(~np.isfinite(rewards))
+    if len(broken):
+        raise TokenGymError(
+            f"the dataset holds a reward that is {rewards[broken[0]]} (token {broken[0]} of {len(rewards)}); "
+            "values are learnt from finite ones: record it again, or leave those episodes out "
+            "(EpisodeDataset.filter)"
+        )
+
+
+def require_episodes(episodes: Any, task: Task, agent: Agent) -> None:
+    """Look whether what was given besides a dataset's file are episodes of a task, which an agent can read.
+
+    Raises:
+        TokenGymError: no episodes, a token that the task has not, a sequence that is too long, or a reward that is not
+            finite.
+    """
+    if not isinstance(episodes, Episodes):
+        raise TokenGymError(
+            f"episodes is {shown(episodes)}; expected Episodes: what `record` or `collect` gives, or the `episodes` of "
+            "an EpisodeDataset"
+        )
+    vocabulary, most = task.vocabulary, min(task.max_length, agent.max_length)
+    largest, said = int(episodes.tokens.max(initial=0)), int(episodes.flat.action.max(initial=0))
+    if largest >= vocabulary.size or said >= vocabulary.num_actions:
+        raise TokenGymError(
+            f"the episodes are of another vocabulary: they show token {largest} and say {said}, and {task.name!r} "
+            f"has {vocabulary.size}, of which {vocabulary.num_actions} are said: record them on this task"
+        )
+    longest = int(episodes.lengths.max(initial=0))
+    if longest > most:
+        raise TokenGymError(
+            f"the episodes have up to {longest} tokens, and the context of {task.name!r} and the agent holds {most}: "
+            "give the task a larger max_length, or leave the longer ones out (Episodes.select)"
+        )
+    require_finite_rewards(episodes)
 
 
 def fitting(
@@ -48,10 +90,11 @@ def fitting(
         fits[episodes.episode_id[episodes.lengths > most]] = False
         left_out = int((~fits).sum())
         if overlong == "refuse" or not fits.any():
+            drop = ", or leave them out with overlong='drop'" if fits.any() else "; there are no others"
             raise TokenGymError(
                 f"{left_out} of {len(episodes)} episodes of the dataset are longer than {most} tokens (the longest has "
-                f"{longest}), which is the context of {task.name!r} and the agent: give the task a larger max_length, "
-                "or leave them out with overlong='drop'"
+                f"{longest}), which is the context of {task.name!r} and the agent: give the task a larger max_length"
+                f"{drop}"
             )
         about = {**dataset.about, "dropped": dataset.about.get("dropped", 0) + left_out}
         dataset = EpisodeDataset(episodes.select(np.flatnonzero(fits)), dataset.vocabulary, about)

@@ -15,7 +15,7 @@ from torch.nn.functional import huber_loss
 from ...agents import Agent, AgentPolicy, Exploring, Policy, ReferenceExploring, Sampler, StepOutput
 from ...envs import TokenGymError
 from ..configs import OffPolicyConfig
-from ..data import EpisodeReplay, Episodes, fitting, read_dataset
+from ..data import EpisodeReplay, Episodes, fitting, read_dataset, require_episodes
 from ..parts import AgentReference, Loss, Reference, derive_seed, n_step_targets, trace_targets
 from ..rewarded import Rewarded
 from ..runs import take
@@ -171,8 +171,10 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
         """Take whole episodes into the replay, and their returns into the scale of the rewards.
 
         Raises:
-            TokenGymError: the replay holds fewer, so that some would be forgotten at once.
+            TokenGymError: they are no episodes of the task that can be learnt from, or the replay holds fewer, so that
+                some would be forgotten at once.
         """
+        require_episodes(episodes, self.task, self.agent)
         if len(episodes) > self.config.replay_capacity:
             raise TokenGymError(
                 f"replay_capacity is {self.config.replay_capacity:,}, and {len(episodes):,} episodes are to be "

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...envs import TokenGymError
 from ..configs import FilteredBCConfig
-from ..data import Episodes
+from ..data import EpisodeDataset, Episodes, require_finite_rewards
 from .cloning import Cloning
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class FilteredBC(Cloning[FilteredBCConfig]):
             reference: Agent | None = None,
             **overrides: Unpack[FilteredBCOverrides],
         ) -> None: ...
+
+    def refuse(self, dataset: EpisodeDataset) -> None:
+        """Refuse returns that are not finite, of which none is the best."""
+        require_finite_rewards(dataset.episodes)
 
     def kept(self, episodes: Episodes) -> np.ndarray:
         """Return the episodes that are good enough; of equal returns at the edge the earlier ones."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...agents import AdvantageWeighted, Agent, AgentPolicy, StepOutput
 from ...envs import TokenGymError
 from ..configs import ValuesConfig
-from ..data import Batch, EpisodeDataset, Episodes, ReplaySample
+from ..data import Batch, EpisodeDataset, Episodes, ReplaySample, require_finite_rewards
 from ..off_policy import Reading, Replayed, SlowCopy
 from ..parts import RunningStd, returns_to_go
 from .of_episodes import OfEpisodes
@@ -60,13 +60,7 @@ class Valued(OfEpisodes[ValuesConfigT]):
     def refuse(self, dataset: EpisodeDataset) -> None:
         """Refuse a dataset whose rewards say nothing, or cannot be learnt from."""
         rewards = dataset.episodes.flat.reward
-        broken = np.flatnonzero(~np.isfinite(rewards))
-        if len(broken):
-            raise TokenGymError(
-                f"the dataset holds a reward that is {rewards[broken[0]]} (token {broken[0]} of {len(rewards)}); "
-                "values are learnt from finite ones: record it again, or leave those episodes out "
-                "(EpisodeDataset.filter)"
-            )
+        require_finite_rewards(dataset.episodes)
         if len(rewards) and not rewards.any():
             raise TokenGymError(
                 f"the dataset holds no rewards: all of its {len(rewards)} tokens were paid 0, and {self.name} learns "

@@ -73,6 +73,14 @@ def test_the_gradient_is_the_same_however_a_batch_is_cut(kind):
     assert (found[0] - found[1]).norm() <= 1e-9 * found[0].norm()
 
 
+def test_filtered_cloning_knows_no_best_of_returns_that_are_not_finite():
+    task = make_task("KLTree")
+    episodes, _ = record(task, RandomPlayer(task.vocabulary), 8, 0)
+    episodes.rewards[0] = np.nan
+    with pytest.raises(TokenGymError, match=r"a reward that is nan \(token 0 of 32\)"):
+        FilteredBC(task, "table", dataset=EpisodeDataset(episodes, task.vocabulary)).learn(1)
+
+
 def test_filtered_cloning_learns_from_the_best_alone():
     dataset = recorded("KLTree", 100)
     learner = FilteredBC("KLTree", "table", dataset=dataset, best_share=0.1)

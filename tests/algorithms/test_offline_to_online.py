@@ -1,9 +1,10 @@
 """From data to play: a replay that begins with recorded episodes, and weights that go on."""
 
+import numpy as np
 import pytest
 import torch
 
-from tokengym.agents import OptimalPlayer
+from tokengym.agents import OptimalPlayer, RandomPlayer
 from tokengym.algorithms import BC, DQN, PPO, SAC, EpisodeDataset, StopAfter, load_algorithm
 from tokengym.algorithms.offline import record
 from tokengym.envs import TokenGymError, make_task
@@ -73,3 +74,26 @@ def test_what_does_not_fit_is_named(tmp_path):
         DQN(make_task("Copy", num_tokens=3), "mlp-tiny", replay_capacity=8, **QUICK).remember(episodes)
     with pytest.raises(TokenGymError, match=r"nowhere\.safetensors"):
         DQN("Copy", "mlp-tiny", data=str(tmp_path / "nowhere.safetensors"), **QUICK).learn(32)
+
+
+@pytest.mark.parametrize("kind", [DQN, SAC])
+def test_what_is_given_to_be_remembered_is_looked_at_before_anything_is_kept(kind):
+    algorithm = kind("KLTree", "mlp-tiny", seed=0, **QUICK)
+    episodes, _ = record(algorithm.task, RandomPlayer(algorithm.task.vocabulary), 8, 5)
+    dataset = EpisodeDataset(episodes, algorithm.task.vocabulary)
+    for wrong in (dataset, "data.safetensors"):
+        with pytest.raises(TokenGymError, match=r"expected Episodes.*the `episodes` of an EpisodeDataset"):
+            algorithm.remember(wrong)
+    other = make_task("Nim")
+    with pytest.raises(TokenGymError, match=r"of another vocabulary.*'KLTree' has 6, of which 4 are said"):
+        algorithm.remember(record(other, RandomPlayer(other.vocabulary), 8, 5)[0])
+    longer = make_task("KLTree", depth=8)
+    with pytest.raises(TokenGymError, match=r"up to 9 tokens, and the context of 'KLTree'.*holds 5"):
+        algorithm.remember(record(longer, RandomPlayer(longer.vocabulary), 8, 5)[0])
+    broken = episodes.select(np.arange(8))
+    broken.rewards[broken.agent_mask] = np.nan
+    with pytest.raises(TokenGymError, match="holds a reward that is nan"):
+        algorithm.remember(broken)
+    assert not len(algorithm.replay)
+    algorithm.remember(dataset.episodes)
+    assert len(algorithm.replay) == 8
