@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from ...envs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .calling import GIVEN
     from .enumeration import all_episodes, drawn
     from .estimators import Estimator, kl_estimators
     from .fixed_points import fixed_point, regret
     from .gradients import ExpectedGradient, expected_gradient
     from .groups import Groups, all_groups
     from .listing import Listing
-    from .losses import GIVEN, Sampled, expected
+    from .losses import Sampled, expected
     from .methods import audit, listable
     from .objectives import Objective
     from .pages import row_of
@@ -52,7 +53,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "Estimator": "estimators",
         "ExpectedGradient": "gradients",
-        "GIVEN": "losses",
+        "GIVEN": "calling",
         "Groups": "groups",
         "LeafTree": "trees",
         "Listing": "listing",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .objectives import Objective
+from ...envs import TokenGymError
+from .objectives import CLAIMS, WEIGHED, Objective
 
 TOLERANCE = 1e-9
 """The largest bias of a loss that is called right."""
@@ -48,6 +49,32 @@ class Claim:
     def exact(self) -> Objective:
         """The objective."""
         return Objective(self.objective, self.beta, size=self.group_size)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is of rewards 0 and 1 alone."""
+        return self.objective in ("max_rl", "pass_at_k")
+
+
+_OF_OTHERS = {"likelihood": "a data set", "teacher": "a teacher"}
+
+
+def claim_fits(objective: str, beta: float, rests: bool) -> None:
+    """Raise where a loss of log-probabilities and rewards cannot claim an objective, or not with these arguments."""
+    if objective in _OF_OTHERS:
+        can = ", ".join(repr(name) for name in CLAIMS if name not in _OF_OTHERS)
+        raise TokenGymError(
+            f"claim {objective!r} is of what {_OF_OTHERS[objective]} says, which a loss as a function is not given; "
+            f"expected one of {can}."
+        )
+    # Without a KL the first is the return, which has a name of its own, and nothing rests anywhere but at an edge.
+    if not beta and (objective == "kl_return" or (rests and objective in WEIGHED)):
+        raise TokenGymError(f"claim {objective!r} has beta 0; expected the weight of its KL, such as beta=0.5.")
+    if rests and objective in CLAIMS and objective not in WEIGHED:
+        raise TokenGymError(
+            f"rests=True claims to rest at a KL-regularised optimum, and objective={objective!r} has none; expected "
+            "objective='kl_return' with beta."
+        )
 
 
 @dataclass(frozen=True)

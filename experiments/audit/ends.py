@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .calling import Loss
 from .claims import Claim
 from .following import ALONE, OUT, follow
 from .listing import Listing
-from .losses import Loss, Sampled, expected
+from .losses import Sampled, expected
 from .objectives import Objective
 
 Gradient = Callable[[Tensor], Tensor]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,29 +10,12 @@ import torch
 from torch import Tensor
 
 from ...envs import TokenGymError
+from .calling import LEARNT, Loss, asked, called, scalar
 from .groups import Groups, all_groups, drawn_groups
 from .listing import Listing
 from .spread import Spread
 
-Loss = Callable[..., Tensor]
-"""Takes what it names, and gives a scalar to be minimised: see `GIVEN`."""
-
-GIVEN = {
-    "log_probs": "float64 (B, T), of the tokens under the policy that learns; the gradient is taken in these",
-    "entropies": "float64 (B, T), of that policy's distributions; the gradient is taken in these, too",
-    "old_log_probs": "float64 (B, T), under the policy as it was when the update began",
-    "sampling_log_probs": "float64 (B, T), under the distribution that drew",
-    "reference_log_probs": "float64 (B, T), under the reference policy",
-    "rewards": "float64 (B,), of whole episodes",
-    "token_rewards": "float64 (B, T)",
-    "values": "float64 (B, T), what the policy that learns earns from before each token on: an exact critic",
-    "mask": "bool (B, T), where the agent spoke; elsewhere everything of shape (B, T) holds random numbers",
-    "groups": "int64 (B,), the number of each row's group",
-}
-"""What a loss can ask for by the names of its arguments."""
-
-_LEARNT = ("log_probs", "entropies")
-_TOKENS = (*_LEARNT, "old_log_probs", "sampling_log_probs", "reference_log_probs", "token_rewards", "values")
+_TOKENS = (*LEARNT, "old_log_probs", "sampling_log_probs", "reference_log_probs", "token_rewards", "values")
 _CHUNK = 65_536
 
 
@@ -75,22 +57,6 @@ class Expected:
     leak: float
     groups: int
     vectorised: bool
-
-
-def asked(loss: Loss) -> tuple[str, ...]:
-    """Return the names of what a loss asks for, or raise where it asks for what there is not."""
-    names = []
-    for parameter in inspect.signature(loss).parameters.values():
-        if parameter.name in GIVEN and parameter.kind is not parameter.POSITIONAL_ONLY:
-            names.append(parameter.name)
-        elif parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_KEYWORD,
-            parameter.VAR_POSITIONAL,
-        ):
-            raise TokenGymError(f"The loss asks for {parameter.name!r}; it can ask for {', '.join(GIVEN)}.")
-    if not set(names) & set(_LEARNT):
-        raise TokenGymError("The loss asks for neither log_probs nor entropies, so that it has no gradient.")
-    return tuple(names)
 
 
 def tensors_of(listing: Listing, sampled: Sampled, poison: int = 0, padding: int = 0) -> dict[str, Tensor]:
@@ -211,29 +177,29 @@ class _Given:
     @property
     def learnt(self) -> tuple[str, ...]:
         """The names of what a gradient is taken in."""
-        return tuple(name for name in self.names if name in _LEARNT)
+        return tuple(name for name in self.names if name in LEARNT)
 
     def of(self, members: Tensor) -> dict[str, Tensor]:
         """The audited rows' own part of what is learnt."""
         return {name: self.tensors[name][members] for name in self.learnt}
 
-    def value(self, learnt: Mapping[str, Tensor], members: Tensor) -> Tensor:
-        """The loss of one group beside its context, (G,) members."""
+    def told(self, learnt: Mapping[str, Tensor], members: Tensor) -> dict[str, Any]:
+        """What the loss of one group is given, the group beside its context; (G,) members."""
         rows = torch.cat([members, self.beside]) if len(self.beside) else members
         given: dict[str, Any] = {}
         for name in self.names:
             if name == "groups":
-                given[name] = self.labels
+                given[name] = self.labels.clone()
             elif name in learnt:
                 own = learnt[name]
                 given[name] = torch.cat([own, self.tensors[name][self.beside]]) if len(self.beside) else own
             else:
                 given[name] = self.tensors[name][rows]
-        value = self.loss(**given)
-        if not isinstance(value, Tensor) or value.ndim:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise TokenGymError(f"The loss gave {shape}; expected a tensor without dimensions, such as .mean() gives.")
-        return value
+        return given
+
+    def value(self, learnt: Mapping[str, Tensor], members: Tensor) -> Tensor:
+        """The loss of one group."""
+        return scalar(self.loss(**self.told(learnt, members)))
 
 
 def _evaluated(given: _Given, members: Tensor) -> tuple[Tensor, dict[str, Tensor], bool]:
@@ -260,16 +226,10 @@ def _at_once(given: _Given, members: Tensor) -> tuple[Tensor, dict[str, Tensor]]
 def _one_by_one(given: _Given, members: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     values, gradients = [], {name: [] for name in given.learnt}
     for group in members:
-        learnt = {name: values.clone().requires_grad_() for name, values in given.of(group).items()}
-        value = given.value(learnt, group)
-        found = (
-            torch.autograd.grad(value, list(learnt.values()), allow_unused=True)
-            if value.requires_grad
-            else [None] * len(learnt)
-        )
-        values.append(value.detach())
-        for (name, of), gradient in zip(learnt.items(), found, strict=True):
-            gradients[name].append(torch.zeros_like(of) if gradient is None else gradient)
+        value, found = called(given.loss, given.told(given.of(group), group))
+        values.append(value)
+        for name, gradient in found.items():
+            gradients[name].append(gradient[: len(group)])  # what stands beside has no gradient of its own
     return torch.stack(values), {name: torch.stack(each) for name, each in gradients.items()}
 
 

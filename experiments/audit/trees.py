@@ -23,9 +23,12 @@ class LeafTree(FiniteTask):
     family = "diagnostics"
     turn_tokens = 1
 
-    def __init__(self, leaves: Mapping[str, float], replies: bool = False) -> None:
+    def __init__(
+        self, leaves: Mapping[str, float], replies: bool = False, way: Mapping[str, float] | None = None
+    ) -> None:
         self.leaves = {str(leaf): float(reward) for leaf, reward in leaves.items()}
         self.replies = replies
+        self.way = {str(said): float(reward) for said, reward in (way or {}).items()}
         digits = sorted({digit for leaf in self.leaves for digit in leaf})
         if len(digits) < 2 or digits != [str(number) for number in range(len(digits))]:
             raise TokenGymError(f"leaves={dict(leaves)!r}: expected digits from 0 on, such as '0', '10', '11'.")
@@ -34,6 +37,10 @@ class LeafTree(FiniteTask):
         if children - inner != set(self.leaves) or inner & set(self.leaves):
             wrong = sorted((children - inner) ^ set(self.leaves)) or sorted(inner & set(self.leaves))
             raise TokenGymError(f"leaves={dict(leaves)!r} are no tree: see {', '.join(wrong)}.")
+        if not set(self.way) <= inner - {""}:
+            raise TokenGymError(
+                f"way={self.way!r}: expected what leads to leaves, such as {min(inner - {''}, default='1')!r}."
+            )
         self.vocabulary = Vocabulary.of([f"t{digit}" for digit in digits], ["reply"] if replies else [])
 
     @classmethod
@@ -54,8 +61,8 @@ class LeafTree(FiniteTask):
         return [Initial(1.0, "")]
 
     def transitions(self, state: Any, action: int) -> Iterable[Transition]:
-        """Go one branch down; pay at the leaf."""
+        """Go one branch down; pay at the leaf, and on the way where that is said."""
         said = state + str(action)
         if said in self.leaves:
             return [Transition(1.0, None, self.leaves[said])]
-        return [Transition(1.0, said, shown=("reply",) if self.replies else ())]
+        return [Transition(1.0, said, self.way.get(said, 0.0), shown=("reply",) if self.replies else ())]

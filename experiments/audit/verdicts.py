@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .claims import TOLERANCE, Claim, Comparison, compare
-from .counterexamples import Counterexample, counterexamples
+from ...envs import FiniteTask
+from ...envs.checking import Count, NotNegative, Positive, checked
+from .calling import Loss, asked, called, require_steady
+from .claims import TOLERANCE, Claim, Comparison, claim_fits, compare
+from .counterexamples import Counterexample, counterexamples, usual_tree
 from .ends import End, end_of, unrest
 from .groups import all_groups
 from .listing import Listing
-from .losses import Expected, Loss, Sampled, asked, expected, tensors_of
+from .losses import Expected, Sampled, expected, tensors_of
 from .trees import LeafTree
 
 
@@ -63,18 +68,19 @@ class LossAudit:
         return drawn <= TOLERANCE and changes <= TOLERANCE
 
 
+@checked
 def audit_loss(
     loss: Loss,
     objective: str = "return",
     *,
-    beta: float = 0.0,
-    group_size: int = 4,
-    scale: float | None = 1.0,
+    beta: NotNegative = 0.0,
+    group_size: Count = 4,
+    scale: Positive | None = 1.0,
     off_policy: bool = False,
-    level: str = "sequence",
+    level: Literal["token", "sequence"] = "sequence",
     mismatched: bool = False,
     rests: bool = False,
-    task: LeafTree | None = None,
+    task: FiniteTask | None = None,
     with_ends: bool = True,
 ) -> LossAudit:
     """Enumerate what a loss does in expectation, beside what it claims.
@@ -82,7 +88,8 @@ def audit_loss(
     Args:
         loss: asks by name for what `losses.GIVEN` holds, such as ``log_probs``, ``rewards`` and ``mask``, and gives a
             scalar to be minimised.
-        objective: what it claims to maximise: "return", "kl_return" (with ``beta``), "best" (of the group) or "max_rl".
+        objective: what it claims to maximise: "return", "kl_return" (with ``beta``), "best" (of the group), "pass_at_k"
+            (that any of the group is paid) or "max_rl".
         beta: weight of the KL to the uniform reference.
         group_size: G, how many episodes from one start it is given.
         scale: how long its expected gradient is claimed to be in units of the objective's; None: any.
@@ -95,23 +102,28 @@ def audit_loss(
         with_ends: follow the gradient to where it ends, too.
 
     Raises:
-        TokenGymError: the loss asks for what there is not, gives no scalar, or is not finite: the message says where.
+        TokenGymError: the loss asks for what there is not, raises anything, gives no scalar, gives two values for the
+            same group, or is not finite: the message says where.
     """
+    claim_fits(objective, beta, rests)
     claim = Claim(objective, beta, group_size, scale, off_policy, level, mismatched, rests)
-    listing = Listing.of(default_tree(claim) if task is None else task)
+    listing = Listing.of(usual_tree(claim) if task is None else task)
     policy = listing.moved(0.5, 3)
     drawn, older = _drawn(claim, listing, policy)
-    order = order_changes(loss, listing, drawn, group_size)
+    at_first = partial(_in_orders, loss, listing, drawn, group_size)
+    values = at_first()
+    require_steady(chain(*values), chain(*at_first()))
+    order = _spread_by_order(values)
     ordered = order > TOLERANCE
-    here = _few(listing) if ordered else listing
-    if ordered:
+    here = Listing.of(_small_tree(claim, few=True)) if ordered and task is None else listing
+    if here is not listing:
         policy = here.moved(0.5, 3)
         drawn, older = _drawn(claim, here, policy)
     fresh = expected(loss, here, drawn, group_size, with_variance=True, ordered=ordered)
     stale = expected(loss, here, older, group_size, ordered=ordered)
     right = claim.exact.gradient(here, policy)
     small = Listing.of(_small_tree(claim))
-    return LossAudit(
+    found = LossAudit(
         claim=claim,
         fresh=_against(loss, claim, here, drawn, fresh, right, ordered),
         stale=_against(loss, claim, here, older, stale, right, ordered),
@@ -122,10 +134,13 @@ def audit_loss(
         order=order,
         batches=beside_others(loss, claim) if "groups" in asked(loss) else {},
         ends=ends(loss, claim, ordered) if with_ends else (),
-        counterexample=next(counterexamples(loss, claim, ordered), None),
+        counterexample=next(counterexamples(loss, claim, ordered, fresh.vectorised), None),
         groups=fresh.groups,
         vectorised=fresh.vectorised,
     )
+    # Once more at the end, for what a loss keeps may come to bear late: a count of its calls, say.
+    require_steady(chain(*values), chain(*at_first()))
+    return found
 
 
 def _drawn(claim: Claim, listing: Listing, policy: Tensor) -> tuple[Sampled, Sampled]:
@@ -144,18 +159,11 @@ def _against(
     return replace(comparison, bias=unrest(loss, claim, listing, sampled.behaviour, ordered))
 
 
-def default_tree(claim: Claim) -> LeafTree:
-    """7 leaves of lengths 1 and 2; rewards are 0 and 1 where the claim is of such."""
-    rewards = np.random.default_rng(0).uniform(size=7).round(3)
-    return LeafTree.stopping(3, 2, (rewards > 0.5 if claim.objective == "max_rl" else rewards).tolist())
-
-
-def _small_tree(claim: Claim) -> LeafTree:
-    return LeafTree({"0": 1.0, "10": 0.0, "11": 1.0 if claim.objective == "max_rl" else 3.0})
-
-
-def _few(listing: Listing) -> Listing:
-    return Listing.of(LeafTree({"0": 0.6, "10": 0.2, "11": 0.9}))
+def _small_tree(claim: Claim, few: bool = False) -> LeafTree:
+    """Three leaves; ``few`` stands in for the default tree where the order of groups matters."""
+    if few and not claim.counts:
+        return LeafTree({"0": 0.6, "10": 0.2, "11": 0.9})
+    return LeafTree({"0": 1.0, "10": 0.0, "11": 1.0 if claim.counts else 3.0})
 
 
 def _change(loss: Loss, listing: Listing, size: int, ordered: bool, poison: int = 0, padding: int = 0) -> float:
@@ -167,10 +175,19 @@ def _change(loss: Loss, listing: Listing, size: int, ordered: bool, poison: int 
     return float((other - plain).abs().max())
 
 
-def order_changes(loss: Loss, listing: Listing, sampled: Sampled, size: int, tries: int = 6) -> float:
+def order_changes(loss: Loss, listing: Listing, sampled: Sampled, size: int) -> float:
     """How much the loss of a group changes with the order of its members, at most."""
+    return _spread_by_order(_in_orders(loss, listing, sampled, size))
+
+
+def _spread_by_order(values: list[list[float]]) -> float:
+    return max(max(orders) - min(orders) for orders in values)
+
+
+def _in_orders(loss: Loss, listing: Listing, sampled: Sampled, size: int, tries: int = 6) -> list[list[float]]:
+    """Values of a few groups, each in three orders of its members."""
     tensors, names = tensors_of(listing, sampled), asked(loss)
-    generator, worst = torch.Generator().manual_seed(0), 0.0
+    generator, found = torch.Generator().manual_seed(0), []
     for _ in range(tries):
         rows = torch.randint(len(listing.mask), (size,), generator=generator)
         values = []
@@ -178,9 +195,9 @@ def order_changes(loss: Loss, listing: Listing, sampled: Sampled, size: int, tri
             given = {name: tensors[name][rows[order]] for name in names if name != "groups"}
             if "groups" in names:
                 given["groups"] = torch.zeros(size, dtype=torch.int64)
-            values.append(float(loss(**given)))
-        worst = max(worst, max(values) - min(values))
-    return worst
+            values.append(float(called(loss, given)[0]))
+        found.append(values)
+    return found
 
 
 def beside_others(loss: Loss, claim: Claim, batches: tuple[int, ...] = (1, 2, 4)) -> dict[int, Comparison]:

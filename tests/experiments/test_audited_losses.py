@@ -313,3 +313,177 @@ def test_what_is_wrong_with_a_loss_is_said(loss, message):
 def test_leaves_that_are_no_tree_are_refused(leaves):
     with pytest.raises(TokenGymError, match="leaves="):
         LeafTree(leaves)
+
+
+def audited(loss, **claim):
+    return audit_loss(loss, with_ends=False, **claim)
+
+
+def rectified(log_probs, rewards, mask):
+    return rloo(log_probs, rewards.clamp(min=0), mask)
+
+
+def clipped_at_ten(log_probs, rewards, mask):
+    return rloo(log_probs, rewards.clamp(-10, 10), mask)
+
+
+def largest_to_go(log_probs, token_rewards, mask):
+    to_go = torch.where(mask, token_rewards, 0.0).flip(1).cummax(1).values.flip(1)
+    return -said(to_go * torch.where(mask, log_probs, 0.0), mask).mean()
+
+
+def in_tenths(log_probs, rewards, mask):
+    return rloo(log_probs, (rewards * 10).round() / 10, mask)
+
+
+def divided_by_columns(log_probs, rewards, mask):
+    return rloo(log_probs, rewards, mask) / log_probs.shape[1]
+
+
+def truncated_at_ten(log_probs, sampling_log_probs, rewards, mask):
+    weights = torch.exp(said(log_probs.detach() - sampling_log_probs, mask)).clamp(max=10)
+    return -(weights * centred(rewards) * 4 / 3 * said(log_probs, mask)).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "claim", "leaves"),
+    [
+        (rectified, {}, 3),
+        (clipped_at_ten, {}, 3),
+        (largest_to_go, {}, 3),
+        (in_tenths, {}, 7),
+        (divided_by_columns, {"scale": None}, 2),
+        (truncated_at_ten, {"off_policy": True}, 3),
+    ],
+)
+def test_what_shows_only_where_rewards_ratios_or_padding_are_unusual_has_a_counterexample(loss, claim, leaves):
+    found = audited(loss, **claim)
+    assert not found.right and found.counterexample is not None and found.counterexample.leaves == leaves
+    assert "the loss climbs" in str(found.counterexample)
+
+
+def test_what_rounding_leaves_of_zero_is_printed_as_zero():
+    told = str(audited(own_mean, objective="kl_return", beta=0.5, rests=True, scale=None, group_size=2).counterexample)
+    assert "no rest" in told and told.endswith("the objective (0, 0)")
+
+
+def test_a_ratio_that_nothing_truncates_is_right_of_an_older_policy_however_far_off_it_is():
+    assert audited(weighted_rloo, off_policy=True).right
+
+
+def test_one_of_a_group_alone_being_paid_is_what_raises_pass_at_k():
+    def alone(log_probs, rewards, mask):
+        return -torch.where(rewards.sum() == 1, (rewards * said(log_probs, mask)).sum(), 0.0)
+
+    assert audited(alone, objective="pass_at_k").right
+    assert not audited(rloo, objective="pass_at_k").right
+
+
+class Module(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def forward(self, log_probs, rewards, mask):
+        return rloo(self.dropout(log_probs), rewards, mask)
+
+
+def of_all(**given):
+    return rloo(given["log_probs"], given["rewards"], given["mask"])
+
+
+def in_place(log_probs, rewards, mask):
+    log_probs *= mask
+    rewards -= (rewards.sum() - rewards) / (len(rewards) - 1)
+    return -(rewards * log_probs.sum(1)).mean()
+
+
+@pytest.mark.parametrize("loss", [Module().eval(), of_all, in_place])
+def test_losses_may_be_modules_take_everything_and_change_what_they_are_given(loss):
+    assert audited(loss).right
+
+
+class Counting:
+    """Doubles its loss from its forty-first call on."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, log_probs, rewards, mask):
+        self.calls += 1
+        return rloo(log_probs, rewards, mask) * (2 if self.calls > 40 else 1)
+
+
+class RunningMean:
+    def __init__(self):
+        self.mean = 0.0
+
+    def __call__(self, log_probs, rewards, mask):
+        loss = -((rewards - self.mean) * said(log_probs, mask)).mean()
+        self.mean = 0.9 * self.mean + 0.1 * float(rewards.mean())
+        return loss
+
+
+def by_place(log_probs, rewards, mask, /):
+    return rloo(log_probs, rewards, mask)
+
+
+def broken_inside(log_probs, mask):
+    return {}["advantages"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (Module(), r"and then .* for one and the same group; .*\.eval\(\)"),
+        (RunningMean(), "for one and the same group"),
+        (Counting(), "for one and the same group"),
+        (by_place, "takes log_probs by its place alone"),
+        (broken_inside, r"raised KeyError: 'advantages' \(test_audited_losses.py, line .*log_probs \(4, 2\)"),
+        (lambda log_probs: None, "gave NoneType; expected a tensor without dimensions"),
+        (lambda log_probs: log_probs.sum(1), r"gave \(4,\)"),
+        (lambda log_probs: (log_probs.sum(), {}), "gave tuple"),
+        (lambda log_probs: log_probs.sum().float(), "gave float32; expected float64"),
+        (lambda log_probs: torch.tensor(3), "gave int64"),
+        (lambda log_probs: log_probs.sum().backward(), "raised|NoneType"),
+    ],
+)
+def test_a_loss_that_is_no_function_to_a_scalar_is_refused_at_the_door(loss, told):
+    with pytest.raises(TokenGymError, match=told):
+        audited(loss)
+
+
+@pytest.mark.parametrize(
+    ("claim", "told"),
+    [
+        ({"objective": "kl_return"}, "has beta 0; expected the weight"),
+        ({"objective": "kl_return", "beta": -1.0}, "beta is -1.0; expected a number of at least 0"),
+        ({"objective": "likelihood"}, "of what a data set says, .* expected one of 'return', 'kl_return'"),
+        ({"objective": "teacher"}, "of what a teacher says"),
+        ({"objective": "kl_quantile", "rests": True}, "has beta 0"),
+        ({"rests": True}, "objective='return' has none"),
+        ({"scale": 0.0}, "scale is 0.0; expected None or a number above 0"),
+        ({"group_size": -2}, "group_size is -2"),
+        ({"group_size": 1.5}, "group_size is 1.5"),
+        ({"level": "tokens"}, "expected 'token' or 'sequence'"),
+        ({"off_policy": "yes"}, "off_policy is 'yes'"),
+    ],
+)
+def test_what_a_loss_cannot_claim_is_refused(claim, told):
+    with pytest.raises(TokenGymError, match=told):
+        audited(rloo, **claim)
+
+
+def test_a_task_that_is_given_is_the_one_audited_where_the_order_of_a_group_matters():
+    def first_as_baseline(log_probs, rewards, mask):
+        return -((rewards[1:] - rewards[0]) * said(log_probs, mask)[1:]).mean()
+
+    assert audited(first_as_baseline, group_size=2, task=LeafTree.full(2, 2, (0, 1, 2, 5))).groups == 16
+    assert audited(first_as_baseline, group_size=3, objective="max_rl", scale=None).groups == 27
+
+
+def test_what_is_paid_on_the_way_is_paid_there():
+    listing = Listing.of(LeafTree({"0": -3.0, "10": 40.0, "11": -1.0}, way={"1": 2.0}))
+    np.testing.assert_array_equal(listing.token_rewards, [[-3, 0], [2, 40], [2, -1]])
+    with pytest.raises(TokenGymError, match="way="):
+        LeafTree({"0": 1.0, "1": 0.0}, way={"0": 2.0})

@@ -20,8 +20,8 @@ OBJECTIVES = {
 """How tables name what a loss is held against."""
 
 
-def row_of(name: str, origin: str, audit: LossAudit) -> dict[str, Any]:
-    """What the page shows of an audit."""
+def row_of(name: str, origin: str, audit: LossAudit, stale_scale: bool = False) -> dict[str, Any]:
+    """What the page shows of an audit; on request also how long the gradient of stale data is, which it does not."""
     claim = audit.claim
     objective = OBJECTIVES[claim.objective] + (f" (β = {claim.beta:g})" if claim.beta else "")
     return {
@@ -36,6 +36,7 @@ def row_of(name: str, origin: str, audit: LossAudit) -> dict[str, Any]:
         "fresh_scale": short(audit.fresh.scale),
         "fresh_bias": short(audit.fresh.bias),
         "stale_cosine": None if audit.stale.vanishes else short(audit.stale.cosine),
+        **({"stale_scale": short(audit.stale.scale)} if stale_scale else {}),
         "stale_bias": short(audit.stale.bias),
         "batches": of_batches(audit.batches),
         "ends": "; ".join(dict.fromkeys(_end(end) for end in audit.ends)),
