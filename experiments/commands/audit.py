@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ...algorithms import ALGORITHMS
+from ...algorithms import ALGORITHMS, Algorithm
 from ...envs import TokenGymError
 from ...envs.checking import load_object, unknown_name
 from ..audit import audit as audited
@@ -57,12 +57,19 @@ def loss_named(name: str) -> Any:
     """Return the function that ``module:function`` names, or None for the name of an algorithm.
 
     Raises:
-        TokenGymError: there is no such module, or nothing of that name in it.
+        TokenGymError: there is no such module, or nothing of that name in it; or it is a class that is no algorithm.
     """
     if ":" not in name:
         return None
     found = load_object("loss", name) if name not in ALGORITHMS else None
-    return None if isinstance(found, type) else found
+    if not isinstance(found, type):
+        return found
+    if not issubclass(found, Algorithm):
+        raise TokenGymError(
+            f"{name!r} is a class; a loss is a function, or an object that can be called: name one that is made of it, "
+            f"such as my_loss = {found.__name__}(…) in the module."
+        )
+    return None
 
 
 def audit_of_loss(loss: Any, task: Any, options: AuditOptions, console: Console) -> int:
@@ -79,7 +86,7 @@ def audit_of_loss(loss: Any, task: Any, options: AuditOptions, console: Console)
     arguments = {"with_ends": options.fixed_points, **given}
     if options.claim is not None:
         arguments["claim"] = options.claim
-    row = row_of(options.method, "", audited(loss, task, **arguments))
+    row = row_of(options.method, "", audited(loss, task, **arguments), stale_scale=True)
     if options.json:
         console.print(json.dumps(row), markup=False, highlight=False, soft_wrap=True)
         return 0

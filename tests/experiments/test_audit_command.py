@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from tokengym.envs import TokenGymError
+from tokengym.experiments.audit import audit
+from tokengym.experiments.audit.broken import rloo
 from tokengym.experiments.commands.main import main
 
 OWN_LOSSES = """
@@ -14,6 +17,15 @@ def rloo(log_probs, rewards, mask):
 
 def own_mean(log_probs, rewards, mask):
     return -((rewards - rewards.mean()) * (log_probs * mask).sum(1)).mean()
+
+
+def raises(log_probs):
+    return 1 / 0
+
+
+class Loss:
+    def __call__(self, log_probs):
+        return log_probs.sum()
 """
 
 
@@ -30,6 +42,7 @@ def test_the_command_line_audits_a_function_of_a_module(own_losses, capsys):
     assert main(["audit", f"{own_losses}:own_mean", "--config", "group_size=2", "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["right"], row["fresh_cosine"], row["fresh_scale"]) == (False, 1.0, 0.5)
+    assert row["stale_scale"] > 0
     assert "0 pays 0, 1 pays 1" in row["counterexample"]
 
 
@@ -53,6 +66,10 @@ def test_every_claim_that_a_loss_can_be_held_against_is_named(own_losses, capsys
     ("words", "told"),
     [
         (["nothing"], "has no attribute 'nothing'"),
+        (["raises"], "raised ZeroDivisionError: division by zero (own_losses_of_a_test.py, line 12)"),
+        (["Loss"], "is a class; a loss is a function, or an object"),
+        (["rloo", "--task", "KLTree"], "KLTree with num_tokens=3, 81 episodes, fits"),
+        (["rloo", "--claim", "likelihood"], "expected one of 'return'"),
         (["rloo", "--seed", "3"], "--seed does nothing for a loss"),
         (["rloo", "--config", "group=3"], "did you mean 'group_size'"),
         (["rloo", "--task", "Copy", "--kwargs", "num_tokens=2"], "begins in several ways"),
@@ -61,3 +78,12 @@ def test_every_claim_that_a_loss_can_be_held_against_is_named(own_losses, capsys
 def test_what_a_loss_cannot_be_given_is_one_line(own_losses, words, told, capsys):
     assert main(["audit", f"{own_losses}:{words[0]}", *words[1:]]) == 2
     assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_task_with_too_many_groups_is_refused_with_its_size_and_one_that_fits():
+    with pytest.raises(TokenGymError, match=r"256 episodes and 1.832e\+08 groups of 4, .* 81 episodes, fits"):
+        audit(rloo, "KLTree")
+    with pytest.raises(TokenGymError, match=r"at most 24 episodes \(KLTree with num_tokens=2, 16 episodes, fits\)"):
+        audit("rloo", "KLTree", fixed_points=False)
+    with pytest.raises(TokenGymError, match="unknown argument of audit_loss 'critic'"):
+        audit(rloo, critic="zero")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import numpy as np
-
 from ....envs import FiniteTask, Task, TokenGymError, make_task
+from ....envs.checking import unknown_name
+from ..groups import number_of_groups
+from .fitting import nearest_that_fits, number_of_episodes
+
+MOST_GROUPS = 2_000_000
+"""The most groups that a loss is run on."""
 
 MOST_EPISODES = 2_000
 """The largest task that is audited; methods that compare groups stop earlier."""
@@ -32,6 +36,13 @@ def audit(method: Any, task: Any = None, **arguments: Any) -> Any:
     if callable(method) and not isinstance(method, type):
         if "claim" in arguments:  # as methods have it
             arguments["objective"] = arguments.pop("claim")
+        known = [name for name in inspect.signature(audit_loss).parameters if name not in ("loss", "task")]
+        for name in arguments:
+            if name not in known:
+                raise unknown_name("argument of audit_loss", name, known)
+        size = arguments.get("group_size", 4)
+        if found is not None and type(size) is int and size > 0:
+            _require_groups(found, size)
         return audit_loss(method, task=found, **arguments)  # pyright: ignore[reportArgumentType]
     return audit_method(method, found, **arguments)
 
@@ -56,47 +67,23 @@ def listable(task: Any, most: int = MOST_EPISODES, **arguments: Any) -> FiniteTa
         )
     count = number_of_episodes(found)
     if count > most:
-        fits = _nearest(found, most)
-        told = f"{fits} fits" if fits else "none of its instances with one number less fits, KLTree with 256 does"
+        fits = nearest_that_fits(found, most)
+        told = f"{fits}, fits" if fits else "none of its instances with one number less fits, KLTree with 256 does"
         raise TokenGymError(f"{found.name} has {count:.6g} episodes, of which {most:,} can be listed; {told}.")
     return found
 
 
-def number_of_episodes(task: FiniteTask) -> float:
-    """How many different episodes a task has, without listing them."""
-    arrays = task.arrays
-    possible = arrays.probability > 0
-    states, _, _ = np.nonzero(possible)
-    following = arrays.next[possible]
-    waiting = np.zeros(arrays.num_states + 1)
-    np.add.at(waiting, arrays.initial_state[arrays.initial_probability > 0], 1.0)
-    ended = 0.0
-    while waiting[:-1].any() and ended < 1e300:
-        after = np.zeros_like(waiting)
-        np.add.at(after, following, waiting[states])
-        ended += after[-1]
-        waiting = np.append(after[:-1], 0.0)
-    return ended
-
-
-def _nearest(task: FiniteTask, most: int) -> str | None:
-    """The largest instance of a task that can be listed and has one whole number less than it has, if there is one."""
-    kind = type(task)
-    names = [
-        name
-        for name in inspect.signature(kind).parameters
-        if type(getattr(task, name, None)) is int and name != "instance_seed" and not name.startswith("_")
-    ]
-    best: tuple[float, str] | None = None
-    for name in names:
-        for value in range(getattr(task, name) - 1, 0, -1):
-            try:
-                smaller: Any = kind(**{**{other: getattr(task, other) for other in names}, name: value})
-                count = number_of_episodes(smaller)
-            except TokenGymError:
-                break
-            if count <= most:
-                if best is None or count > best[0]:
-                    best = count, f"{task.name} with {name}={value}, {count:,.0f} episodes,"
-                break
-    return None if best is None else best[1]
+def _require_groups(task: FiniteTask, size: int) -> None:
+    """Raise where a task has more groups of a size than are listed: with both, and what would fit."""
+    count = int(number_of_episodes(task))
+    if (groups := number_of_groups(count, size)) <= MOST_GROUPS:
+        return
+    fitting = 1
+    while fitting < count and number_of_groups(fitting + 1, size) <= MOST_GROUPS:
+        fitting += 1
+    fits = nearest_that_fits(task, fitting)
+    told = f"{fits}, fits" if fits else "none of its instances with one number less fits"
+    raise TokenGymError(
+        f"{task.name} has {count:,} episodes and {groups:.4g} groups of {size}, of which {MOST_GROUPS:,} can be "
+        f"listed; {told}; or take a smaller group_size."
+    )

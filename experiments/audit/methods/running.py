@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from math import comb
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ....algorithms import Episodes
 from ....envs import TokenGymError
+from .fitting import nearest_that_fits
 from .setting import Setting, Units
 from .together import gradients, plain
 
@@ -74,16 +76,22 @@ def listed(setting: Setting, episodes: Episodes, chances: np.ndarray, groups: in
     free = order_free(setting, episodes)
     _, alike = np.unique(episodes.starts[chances > 0], return_counts=True)
     size = setting.group_size
-    units = sum(comb(int(one) + size - 1, size) if free else int(one) ** size for one in alike)
-    count = comb(units + groups - 1, groups)
+
+    def batches(alike: Iterable[int]) -> int:
+        units = sum(comb(one + size - 1, size) if free else one**size for one in alike)
+        return comb(units + groups - 1, groups)
+
+    count = batches(alike.tolist())
     if count > MOST_BATCHES and setting.draws:
         return _drawn(setting, episodes, chances, groups, setting.draws)
     if count > MOST_BATCHES:
-        fits = max(n for n in range(1, 1000) if comb(comb(n + size - 1, size) + groups - 1, groups) <= MOST_BATCHES)
+        fits = max(number for number in range(1, 1000) if batches([number]) <= MOST_BATCHES)
+        nearest = nearest_that_fits(setting.task, fits)
         raise TokenGymError(
             f"{setting.task.name} has {len(episodes):,} episodes, of which {setting.name} may be given {count:,} "
-            f"batches of {groups} × {size}; {MOST_BATCHES:,} can be listed. Take a task of at most {fits:,} "
-            "episodes, smaller groups, or fewer of them, or have some drawn: draws=2000."
+            f"batches of {groups} × {size}; {MOST_BATCHES:,} can be listed. Take a task of at most {fits:,} episodes"
+            f"{f' ({nearest}, fits)' if nearest else ''}, smaller groups, or fewer of them, or have some drawn: "
+            "draws=2000."
         )
     return setting.several(setting.units(episodes, chances, ordered=not free), groups)
 
