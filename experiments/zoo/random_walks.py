@@ -1,133 +1,91 @@
-"""The study of learning from poor data: ``python -m tokengym.experiments.zoo.random_walks [FOLDER [DATA …]]``.
+"""The study of learning from poor data: ``python -m tokengym.experiments.zoo.random_walks [FOLDER]``.
 
-Records datasets, learns from each by every offline method, evaluates, and writes results, tables and the picture. Runs
-that are in the folder already are not run again.
+Records datasets, tunes every offline method on seeds that are not reported, learns, evaluates, and writes results,
+tables and the picture. Runs that are in the folder already are not run again.
 """
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ...agents import OptimalPlayer, Player
-from ...algorithms import ALGORITHMS, EpisodeDataset, Episodes
-from ...algorithms.offline import record
-from ...envs import FiniteTask, make_task
+from ...algorithms import ALGORITHMS
 from ..evaluation import evaluate_agent
-from .walks_pages import draw, tables
+from .walks_data import DATA, dataset_of, task_of
+from .walks_pages import Row, differences, draw, tables
 
-SEEDS = (0, 1, 2, 3, 4)
-TABLE = {"kind": "table", "capacity": 64}
-METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "cloning": ("bc", {}),
-    "filtered cloning": ("filtered-bc", {"best_share": 0.1}),
-    "mc-returns": ("mc-returns", {"beta": 16.0, "cql_coef": 0.01}),
-    "cql": ("cql", {"cql_coef": 0.1, "returns": "n_step", "n_step": 1}),
-    "ilql": ("ilql", {"beta": 16.0, "expectile": 0.9, "cql_coef": 0.01, "target_polyak": 0.05}),
-}
-"""Methods by how they are called here, with the best of two to four settings on seed 100 of RandomWalks and Maze, where
-cloning had one."""
+Setting = Mapping[str, Any]
 
-WORDLE: Mapping[str, Mapping[str, Any]] = {
-    "filtered cloning": {"best_share": 0.4},
-    "mc-returns": {"beta": 4.0, "cql_coef": 0.1},
-    "cql": {"cql_coef": 0.1, "returns": "n_step", "n_step": 3},
-    "ilql": {"beta": 4.0, "expectile": 0.7, "cql_coef": 0.01, "target_polyak": 0.05},
+_ILQL = [(4.0, 0.5, 0.01), (4.0, 0.7, 0.01), (4.0, 0.9, 0.01), (4.0, 0.7, 0.1)]
+_ILQL += [(16.0, 0.5, 0.01), (16.0, 0.7, 0.01), (16.0, 0.9, 0.01), (16.0, 0.9, 0.1)]
+
+METHODS: Mapping[str, tuple[str, Sequence[Setting]]] = {
+    "cloning": ("bc", [{}]),
+    "filtered cloning": (
+        "filtered-bc",
+        [{"best_share": share} for share in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)],
+    ),
+    "mc-returns": (
+        "mc-returns",
+        [{"beta": beta, "cql_coef": coef} for beta, coef in product((1.0, 4.0, 8.0, 16.0), (0.01, 0.1))],
+    ),
+    "cql": (
+        "cql",
+        [
+            {"cql_coef": coef, "returns": "n_step", "n_step": steps}
+            for coef, steps in product((0.03, 0.1, 0.3, 1.0), (1, 3))
+        ],
+    ),
+    "ilql": (
+        "ilql",
+        [
+            {"beta": beta, "expectile": expectile, "cql_coef": coef, "target_polyak": 0.05}
+            for beta, expectile, coef in _ILQL
+        ],
+    ),
 }
-"""Of eight settings a method the one that was best in greedy play on Wordle's seed 100, of equals in sampled play."""
+"""Methods by how they are called here, with the algorithm and the settings that are tried on each dataset: eight each,
+and cloning has nothing to set."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """A task, what is recorded on it, and how it is learnt from.
+class Run:
+    """A dataset by name, a method by name, the number of its setting and a seed."""
 
-    Attributes:
-        task: the registered name.
-        seeds_instance: whether the seed draws the instance, too.
-        kwargs: arguments of the task.
-        randomness: how often recorded players say any legal token, not the best; a share of the episodes each.
-        episodes: of a dataset.
-        updates: of every method.
-        batch: episodes of each.
-        agent: what learns.
-        settings: of methods that are set otherwise here than in `METHODS`.
-    """
-
-    task: str
-    seeds_instance: bool
-    kwargs: Mapping[str, Any]
-    randomness: tuple[float, ...]
-    episodes: int
-    updates: int
-    batch: int
-    agent: Any
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: str
+    method: str
+    setting: int
+    seed: int
 
 
-DATA = {
-    "RandomWalks": Data("RandomWalks", True, {"observed": "node"}, (1.0,), 500, 600, 64, TABLE),
-    "Maze": Data("Maze", False, {}, (1.0, 0.8), 200, 800, 32, TABLE),
-    "Wordle": Data("WordleMini-words", False, {}, (1.0, 0.6), 3000, 1500, 64, "mlp-tiny", WORDLE),
-}
-
-
-class Mixture(Player):
-    """Says the best token, or with some probability any legal one."""
-
-    def __init__(self, task: FiniteTask, randomness: float, seed: int) -> None:
-        super().__init__(task.vocabulary, seed)
-        self.best = None if randomness == 1 else OptimalPlayer(task, masked=True)
-        self.randomness = randomness
-
-    def probabilities(self, tokens: np.ndarray, lengths: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-        """See `Player.probabilities`; masks are asked for."""
-        assert masks is not None
-        any_legal = masks / masks.sum(axis=1, keepdims=True)
-        if self.best is None:
-            return any_legal
-        return self.randomness * any_legal + (1 - self.randomness) * self.best.probabilities(tokens, lengths)
-
-
-def task_of(data: Data, seed: int) -> FiniteTask:
-    """Return the task that a seed stands for."""
-    instance: dict[str, Any] = {"instance_seed": seed} if data.seeds_instance else {}
-    task: Any = make_task(data.task, **data.kwargs, **instance)
-    return task
-
-
-def dataset_of(data: Data, task: FiniteTask, seed: int) -> EpisodeDataset:
-    """Record what is learnt from: a share of the episodes of each player."""
-    count = data.episodes // len(data.randomness)
-    parts = [
-        record(task, Mixture(task, share, 1000 * seed + place), count, 1000 * seed + place, action_masks=True)[0]
-        for place, share in enumerate(data.randomness)
-    ]
-    return EpisodeDataset(Episodes.concat(parts), task.vocabulary, {"env": data.task, "randomness": data.randomness})
-
-
-def learn(name: str, data: Data, method: str, seed: int) -> dict[str, Any]:
+def learn(run: Run) -> Row:
     """Learn by one method from one dataset and return what came of it."""
-    task = task_of(data, seed)
-    dataset = dataset_of(data, task, seed)
+    torch.set_num_threads(1)
+    data = DATA[run.data]
+    task = task_of(data, run.seed)
+    dataset = dataset_of(data, task, run.seed)
     returns = dataset.episodes.returns
-    algorithm, config = METHODS[method]
-    config = data.settings.get(method, config)
+    algorithm, settings = METHODS[run.method]
+    config = settings[run.setting]
     # The masks of the dataset are dropped at the door: nobody is told what is legal.
-    learner = ALGORITHMS[algorithm](task, data.agent, dataset=dataset, seed=seed, batch_episodes=data.batch, **config)
+    learner = ALGORITHMS[algorithm](
+        task, data.agent, dataset=dataset, seed=run.seed, batch_episodes=data.batch, **config
+    )
     learner.learn(data.updates)
     greedy = evaluate_agent(learner, task, deterministic=True, episodes=1000)
     sampled = evaluate_agent(learner, task, deterministic=False, episodes=1000)
     return {
-        "data": name,
-        "seed": seed,
-        "method": method,
+        **dataclasses.asdict(run),
         "greedy": greedy.expected_return,
         "sampled": sampled.expected_return,
         "behaviour": float(returns.mean()),
@@ -136,30 +94,80 @@ def learn(name: str, data: Data, method: str, seed: int) -> dict[str, Any]:
     }
 
 
+def chosen(rows: Mapping[Run, Row], data: str, method: str) -> int | None:
+    """Return which setting a method takes on a dataset, or None as long as not all were tried.
+
+    That with the highest mean of greedy and sampled returns over the seeds of tuning; of equals the first.
+    """
+    count, tried = len(METHODS[method][1]), []
+    if count == 1:
+        return 0
+    for setting in range(count):
+        runs = [Run(data, method, setting, seed) for seed in DATA[data].tuning_seeds]
+        if any(run not in rows for run in runs):
+            return None
+        tried.append(float(np.mean([rows[run]["greedy"] + rows[run]["sampled"] for run in runs])))
+    return int(np.argmax(tried))
+
+
+def tuning() -> Iterator[Run]:
+    """Yield the runs that settings are chosen by; none of a method that has nothing to set."""
+    for data, (method, (_, settings)) in product(DATA, METHODS.items()):
+        for setting in range(len(settings) if len(settings) > 1 else 0):
+            yield from (Run(data, method, setting, seed) for seed in DATA[data].tuning_seeds)
+
+
+def reported(rows: Mapping[Run, Row]) -> Iterator[Run]:
+    """Yield the runs that are reported, of methods whose setting is chosen."""
+    for data, method in product(DATA, METHODS):
+        setting = chosen(rows, data, method)
+        if setting is not None:
+            yield from (Run(data, method, setting, seed) for seed in DATA[data].seeds)
+
+
+def read(path: Path) -> dict[Run, Row]:
+    """Return the finished runs of a file, one a line."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return {Run(row["data"], row["method"], row["setting"], row["seed"]): row for row in rows}
+
+
+def settings_table(rows: Mapping[Run, Row]) -> str:
+    """Return the chosen settings as a Markdown table."""
+    lines = ["| | " + " | ".join(DATA) + " |", "|---|" + "---|" * len(DATA)]
+    for method, (_, settings) in METHODS.items():
+        taken = [settings[chosen(rows, data, method) or 0] for data in DATA]
+        told = [", ".join(f"{name} {value}" for name, value in setting.items()) or "–" for setting in taken]
+        lines.append(f"| {method} | " + " | ".join(told) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, and write tables and picture."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    folder = Path(given[0] if given else "results/random-walks")
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    path = folder / "runs.jsonl"
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    done = {(row["data"], row["seed"], row["method"]) for row in rows}
-    for name, data in DATA.items():
-        if given[1:] and name not in given[1:]:
-            continue
-        for seed in SEEDS:
-            for method in METHODS:
-                if (name, seed, method) in done:
-                    continue
-                rows.append(learn(name, data, method, seed))
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
-                print(json.dumps(rows[-1]), flush=True)
-    print(tables(rows))
-    draw(rows).savefig(folder / "random-walks.png", dpi=110)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("results/random-walks"))
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args(arguments)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    path = options.folder / "runs.jsonl"
+    rows = read(path)
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool, path.open("a", encoding="utf-8") as file:
+        for what in (list(tuning()), None):
+            runs = [run for run in (reported(rows) if what is None else what) if run not in rows]
+            for number, row in enumerate(pool.imap(learn, runs), 1):
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                rows[Run(row["data"], row["method"], row["setting"], row["seed"])] = row
+                name = "runs" if what is None else "tuning"
+                told = f"greedy {row['greedy']:.3f}  sampled {row['sampled']:.3f}"
+                print(
+                    f"{name} {number}/{len(runs)} {row['data']} {row['method']} seed {row['seed']}  {told}", flush=True
+                )
+    shown = [rows[run] for run in reported(rows)]
+    print("\n".join([settings_table(rows), tables(shown), differences(shown, "ilql")]))
+    draw(shown).savefig(options.folder / "random-walks.png", dpi=100)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

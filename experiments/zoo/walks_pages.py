@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -46,24 +47,41 @@ def tables(rows: Sequence[Row]) -> str:
     return "\n".join(parts)
 
 
-def draw(rows: Sequence[Row]) -> Figure:
-    """A panel a dataset: each run's greedy return by method, their means and intervals, beside the data's mean."""
-    names = _names(rows, "data")
-    figure = Figure(figsize=(3.6 * len(names) + 1.2, 3.8), layout="constrained")
-    for axis, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+def differences(rows: Sequence[Row], method: str) -> str:
+    """A Markdown table of how far ahead of each other a method is, paired by seed."""
+    lines = [f"| {method} less | greedy | sampled |", "|---|--:|--:|"]
+    for data in _names(rows, "data"):
         own = [row for row in rows if row["data"] == data]
+        of = {(row["method"], row["seed"]): row for row in own}
+        for other in _names(own, "method"):
+            seeds = [row["seed"] for row in own if row["method"] == other]
+            gains = [[of[method, seed][key] - of[other, seed][key] for seed in seeds] for key in ("greedy", "sampled")]
+            if other != method:
+                lines.append(f"| {other}, {data} | {told(gains[0])} | {told(gains[1])} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """A column a dataset, greedy above and sampled below: each run's return by method, means, intervals, the data's."""
+    names = _names(rows, "data")
+    figure = Figure(figsize=(3.6 * len(names) + 1.2, 6.4), layout="constrained")
+    panels = figure.subplots(2, len(names), squeeze=False, sharex="col")
+    for (line, key), (column, data) in product(enumerate(("greedy", "sampled")), enumerate(names)):
+        axis, own = panels[line][column], [row for row in rows if row["data"] == data]
         methods = _names(own, "method")
         for place, method in enumerate(methods):
-            values = [row["greedy"] for row in own if row["method"] == method]
+            values = [row[key] for row in own if row["method"] == method]
             mean, half = interval(values)
             axis.plot([place] * len(values), values, "o", color="#9db7d5", markersize=5, zorder=1)
             axis.errorbar([place], [mean], [half], fmt="_", color="#1b4f9c", capsize=5, markersize=14, zorder=2)
         behaviour = float(np.mean([row["behaviour"] for row in own]))
         axis.axhline(behaviour, color="#b5533c", linestyle="--", linewidth=1)
-        axis.annotate("mean of the data", (0.99, behaviour), (0, 3), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", color="#b5533c", fontsize=8, ha="right")  # fmt: skip
+        axis.annotate("mean of the data", (0.5, behaviour), (0, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", color="#b5533c", fontsize=8, ha="center")  # fmt: skip
         axis.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
-        axis.set_title(data)
-        axis.set_ylabel("return of greedy play")
+        if line == 0:
+            axis.set_title(data)
+        if column == 0:
+            axis.set_ylabel(f"return, {key}")
         axis.spines[["top", "right"]].set_visible(False)
     return figure

@@ -8,6 +8,7 @@ import pytest
 
 from tokengym.experiments.student import interval
 from tokengym.experiments.zoo import random_walks
+from tokengym.experiments.zoo.walks_data import DATA, dataset_of, task_of
 from tokengym.experiments.zoo.walks_pages import in_fifties
 
 
@@ -22,22 +23,53 @@ def test_intervals_are_students():
 
 
 def test_what_is_recorded_keeps_to_the_legal_tokens_and_half_of_it_is_better():
-    data = dataclasses.replace(random_walks.DATA["Maze"], episodes=40, randomness=(1.0, 0.0))
-    dataset = random_walks.dataset_of(data, random_walks.task_of(data, 0), 0)
+    data = dataclasses.replace(DATA["Maze"], episodes=40, randomness=(1.0, 0.0))
+    dataset = dataset_of(data, task_of(data, 0), 0)
     first, second = dataset.episodes.returns[:20], dataset.episodes.returns[20:]
     assert len(dataset) == 40 and second.mean() > first.mean() + 20 and second.min() > -20
     assert dataset.episodes.flat.reward.min() == -1  # never into a wall
 
 
+def test_nothing_is_tuned_on_what_is_reported_and_each_method_has_as_many_tries():
+    assert all(not {*data.tuning_seeds} & {*data.seeds} for data in DATA.values())
+    assert {len(settings) for _, settings in random_walks.METHODS.values()} == {1, 8}
+
+
+def test_the_setting_is_taken_that_was_best_in_greedy_and_sampled_play_together():
+    rows = {run: {"greedy": float(run.setting == 3), "sampled": 0.1 * run.setting} for run in random_walks.tuning()}
+    assert random_walks.chosen(rows, "Maze", "ilql") == 3 and random_walks.chosen({}, "Maze", "cloning") == 0
+    rows.pop(random_walks.Run("Maze", "ilql", 7, 100))
+    assert random_walks.chosen(rows, "Maze", "ilql") is None and random_walks.chosen(rows, "Maze", "cql") == 3
+
+
+class InThisProcess:
+    """Stands in for the context of processes, which would not see what a test has put in place."""
+
+    def __init__(self, *_):
+        pass
+
+    Pool = property(lambda self: InThisProcess)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    imap = staticmethod(map)
+
+
 def test_a_run_is_written_once_and_tables_and_picture_come_of_it(tmp_path, monkeypatch, capsys):
-    small = dataclasses.replace(random_walks.DATA["RandomWalks"], episodes=20, updates=2, batch=4)
-    monkeypatch.setattr(random_walks, "DATA", {"RandomWalks": small})
-    monkeypatch.setattr(random_walks, "SEEDS", (100, 101))
-    monkeypatch.setattr(random_walks, "METHODS", {"cloning": ("bc", {}), "ilql": ("ilql", {})})
+    small = dataclasses.replace(DATA["RandomWalks"], episodes=20, updates=2, batch=4, tuning_seeds=(7,), seeds=(0, 1))
+    data = {"RandomWalks": small}
+    monkeypatch.setattr(random_walks, "DATA", data)
+    methods = {"cloning": ("bc", [{}]), "ilql": ("ilql", [{"beta": 1.0}, {"beta": 4.0}])}
+    monkeypatch.setattr(random_walks, "METHODS", methods)
+    monkeypatch.setattr(random_walks.multiprocessing, "get_context", InThisProcess)
     for _ in range(2):
         assert random_walks.main([str(tmp_path)]) == 0
     rows = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
-    assert [(row["seed"], row["method"]) for row in rows] == [
-        (seed, method) for seed in (100, 101) for method in ("cloning", "ilql")
-    ]
-    assert "| ilql |" in capsys.readouterr().out and (tmp_path / "random-walks.png").stat().st_size > 1000
+    assert [row["seed"] for row in rows] == [7, 7, 0, 1, 0, 1]
+    text = capsys.readouterr().out
+    assert "| ilql |" in text and "| cloning, RandomWalks |" in text
+    assert (tmp_path / "random-walks.png").stat().st_size > 1000
