@@ -226,6 +226,13 @@ def test_a_claim_by_name_is_what_a_method_is_held_against():
         audited("a2c", task, claim="returns", **QUICK)
 
 
+def test_pass_at_k_claims_the_best_of_a_group_unless_it_has_a_kl():
+    found = audit("grpo", preset="pass-at-k", group_size=3, **QUICK)
+    assert found.right and found.claim.name == "best" and found.claim.size == 3
+    assert Setting("grpo", variable(), {"preset": "pass-at-k", "kl_coef": 0.1}).claim().name == "kl_return"
+    assert Setting("grpo", variable(), {"preset": "dapo"}).claim().name == "return"
+
+
 def test_what_cannot_be_listed_is_refused_with_its_size_and_what_fits():
     assert number_of_episodes(KLTree()) == 256 and number_of_episodes(Copy(k=2, num_tokens=2)) == len(
         all_episodes(Copy(k=2, num_tokens=2))[0]

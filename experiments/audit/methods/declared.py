@@ -68,8 +68,8 @@ class Declared:
     Attributes:
         fed: what its `prepare` takes.
         claims: a gradient, or only to rest at an optimum.
-        objective: from its configuration to a name in `CLAIMS`; None is "kl_return" where β or α is above 0, else
-            "return".
+        objective: from its configuration to a name in `CLAIMS`; None, or where it gives None, is "kl_return" where β
+            or α is above 0, else "return".
         beta: from its configuration to the weight of the KL.
         alpha: from its configuration to the weight of the entropy.
         stale: whether the claim covers what an older policy, or anybody, drew. One that only rests is then looked at on
@@ -89,7 +89,7 @@ class Declared:
 
     fed: Fed
     claims: Claims
-    objective: Callable[[Any], str] | None = None
+    objective: Callable[[Any], str | None] | None = None
     beta: Callable[[Any], float] = weight_of_kl
     alpha: Callable[[Any], float] = _none
     stale: bool = False
@@ -137,6 +137,11 @@ def _of_pairs(config: Any) -> str:
     return "kl_return" if config.has_reference else "return"
 
 
+def _of_groups(config: Any) -> str | None:
+    """The lead of the best over the second is of the best of a group, and of nothing that has a KL."""
+    return "best" if config.rule.baseline == "second_best" and not config.kl_coef else None
+
+
 def _return(config: Any) -> str:
     return "return"
 
@@ -182,6 +187,7 @@ DECLARED: dict[str, Declared] = {
     "QRPO": Declared("episodes", "gradient", _quantile, level="sequence", ranks=True),
     "TBRM": Declared("episodes", "rest", stale=True, level="sequence", logits_hold_q=lambda config: True),
     "PathConsistency": Declared("episodes", "rest", stale=True, logits_hold_q=lambda config: config.values == "logits"),
+    "GRPO": Declared("episodes", "gradient", _of_groups),
     "TOPR": Declared("episodes", "gradient", level="sequence"),
     "Cloning": Declared("dataset", "gradient", _likelihood),
     "CQL": Declared("dataset", "rest", _return, stale=True, tables=lambda optimum, config: _dueling(optimum.q, config)),

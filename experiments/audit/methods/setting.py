@@ -130,7 +130,8 @@ class Setting:
         """The objective that the method is held against: the named one, or its own."""
         if name is None:
             own = self.declared.objective
-            name = own(self.config) if own else "kl_return" if self.beta or self.alpha else "return"
+            name = own(self.config) if own else None
+            name = name or ("kl_return" if self.beta or self.alpha else "return")
         beta = self.beta if name in WEIGHED else 0.0
         return Objective(name, beta, self.alpha if name == "kl_return" else 0.0, max(self.group_size, 1))
 
