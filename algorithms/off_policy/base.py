@@ -161,11 +161,19 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
 
     def next_batch(self) -> Episodes:
         """Play whole episodes; before the first, remember those that ``config.data`` names."""
+        self.take_data()
+        return self.collect()
+
+    def take_data(self) -> None:
+        """Remember the episodes that ``config.data`` names, where there is one and nothing was learnt yet.
+
+        Raises:
+            TokenGymError: they are not there, or not for this task, agent or replay.
+        """
         if self.config.data is not None and not self.num_updates and not len(self.replay):
             task = self.task
             dataset = read_dataset(Path(self.config.data), task.vocabulary)
             self.remember(fitting(dataset, task, self.agent, self.config.action_masks, "refuse").episodes)
-        return self.collect()
 
     def remember(self, episodes: Episodes) -> None:
         """Take whole episodes into the replay, and their returns into the scale of the rewards.

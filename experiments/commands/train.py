@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ...algorithms import load_algorithm
+from ...algorithms import OffPolicy, load_algorithm
 from ...envs import Task, TokenGymError, make_task
 from ...envs.checking import positive_int, visible
 from ..console import guarded
@@ -83,7 +83,9 @@ def train(name: str, options: TrainOptions, config: Any, console: Console) -> in
     if options.resume and not out.is_dir():
         raise TokenGymError(f"there is no run in {out} to resume; leave --resume out to begin one")
     if not out.is_dir():
-        make_algorithm(spec, task, options.device)  # what is wrong with it is found before there is a folder
+        tried = make_algorithm(spec, task, options.device)  # what is wrong with it is found before there is a folder
+        if isinstance(tried, OffPolicy):
+            tried.take_data()
         out.mkdir(parents=True, exist_ok=True)
     with sole_use(folder.path, "training"):
         algorithm, spec = take_up(

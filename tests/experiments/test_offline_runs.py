@@ -73,3 +73,18 @@ def test_a_study_with_the_wrong_kind_of_budget_is_refused(algorithms, says):
 def test_a_study_of_what_plays_nothing_needs_no_tokens():
     study = study_from_mapping({**STUDY, "total_tokens": 0, "algorithms": {"bc": {"total_updates": 7}}})
     assert [run.total_tokens for run in study.runs()] == [7]
+
+
+def test_data_that_a_replay_cannot_begin_with_are_told_before_there_is_a_folder(tmp_path, capsys):
+    other, right = tmp_path / "other.safetensors", tmp_path / "right.safetensors"
+    assert main(["record", "Nim", str(other), "--episodes", "8", "--player", "random"]) == 0
+    assert main(["record", "Copy", str(right), "--episodes", "8", "--player", "random"]) == 0
+    run = ["dqn", "Copy", "--agent", "table", "--total-tokens", "60", "--out", str(tmp_path / "run")]
+    wrong = (([str(other)], "another vocabulary"), ([str(tmp_path / "nowhere.safetensors")], "no dataset"))
+    for data, says in (
+        *wrong,
+        ([str(right), "--replay-capacity", "4", "--batch-episodes", "4"], "are to be remembered"),
+    ):
+        assert train(*run, "--data", *data) == 2
+        assert says in capsys.readouterr().err and not (tmp_path / "run").exists()
+    assert train(*run, "--data", str(right)) == 0, "the mended command begins the run"
