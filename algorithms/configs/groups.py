@@ -203,7 +203,8 @@ class GRPOConfig(RepeatedConfig):
         one = self.rule.surrogate == "clipped" or self.rule.ratio != "geometric"
         self.require(one, "surrogate", "'clipped' with the ratio 'geometric', in which no token has a ratio of its own")
         token = self.rule.surrogate != "divergence" or self.rule.ratio == "token"
-        self.require(token, "surrogate", "'clipped' or 'detached' unless the ratio is 'token'")
+        has = f", and preset {self.preset!r} has 'divergence'" if self.surrogate is None else ""
+        self.require(token, "surrogate", f"'clipped' or 'detached' unless the ratio is 'token'{has}")
         plain = self.rule.scale != "mean" or not self.kl_in_reward
         self.require(plain, "kl_in", "'loss' where advantages are divided by the group's mean, which the KL may turn")
 

@@ -63,6 +63,10 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
         super().__post_init__()
         whole = self.replay_capacity % self.group_size == 0
         self.require(whole, "replay_capacity", f"a multiple of group_size ({self.group_size}): groups are kept whole")
+        between = self.importance != "mask" or self.importance_floor < self.importance_cap
+        self.require(
+            between, "importance_floor", f"less than importance_cap, {self.importance_cap:g}: else all is left out"
+        )
 
     @classmethod
     def restored(cls, values: Mapping[str, Any]) -> Self:

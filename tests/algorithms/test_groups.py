@@ -400,6 +400,8 @@ def test_dropped_groups_weigh_nothing():
         (Reinforce, {"baseline": "value", "credit": "episode"}, "credit is 'episode'"),
         (ReinforcePP, {"clip": 0.1, "minibatches": 1}, "clip is 0.1"),
         (PPO, {"importance_cap": 3.0}, "importance_cap is 3.0"),
+        (PPO, {"importance": "mask", "importance_floor": 3.0}, "importance_floor is 3.0; expected less than"),
+        (GRPO, {"preset": "dppo", "ratio": "sequence"}, "is 'token', and preset 'dppo' has 'divergence'"),
     ],
 )
 def test_what_contradicts_is_refused_by_name(kind, options, message):
