@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .episodes import Episodes, FlatTokens, episode_metrics
     from .given_data import fitting, read_dataset, require_episodes, require_finite_rewards
     from .json_lines import number_of, read_lines, renamed, said_of, write_lines
-    from .minari_data import from_minari, minari, to_minari
+    from .minari_data import check_minari_id, from_minari, to_minari
     from .preference_lines import read_preferences, write_preferences
     from .preferences import PreferencePairs, Ranks, prompts_of
     from .replay import EpisodeReplay, ReplaySample
@@ -39,6 +39,7 @@ __all__ = [
     "Said",
     "TextEncoder",
     "Unit",
+    "check_minari_id",
     "columns_of",
     "cut_by_tokens",
     "episode_metrics",
@@ -46,7 +47,6 @@ __all__ = [
     "episodes_of",
     "fitting",
     "from_minari",
-    "minari",
     "number_of",
     "prompt_numbers",
     "prompts_of",
@@ -83,6 +83,7 @@ __getattr__, __dir__ = lazy_names(
         "Said": "encoding",
         "TextEncoder": "encoding",
         "Unit": "batch",
+        "check_minari_id": "minari_data",
         "columns_of": "episode_file",
         "cut_by_tokens": "batch",
         "episode_metrics": "episodes",
@@ -90,7 +91,6 @@ __getattr__, __dir__ = lazy_names(
         "episodes_of": "episode_file",
         "fitting": "given_data",
         "from_minari": "minari_data",
-        "minari": "minari_data",
         "number_of": "json_lines",
         "prompt_numbers": "comparisons",
         "prompts_of": "preferences",

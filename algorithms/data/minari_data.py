@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def to_minari(dataset: EpisodeDataset, env: Any, dataset_id: str, **about: Any) 
     import gymnasium
 
     library = minari()
+    check_minari_id(dataset_id)
     made = gymnasium.make(env) if isinstance(env, str) else env
     task = getattr(made.unwrapped, "task", None)
     if not isinstance(task, Task):
@@ -125,6 +127,7 @@ def from_minari(given: Any, task: Task) -> EpisodeDataset:
         raise TokenGymError(f"the Minari dataset {shown(given)} holds no episodes")
     spaces = getattr(source.observation_space, "spaces", {})
     if set(spaces) == {"tokens", "length"}:
+        require_vocabulary(source, task)
         sequences = [said_in(episode, task) for episode in episodes]
     elif hasattr(task, "write_actions"):
         sequences = [written_in(episode, task) for episode in episodes]
@@ -137,6 +140,40 @@ def from_minari(given: Any, task: Task) -> EpisodeDataset:
     starts = [(episode.infos or {}).get(START, [place])[0] for place, episode in enumerate(episodes)]
     together = put_together(sequences, task.vocabulary.pad, np.array(starts, np.uint64))
     return EpisodeDataset(together, task.vocabulary, about)
+
+
+def require_vocabulary(source: Any, task: Task) -> None:
+    """Refuse a dataset of a token environment whose spaces have other numbers of tokens than a task.
+
+    Where they are more, each of its ids is a token of the task's, of another meaning.
+    """
+    size = int(np.max(source.observation_space["tokens"].high)) + 1
+    said = int(getattr(source.action_space, "n", 0))
+    wanted = task.vocabulary
+    if (size, said) != (wanted.size, wanted.num_actions):
+        raise TokenGymError(
+            "the Minari dataset is of another vocabulary: "
+            f"its environment has {size} tokens, {said} of them sayable, "
+            f"and {task.name!r} has {wanted.size} and {wanted.num_actions}. Read it for the task it was recorded in"
+        )
+
+
+def check_minari_id(dataset_id: str) -> None:
+    """Say what is wrong with the id of a dataset that is to be written.
+
+    Raises:
+        TokenGymError: Minari is not installed, the id is not one of Minari's with a version, or is taken.
+    """
+    minari()
+    from minari.storage import get_dataset_path  # pyright: ignore[reportMissingImports]
+
+    if not re.fullmatch(r"(\w[\w-]*/)*\w[\w-]*-v\d+", dataset_id):
+        raise TokenGymError(
+            f"the id of a Minari dataset is {dataset_id!r}; expected (namespace/)(environment/)name-vN, such as "
+            "'copy/expert-v0'"
+        )
+    if Path(get_dataset_path(dataset_id)).exists():
+        raise TokenGymError(f"there is a Minari dataset {dataset_id!r} already: take another name or version")
 
 
 def opened(given: Any) -> Any:

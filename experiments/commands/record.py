@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ...algorithms import EpisodeDataset, Episodes
-from ...algorithms.data import minari, to_minari
+from ...algorithms.data import check_minari_id, to_minari
 from ...algorithms.offline import named_player
 from ...algorithms.offline import record as played
 from ...algorithms.parts import derive_seed
@@ -61,7 +61,7 @@ def record(options: RecordOptions, console: Console) -> int:
 def check_target(file: str) -> None:
     """Say what is wrong with where the episodes are to be kept, before anything is played."""
     if file.startswith(MINARI):
-        minari()
+        check_minari_id(file.removeprefix(MINARI))
         return
     path = Path(file)
     if path.suffix != ".safetensors":

@@ -103,11 +103,15 @@ def test_a_strangers_dataset_is_written_in_the_tokens_of_the_task_that_writes_it
 def test_what_does_not_fit_is_refused():
     task, dataset = recorded("Copy")
     written = to_minari(dataset, "tokengym/Copy-v0", "test/copy-v0")
-    with pytest.raises(TokenGymError, match="a token"):
-        from_minari(written, make_task("Copy", num_tokens=2))
+    for other in (make_task("Copy", num_tokens=2), make_task("Nim")):  # fewer tokens, and more, that mean others
+        with pytest.raises(TokenGymError, match=r"is of another vocabulary: its environment has .* Read it for"):
+            from_minari(written, other)
+    for name in ("copy", "copy/random", "", "a b-v0"):
+        with pytest.raises(TokenGymError, match=r"the id of a Minari dataset is .*; expected .*'copy/expert-v0'"):
+            to_minari(dataset, "tokengym/Copy-v0", name)
     with pytest.raises(TokenGymError, match="there is no Minari dataset 'test/other-v0'"):
         from_minari("test/other-v0", task)
-    with pytest.raises(TokenGymError, match="Minari refuses 'test/copy-v0'"):
+    with pytest.raises(TokenGymError, match="is a Minari dataset 'test/copy-v0' already: take another"):
         to_minari(dataset, "tokengym/Copy-v0", "test/copy-v0")
     with pytest.raises(TokenGymError, match="another vocabulary"):
         to_minari(dataset, "tokengym/Dyck-v0", "test/dyck-v0")
