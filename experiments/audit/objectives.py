@@ -14,6 +14,7 @@ from ...algorithms import Episodes
 from ...algorithms.data import Batch
 from ...envs import FiniteTask, TokenGymError
 from ...envs.checking import Count, NotNegative, checked, unknown_name
+from .bounds import Bounds, bounded_episodes, uniform, within
 from .enumeration import Policy, all_episodes
 from .listing import Listing
 from .tables import log_reference, table_agent
@@ -177,13 +178,21 @@ def claim_gradient(
 
 
 def gradient_of(
-    agent: Agent, task: FiniteTask, claim: Objective, reference: Policy | None = None, behaviour: Policy | None = None
+    agent: Agent,
+    task: FiniteTask,
+    claim: Objective,
+    reference: Policy | None = None,
+    behaviour: Policy | None = None,
+    bounds: Bounds | None = None,
 ) -> Tensor:
-    """Return the gradient of an objective with respect to an agent's own table; see `claim_gradient`."""
+    """Return the gradient of an objective with respect to an agent's own table; see `claim_gradient`.
+
+    With bounds it is of agent and reference within them, whatever they were made of.
+    """
     weights = agent.readouts["policy"].weight
     assert isinstance(weights, Tensor)
     with torch.enable_grad():
-        return torch.autograd.grad(_value(agent, task, claim, reference, behaviour), weights)[0]
+        return torch.autograd.grad(_value(agent, task, claim, reference, behaviour, bounds), weights)[0]
 
 
 def value_of(
@@ -227,10 +236,17 @@ def quantiles(returns: np.ndarray, among: np.ndarray, chances: np.ndarray) -> np
 
 
 def _value(
-    agent: Agent, task: FiniteTask, claim: Objective, reference: Policy | None, behaviour: Policy | None
+    agent: Agent,
+    task: FiniteTask,
+    claim: Objective,
+    reference: Policy | None,
+    behaviour: Policy | None,
+    bounds: Bounds | None = None,
 ) -> Tensor:
     likelihood = claim.name == "likelihood" and behaviour is not None
-    episodes, probabilities = all_episodes(task, behaviour if likelihood else agent.probabilities)
+    episodes, probabilities = bounded_episodes(task, behaviour if likelihood else agent.probabilities, bounds)
+    if bounds is not None:
+        reference = within(reference or uniform(task), bounds)
     batch = Batch.from_episodes(episodes)
     log_probs = batch.score(agent).log_probs
     said = log_probs.new_zeros(len(episodes)).index_add(0, batch.episodes[batch.rows], log_probs)

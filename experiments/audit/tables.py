@@ -125,7 +125,8 @@ def action_values(
 def log_reference(reference: Policy | None, episodes: Episodes, tokens: np.ndarray, num_actions: int) -> np.ndarray:
     """Return float64 (m, A), the log-probabilities of a reference before m of the agent's tokens; None is uniform."""
     seen, lengths = observations(episodes)
-    return np.log(_probabilities(reference, seen[tokens], lengths[tokens], num_actions))
+    with np.errstate(divide="ignore"):
+        return np.log(_probabilities(reference, seen[tokens], lengths[tokens], num_actions))
 
 
 def _columns(episodes: Episodes) -> range:

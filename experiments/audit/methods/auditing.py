@@ -14,6 +14,7 @@ from torch import Tensor
 from ....algorithms import ALGORITHMS, Episodes
 from ....envs import FiniteTask, TokenGymError
 from ....envs.checking import Count, NotNegative, Seed, checked
+from ..bounds import Bounds, likeliest, within
 from ..claims import Comparison, compare
 from ..enumeration import Policy, all_episodes
 from ..objectives import Objective, gradient_of
@@ -116,6 +117,7 @@ def audit_method(
         behaviours=behaviours,
         batches=batches,
         invariances=invariances(setting, held, policies.policy),
+        bounded=setting.bounds(None) is not None,
         critic=critic_residual(setting, policies.policy),
         optimum=None if groups is not None and groups > 1 else residual_at_optimum(followed, held),
         ends=tuple(ends(followed, held, seed, starts)) if fixed_points and not vanishes else (),
@@ -139,16 +141,17 @@ def _failure(setting: Setting, claim: Objective, stale: bool = False) -> Smalles
     def audited(task: FiniteTask, policy: Policy | None) -> dict[str, tuple[Tensor, Tensor]]:
         here, uniform = method_of(setting, task), table_agent(task, policy).probabilities
         behaviour = here.data or uniform
-        episodes, chances = all_episodes(task, behaviour)
+        bounds = here.bounds(uniform)
+        episodes, chances = here.listing(uniform, behaviour)
         units = listed(here, episodes, chances, 1)
         if stale:  # said by the uniform policy, learnt from by one that moved
             moved = drawn_policy(task, 1, 0.3)
             algorithm, after = _after(here, uniform, moved)
             weights, rows = policy_gradients(here, algorithm, episodes, units, after)
             found = (torch.from_numpy(weights)[:, None] * rows).sum(0)
-            return {"stale": (found, _claimed(here, claim, moved, uniform))}
+            return {"stale": (found, _claimed(here, claim, moved, uniform, bounds))}
         found = expected_direction(here, here.algorithm(uniform), episodes, units)
-        return {"fresh": (found, _claimed(here, claim, uniform, behaviour))}
+        return {"fresh": (found, _claimed(here, claim, uniform, behaviour, bounds))}
 
     try:
         return smallest_failure(audited)
@@ -218,18 +221,7 @@ class _Policies:
 
     def truncated(self, top_p: float = 0.7) -> Policy:
         """The likeliest tokens that make up a share alone."""
-
-        def policy(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-            said = self.policy(tokens, lengths)
-            order = np.argsort(-said, axis=1)
-            ranked = np.take_along_axis(said, order, axis=1)
-            kept = np.cumsum(ranked, axis=1) - ranked < top_p
-            ranked = np.where(kept, ranked, 0.0)
-            found = np.zeros_like(said)
-            np.put_along_axis(found, order, ranked / ranked.sum(axis=1, keepdims=True), axis=1)
-            return found
-
-        return policy
+        return within(self.policy, lambda tokens, lengths: likeliest(self.policy(tokens, lengths), top_p))
 
     def tempered(self, temperature: float = 0.7) -> Policy:
         """The policy with its logits divided."""
@@ -264,27 +256,28 @@ def _behaviour(
 def _fresh(setting: Setting, claim: Objective, policies: _Policies, groups: int) -> Behaviour:
     # What is cloned was said by another: of its own episodes a policy has nothing to learn.
     behaviour = setting.data or policies.policy
-    episodes, chances = all_episodes(setting.task, behaviour)
+    episodes, chances = setting.listing(policies.policy, behaviour)
     algorithm = setting.algorithm(policies.policy)
     units = listed(setting, episodes, chances, groups)
-    claimed = _claimed(setting, claim, policies.policy, behaviour)
+    claimed = _claimed(setting, claim, policies.policy, behaviour, setting.bounds(policies.policy))
     return _behaviour(setting, algorithm, episodes, units, claimed)
 
 
-def _claimed(setting: Setting, claim: Objective, policy: Policy, behaviour: Policy) -> Tensor:
+def _claimed(setting: Setting, claim: Objective, policy: Policy, behaviour: Policy, bounds: Bounds | None) -> Tensor:
     agent = table_agent(setting.task, policy)
-    return gradient_of(agent, setting.task, claim, setting.anchor, behaviour).flatten()
+    return gradient_of(agent, setting.task, claim, setting.anchor, behaviour, bounds).flatten()
 
 
 def _other_behaviours(setting: Setting, claim: Objective, policies: _Policies, groups: int) -> dict[str, Behaviour]:
     """Stale, truncated and tempered draws; what is claimed stays the gradient at the policy that learns."""
     found: dict[str, Behaviour] = {}
+    bounds = setting.bounds(policies.policy)
     if setting.fed == "episodes":
-        episodes, chances = all_episodes(setting.task, policies.policy)
+        episodes, chances = setting.listing(policies.policy)
         algorithm, after = _after(setting, policies.policy, policies.moved)
         units = listed(setting, episodes, chances, groups)
-        claimed = _claimed(setting, claim, policies.moved, policies.policy)
-        effective = _effective(setting.task, policies.moved, policies.policy)
+        claimed = _claimed(setting, claim, policies.moved, policies.policy, bounds)
+        effective = _effective(setting.task, within(policies.moved, bounds), within(policies.policy, bounds))
         found["stale"] = _behaviour(setting, algorithm, episodes, units, claimed, effective, after)
     draws = {"top-p .7": policies.truncated(), "temperature .7": policies.tempered()}
     if setting.cloned:
@@ -294,11 +287,11 @@ def _other_behaviours(setting: Setting, claim: Objective, policies: _Policies, g
     if setting.fed == "replay":
         draws = {"stale": policies.moved, **draws}
     for name, behaviour in draws.items():
-        episodes, chances = all_episodes(setting.task, behaviour)
+        episodes, chances = setting.listing(policies.policy, behaviour)
         algorithm = setting.algorithm(policies.policy, on_policy=False)
         units = listed(setting, episodes, chances, groups)
-        claimed = _claimed(setting, claim, policies.policy, behaviour)
-        effective = _effective(setting.task, policies.policy, behaviour)
+        claimed = _claimed(setting, claim, policies.policy, behaviour, bounds)
+        effective = _effective(setting.task, within(policies.policy, bounds), within(behaviour, bounds))
         found[name] = _behaviour(setting, algorithm, episodes, units, claimed, effective)
     return found
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ....envs import FiniteTask, TokenGymError
+from ..bounds import likeliest
 from ..enumeration import Policy
 from ..tables import optimum
 
@@ -85,6 +86,8 @@ class Declared:
         anchor: from the task and the configuration to what the KL of the claim is to where no reference is given; None
             is uniform.
         ranks: whether it ranks episodes among what the reference earns, of which it is then given all.
+        bounds: from its configuration to what it keeps its policy to: from probabilities (m, A) to bool (m, A), or None
+            for everything. It has just looked at the policy that draws, and is held against the claim within that.
     """
 
     fed: Fed
@@ -100,6 +103,7 @@ class Declared:
     acts: Callable[[Any], Callable[..., np.ndarray]] | None = None
     anchor: Callable[[FiniteTask, Any], Policy] | None = None
     ranks: bool = False
+    bounds: Callable[[Any], Callable[[np.ndarray], np.ndarray] | None] | None = None
 
 
 def _of_dqn(optimum: Optimum, config: Any) -> dict[str, np.ndarray]:
@@ -164,6 +168,13 @@ def _solved(task: FiniteTask, config: Any) -> Policy:
     return optimum(task, config.teacher_beta)
 
 
+def _nucleus(config: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The tokens that a lagged policy thinks likely, where it has just caught up."""
+    if config.top_p >= 1:
+        return None
+    return lambda said: likeliest(said, config.top_p)
+
+
 def _decoded(algorithm: Any) -> Callable[..., np.ndarray]:
     """Who says what a decoding rule makes of the heads."""
     return algorithm.policy.probabilities
@@ -198,6 +209,7 @@ DECLARED: dict[str, Declared] = {
     "OnlineDPO": Declared("pairs", "rest", _of_pairs, stale=True, level="sequence"),
     "RAFT": Declared("episodes", "gradient"),
     "Distill": Declared("episodes", "gradient", _teacher, anchor=_solved),
+    "NLPO": Declared("episodes", "gradient", bounds=_nucleus),
     "OnPolicy": Declared("episodes", "gradient"),
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ....algorithms import Episodes
 from ..claims import compare
-from ..enumeration import Policy, all_episodes
+from ..enumeration import Policy
 from ..gradients import each_gradient
 from ..objectives import Objective
 from .running import Drawn, listed
@@ -21,8 +21,7 @@ from .together import acting
 
 def invariances(setting: Setting, claim: Objective, policy: Policy) -> dict[str, float]:
     """How far the gradient of a draw changes, as a share of it, by what should change nothing."""
-    task = setting.task
-    episodes, _ = all_episodes(task, policy)
+    episodes, _ = setting.listing(policy)
     algorithm = setting.algorithm(policy)
     start = np.flatnonzero(episodes.starts == episodes.starts[0])
     random = np.random.default_rng(0)
@@ -73,7 +72,7 @@ def critic_residual(setting: Setting, policy: Policy) -> float | None:
     names = [f"readouts.{head}.weight" for head in ("value", "q", "q2") if head in algorithm.agent.readouts]
     if not names or setting.critic != "exact" or setting.fed != "episodes":
         return None
-    episodes, chances = all_episodes(setting.task, policy)
+    episodes, chances = setting.listing(policy)
     units = listed(setting, episodes, chances, 1)
     if isinstance(units, Drawn):
         return None

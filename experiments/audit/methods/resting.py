@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bounds import within
 from ..enumeration import Policy, all_episodes
 from ..following import ALONE, OUT, STILL, Kind, Rest, follow
 from ..objectives import Objective, value_of
@@ -114,7 +115,9 @@ class Flow:
         self.fixed = setting.cloned or (not setting.directed and setting.declared.stale)
         drawn = setting.data if behaviour is None else behaviour
         self.everything, self.before = all_episodes(setting.task, drawn)
-        self.units = setting.units(self.everything, self.before, ordered=not order_free(setting, self.everything))
+        self.free = setting.bounds(None) is None
+        self.ordered = not order_free(setting, self.everything)
+        self.units = setting.units(self.everything, self.before, self.ordered)
         self.members = np.array([group for _, group in self.units])
         self.chances = np.array([chance for chance, _ in self.units])
         agent = table_agent(setting.task)
@@ -131,13 +134,9 @@ class Flow:
         self.tables.write(values)
         episodes, units = self.everything, self.units
         if not self.fixed:
-            policy = self.player(values)
-            episodes, probabilities = all_episodes(setting.task, policy)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                each = (probabilities / self.before)[self.members].prod(axis=1)
-            units: Units = [
-                (float(chance), group) for chance, (_, group) in zip(self.chances * each, self.units, strict=True)
-            ]
+            policy = self.speaker(values)
+            episodes, probabilities = setting.listing(policy)
+            units = self.reweighed(probabilities) if self.free else setting.units(episodes, probabilities, self.ordered)
             if setting.critic == "exact" and setting.directed:
                 setting.set_critic(algorithm.agent, policy)
                 if hasattr(algorithm, "move_target"):
@@ -148,6 +147,12 @@ class Flow:
                 expected_direction(setting, algorithm, episodes, units).reshape(-1, self.tables.shape[1])[rows].numpy()
             )
         return self.tables.direction(setting, episodes, units)
+
+    def reweighed(self, probabilities: np.ndarray) -> Units:
+        """The units with the chances that they have where all episodes have these probabilities."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            each = (probabilities / self.before)[self.members].prod(axis=1)
+        return [(float(chance), group) for chance, (_, group) in zip(self.chances * each, self.units, strict=True)]
 
     def at_policy(self, policy: Policy | None) -> np.ndarray:
         """The expected step at a policy."""
@@ -183,7 +188,7 @@ class Flow:
     def said(self, values: np.ndarray) -> np.ndarray:
         """How often each token is said an episode, (S, A)."""
         logits = values[:, self.tables.columns["policy"]]
-        episodes, chances = all_episodes(self.setting.task, self.says(logits))
+        episodes, chances = self.setting.listing(self.says(logits))
         flat = episodes.flat
         pair = np.searchsorted(self.tables.rows, rows_of(self.other, episodes)) * logits.shape[1] + flat.action
         return np.bincount(pair, chances[flat.episode], logits.size).reshape(logits.shape)
@@ -195,7 +200,12 @@ class Flow:
         return self.other.probabilities
 
     def player(self, values: np.ndarray) -> Policy:
-        """Who is judged where the tables hold values (S, W): the policy, or the best token of Q."""
+        """Who is judged where the tables hold values (S, W): who speaks, within what it is kept to."""
+        policy = self.speaker(values)
+        return within(policy, self.setting.bounds(policy))
+
+    def speaker(self, values: np.ndarray) -> Policy:
+        """Who speaks there, whatever it is kept to: the policy, or the best token of Q."""
         if self.setting.declared.acts is not None:
             self.tables.write(values)
             return self.setting.declared.acts(self.algorithm)

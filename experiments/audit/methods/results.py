@@ -84,6 +84,7 @@ class AuditResult:
         vanishes: whether its expected gradient is 0 at every policy that was tried, so that it ends where it starts.
         smallest: the smallest tree that shows a failure; where all is right on fresh data, one on which stale data
             mislead; or None.
+        bounded: whether it keeps its policy to a part of the tokens, within which alone it is held against the claim.
     """
 
     method: str
@@ -102,6 +103,12 @@ class AuditResult:
     ends: tuple[End, ...]
     vanishes: bool
     smallest: Smallest | None
+    bounded: bool = False
+
+    @property
+    def held(self) -> str:
+        """What it is held against, in words."""
+        return f"{self.claim} of the policy within its bounds" if self.bounded else str(self.claim)
 
     @property
     def right(self) -> bool:
@@ -146,7 +153,7 @@ class AuditResult:
         return {
             "name": self.method,
             "origin": "tokengym",
-            "objective": str(self.claim),
+            "objective": self.held,
             "group_size": self.group_size,
             "level": self.level,
             "fresh_cosine": None if fresh is None else fresh.comparison.cosine,
@@ -170,7 +177,7 @@ class AuditResult:
 def shown(result: AuditResult) -> Iterator[RenderableType]:
     """Yield what `tokengym audit` prints."""
     groups = f"groups of {result.group_size}" if result.group_size > 1 else "single episodes"
-    yield f"[bold]{result.method}[/] claims {escape(str(result.claim))}: [bold]{result.verdict}[/]"
+    yield f"[bold]{result.method}[/] claims {escape(result.held)}: [bold]{result.verdict}[/]"
     changed = ", ".join(f"{name}={value}" for name, value in result.settings.items()) or "the defaults"
     yield f"[dim]{result.task}, all its {result.episodes} texts; {groups}; ratios by {result.level}; {changed}[/]"
     if result.behaviours:

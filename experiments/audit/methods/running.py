@@ -108,7 +108,10 @@ def order_free(setting: Setting, episodes: Episodes) -> bool:
 def _order_free(setting: Setting, episodes: Episodes) -> bool:
     size = setting.group_size
     algorithm, random = setting.algorithm(None), np.random.default_rng(0)
-    log_probs = np.where(episodes.agent_mask, -np.log(setting.task.vocabulary.num_actions), 0.0)
+    flat, masks = episodes.flat, episodes.action_masks
+    log_probs = np.zeros(episodes.agent_mask.shape)
+    allowed = setting.task.vocabulary.num_actions if masks is None else masks.unpack().sum(-1).numpy()
+    log_probs[flat.row, flat.column] = -np.log(allowed)
     said = replace(episodes, log_probs=log_probs)
     starts = np.unique(episodes.starts)
     for _ in range(12):

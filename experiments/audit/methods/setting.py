@@ -17,6 +17,7 @@ from ....algorithms import ALGORITHMS, EpisodeDataset, Episodes, PreferenceDatas
 from ....algorithms.data import ReplaySample
 from ....algorithms.off_policy import Replayed
 from ....envs import FiniteTask, TokenGymError
+from ..bounds import Bounds, bounded_episodes, uniform, within
 from ..enumeration import Policy, all_episodes
 from ..objectives import WEIGHED, Objective
 from ..tables import action_values, regularised_values, rows_of, table_agent, write
@@ -140,6 +141,16 @@ class Setting:
         """Who says what is learnt from, where that is not the policy itself; None is the uniform policy."""
         return drawn_policy(self.task, 1) if self.cloned else None
 
+    def bounds(self, policy: Policy | None) -> Bounds | None:
+        """What it keeps itself to where a policy draws, None for everything; see `Declared.bounds`."""
+        kept = None if self.declared.bounds is None else self.declared.bounds(self.config)
+        said = policy or uniform(self.task)
+        return None if kept is None else lambda tokens, lengths: kept(np.asarray(said(tokens, lengths), np.float64))
+
+    def listing(self, policy: Policy | None, behaviour: Policy | None = None) -> tuple[Episodes, np.ndarray]:
+        """All episodes of a policy, or of another, within what the first is kept to, and their probabilities."""
+        return bounded_episodes(self.task, behaviour or policy, self.bounds(policy))
+
     # The algorithm ---------------------------------------------------------------------------------------------------
 
     def algorithm(self, policy: Policy | None, on_policy: bool = True) -> Any:
@@ -197,14 +208,17 @@ class Setting:
             return
         in_reward = getattr(self.config, "kl_in_reward", True)
         beta = self.beta if in_reward else 0.0
-        episodes, probabilities = all_episodes(self.task, policy)
+        episodes, probabilities = self.listing(policy)
+        bounds, reference = self.bounds(policy), self.reference
+        if bounds is not None:
+            reference = within(reference or uniform(self.task), bounds)
         rows, first = np.unique(rows_of(agent, episodes), return_index=True)
         width = self.task.vocabulary.num_actions
         for name in names:
             if name == "value":
-                worth = regularised_values(episodes, probabilities, width, beta, self.reference)[first][:, None]
+                worth = regularised_values(episodes, probabilities, width, beta, reference)[first][:, None]
             else:
-                worth = action_values(episodes, probabilities, width, beta, self.alpha, self.reference)[first]
+                worth = action_values(episodes, probabilities, width, beta, self.alpha, reference)[first]
             write(agent, name, rows, worth)
 
     def values_of(self, agent: Agent) -> Any:

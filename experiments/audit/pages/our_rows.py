@@ -10,6 +10,7 @@ from .rows import of_batches, short
 
 Row = dict[str, Any]
 _KL = {"kl_coef": 0.5}
+_PLAIN = {"whiten_advantages": False, "loss_aggregation": "constant"}
 _DPO = ("dpo", "cdpo", "ipo", "simpo", "kto", "orpo")
 _PRESETS = ("grpo", "dr-grpo", "dapo", "gspo", "cispo", "max-rl", "pass-at-k", "gmpo", "opo", "rloo", "dppo")
 OURS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -35,7 +36,7 @@ OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gigpo", {"preset": "rloo", "group_size": 3}),
     ("gigpo", {"preset": "dr-grpo", "group_size": 3}),
     ("gigpo", {"group_size": 3}),
-    ("nlpo", {"top_p": 1.0}),
+    *(("nlpo", {"top_p": top_p, **plain}) for plain in ({}, _PLAIN) for top_p in (1.0, 0.7)),
     ("vine-ppo", {"loss_aggregation": "sum"}),
     ("vine-ppo", {"loss_aggregation": "sum", "branch_every": 2, **_KL}),
     ("vine-ppo", {}),

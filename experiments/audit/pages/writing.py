@@ -139,6 +139,8 @@ tokens unless told otherwise, REINFORCE++ whitens, too, and a mean over one epis
 small they are far from what they are in large ones, as the scale at B shows. Distillation learns from no reward; its
 teacher is the solver's soft optimum of the same tree at β = .1, and its regret is KL(π‖π_teacher) in units of that of
 the uniform policy. QRPO ranks episodes among all that the reference may say, each text as often as it is likely.
+NLPO with `top_p` below 1 is held against the return of the policy within its bounds, as they were when it drew, its
+lagged copy having just caught up; its regret is that of the policy within them.
 """,
     ),
 }
@@ -179,6 +181,11 @@ _FINDINGS = """## What stands out
   −KL(π‖π_teacher), which for a solved teacher is that of E[R] − β·KL to the uniform policy, divided by β.
 - QRPO follows the KL-regularised quantile of the return under the reference, as it claims, and rests at that optimum.
   That is another objective than the return: held against E[R] − β·KL (`claim=kl_return`) its regret is .32.
+- NLPO within the tokens that make up .7 has, without PPO's whitening and mean over tokens, exactly the gradient of the
+  return of the policy within its bounds, and none at all for what is outside. So it rests wherever one token has .7 in
+  every state that it still reaches: at the best leaf from two starts of three; at a short one, with a regret of .83,
+  from the third, whose chance of .29 for the best leaf's last token was outside. With `top_p=1` all three go to the
+  best.
 """
 
 _EXAMPLES = """The smallest tree of those tried on which each claim fails. The policy, what it was drawn with, and both
