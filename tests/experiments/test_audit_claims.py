@@ -84,6 +84,8 @@ def test_the_command_says_what_distillation_claims(capsys):
 
 def test_a_loss_that_is_a_function_has_no_teacher():
     with pytest.raises(TokenGymError, match="'teacher' is of a method that has one"):
+        Objective("teacher").value(Listing.of(TREE), Listing.of(TREE).uniform())
+    with pytest.raises(TokenGymError, match="claim 'teacher' is of"):
         audit_loss(lambda log_probs: -log_probs.sum(), "teacher", with_ends=False)
 
 
