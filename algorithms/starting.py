@@ -54,9 +54,7 @@ def agent_of_run(
     Raises:
         TokenGymError: the checkpoint is broken, or of another vocabulary or a shorter context.
     """
-    tensors, data = read(folder)
-    with complete(data):
-        learnt = load_agent(tensors, data)
+    learnt = _learnt_in(folder)
     _check(learnt, task, folder)
     settings = learnt.config()
     goes_on = lora is not None and learnt.lora == lora
@@ -97,9 +95,18 @@ def heads_of_run(folder: str | Path) -> tuple[str, ...]:
     Raises:
         TokenGymError: the checkpoint is broken.
     """
+    return _learnt_in(folder).heads
+
+
+def _learnt_in(folder: str | Path) -> Agent:
     tensors, data = read(folder)
+    if str(data.get("algorithm")).startswith("sb3-"):
+        raise TokenGymError(
+            f"{folder} is a run of {data['algorithm']}, whose network is Stable-Baselines3's own: it can be evaluated "
+            "and recorded, and bc learns what it says from the recording; begin from a run of another algorithm"
+        )
     with complete(data):
-        return load_agent(tensors, data).heads
+        return load_agent(tensors, data)
 
 
 def _fits(value: Any, place: Any) -> bool:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tokengym import make_task
-from tokengym.algorithms import A2C, DQN, PPO, load_algorithm
+from tokengym.algorithms import A2C, DQN, PPO, Distill, load_algorithm
+from tokengym.algorithms.sb3.algorithm import SB3PPO
 from tokengym.envs import Engine, TokenGymError
 
 
@@ -71,3 +72,10 @@ def test_a_run_of_other_tokens_or_of_a_shorter_context_is_refused(learnt: tuple[
     assert longer.vocabulary == own.vocabulary and longer.max_length > own.max_length
     with pytest.raises(TokenGymError, match=r"reads \d+ tokens, and Copy shows up to"):
         PPO(longer, agent=learnt[1])
+
+
+def test_a_run_of_stable_baselines3_has_no_agent_to_begin_from(tmp_path: Path):
+    SB3PPO("Copy", seed=0).save(tmp_path / "theirs")
+    for make in (lambda folder: PPO("Copy", folder), lambda folder: Distill("Copy", teacher=folder)):
+        with pytest.raises(TokenGymError, match=r"is a run of sb3-ppo, .*bc learns what it says from the recording"):
+            make(str(tmp_path / "theirs"))
