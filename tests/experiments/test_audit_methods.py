@@ -233,6 +233,12 @@ def test_pass_at_k_claims_the_best_of_a_group_unless_it_has_a_kl():
     assert Setting("grpo", variable(), {"preset": "dapo"}).claim().name == "return"
 
 
+def test_max_rl_is_claimed_of_returns_0_and_1_alone():
+    assert audit("grpo", preset="max-rl", group_size=3, claim="max_rl", **QUICK).right
+    with pytest.raises(TokenGymError, match="returns 0 and 1, and LeafTree pays others"):
+        audit("grpo", variable(), preset="max-rl", group_size=3, claim="max_rl", **QUICK)
+
+
 def test_what_cannot_be_listed_is_refused_with_its_size_and_what_fits():
     assert number_of_episodes(KLTree()) == 256 and number_of_episodes(Copy(k=2, num_tokens=2)) == len(
         all_episodes(Copy(k=2, num_tokens=2))[0]

@@ -28,9 +28,10 @@ from .setting import Setting, Units, drawn_policy
 from .smallest import smallest_failure
 
 
-def usual_tree(seed: int = 0) -> LeafTree:
+def usual_tree(claim: str | None = None) -> LeafTree:
     """Return what is audited on unless something else is said: 7 leaves of one and two tokens, rewards in 0…1."""
-    return LeafTree.stopping(3, 2, np.random.default_rng(seed).uniform(size=7).round(3).tolist())
+    rewards = np.random.default_rng(0).uniform(size=7).round(3).tolist()
+    return LeafTree.stopping(3, 2, (1, 0, 0, 1, 0, 0, 1) if claim == "max_rl" else rewards)
 
 
 @checked
@@ -83,7 +84,7 @@ def audit_method(
         TokenGymError: the method cannot be audited, or has more batches than can be listed.
     """
     say = progress or (lambda said: None)
-    task = usual_tree() if task is None else task
+    task = usual_tree(claim) if task is None else task
     setting = _setting(method, task, reference, critic, group_size, overrides)
     setting.draws, setting.context = draws, tuple(context)
     if len(setting.context) % setting.group_size or (context and (setting.fed != "episodes" or groups is not None)):

@@ -134,6 +134,11 @@ class Setting:
             name = own(self.config) if own else None
             name = name or ("kl_return" if self.beta or self.alpha else "return")
         beta = self.beta if name in WEIGHED else 0.0
+        if name == "max_rl" and not np.isin(all_episodes(self.task)[0].returns, (0, 1)).all():
+            raise TokenGymError(
+                f"claim 'max_rl' is of returns 0 and 1, and {getattr(self.task, 'name', 'the task')} pays others; "
+                "expected a task that pays such, or none, for a tree that does."
+            )
         return Objective(name, beta, self.alpha if name == "kl_return" else 0.0, max(self.group_size, 1))
 
     @property
