@@ -216,6 +216,12 @@ def test_methods_without_a_gradient_to_claim_rest_at_the_optimum(name, settings)
     assert found.right or name == "sac"  # whose actor weighs the states of short texts more
 
 
+def test_what_is_learnt_from_single_precision_rests_as_far_as_that_goes():
+    """Targets of Q♯ are float32, so that its field falls to 1e-8 and no further: that is rest, not a way on."""
+    found = audit("q-sharp", groups=1, smallest=False)
+    assert [end.kind for end in found.ends] == ["interior"] * 3 and max(end.norm for end in found.ends) < 1e-7
+
+
 def test_a_claim_by_name_is_what_a_method_is_held_against():
     task = variable()
     best = audited("a2c", task, claim="best", groups=1, **PLAIN, **QUICK)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..bounds import within
 from ..enumeration import Policy, all_episodes
-from ..following import ALONE, OUT, STILL, Kind, Rest, follow
+from ..following import ALONE, OUT, Kind, Rest, follow
 from ..objectives import Objective, value_of
 from ..tables import rows_of, table_agent
 from .learnt import Tables, optimum_of
@@ -182,8 +182,8 @@ class Flow:
         )
         if came.kind != "interior":
             return came
-        norm = float(np.abs(self.plain(came.values)).max())
-        return replace(came, norm=norm, kind="interior" if norm <= STILL else "moving")
+        # Never longer than the natural one, and so as still as `follow` asked for, up to the noise of a field.
+        return replace(came, norm=float(np.abs(self.plain(came.values)).max()))
 
     def said(self, values: np.ndarray) -> np.ndarray:
         """How often each token is said an episode, (S, A)."""

@@ -71,6 +71,7 @@ OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("qrpo", {"partition": "sampled"}),
     ("qrpo", {"claim": "kl_return"}),
     ("raft", {}),
+    ("expert-iteration", {}),
     *(("dpo", {"loss": loss}) for loss in _DPO),
     ("rrhf", {}),
     ("online-dpo", {}),
