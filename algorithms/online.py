@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from .base import Algorithm
 from .collecting import Collector
 from .configs import OnlineConfig
 from .data import Episodes, episode_metrics
-from .parts import derive_seed
+from .parts import derive_seed, tied
 from .runs import take
 
 OnlineConfigT = TypeVar("OnlineConfigT", bound=OnlineConfig)
@@ -27,6 +29,7 @@ class Online(Algorithm[OnlineConfigT], ABC):
     """
 
     Config: ClassVar[type[Any]] = OnlineConfig
+    warned_of_ties: bool = False
 
     def make_parts(self) -> None:
         """Build the collector and who acts."""
@@ -78,6 +81,26 @@ class Online(Algorithm[OnlineConfigT], ABC):
         self.num_episodes += episodes - self._counted[1]
         self._counted = (tokens, episodes)
         return new
+
+    def warn_where_tied(self, episodes: Episodes, group: np.ndarray, meaning: str) -> None:
+        """Warn, once, where in all groups of a collection all returns are equal.
+
+        Args:
+            episodes: E of them.
+            group: int (E,), what is compared with what.
+            meaning: what follows for this algorithm, to stand behind "so".
+        """
+        if self.warned_of_ties or not tied(episodes.returns, group).all():
+            return
+        self.warned_of_ties = True
+        low, high = float(np.min(episodes.returns)), float(np.max(episodes.returns))
+        warnings.warn(
+            f"{self.name}: within every one of the collected groups all returns are equal (they are {low:g} to "
+            f"{high:g}), so {meaning}. Either the policy cannot get better or worse any more, or the task is too hard "
+            "or too easy for it: look at group/zero_std_fraction, and take larger groups or another mix of prompts.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     # Saving ----------------------------------------------------------------------------------------------------------
 

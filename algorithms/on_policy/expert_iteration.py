@@ -10,7 +10,15 @@ from torch import Tensor
 from ..configs import ExpertIterationConfig
 from ..data import Batch, Episodes, columns_of, episodes_of
 from ..online import Online
-from ..parts import Loss, Weighed, best_episodes, negative_log_likelihood, weigh
+from ..parts import (
+    NOTHING_CHOSEN,
+    Loss,
+    Weighed,
+    best_episodes,
+    compared_within,
+    negative_log_likelihood,
+    weigh,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +86,7 @@ class ExpertIteration(Online[ExpertIterationConfig]):
         config = self.config
         if config.least_return is not None:
             return np.flatnonzero(batch.returns >= config.least_return)
+        self.warn_where_tied(batch, compared_within(batch, config.best_within), NOTHING_CHOSEN)
         return best_episodes(batch, config.best_share, config.best_within)
 
     def remember(self, batch: Episodes, kept: np.ndarray) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TypeVar
 
-import numpy as np
 from torch import Tensor
 
 from ...agents import Scores
 from ..configs import PolicyGradientConfig
 from ..data import Batch, Episodes, Unit
-from ..parts import Loss, Ratio, Step, group_numbers, ratio_metrics, surrogate, tied, value_errors
+from ..parts import Loss, Ratio, Step, group_numbers, ratio_metrics, surrogate, value_errors
 from .base import OnPolicy, Targets
 
 PolicyGradientConfigT = TypeVar("PolicyGradientConfigT", bound=PolicyGradientConfig)
@@ -22,8 +20,6 @@ class PolicyGradient(OnPolicy[PolicyGradientConfigT]):
 
     Loss: Σ w·[surrogate(π, π_old, A) − c_H·H(π)], plus the KL term where the config asks for it.
     """
-
-    warned_of_ties: bool = False
 
     @property
     def ratio(self) -> Ratio:
@@ -79,18 +75,11 @@ class PolicyGradient(OnPolicy[PolicyGradientConfigT]):
 
     def warn_of_ties(self, episodes: Episodes) -> None:
         """Warn, once, where in all groups of a collection all returns are equal."""
-        if self.warned_of_ties or not tied(episodes.returns, group_numbers(episodes.starts)).all():
-            return
-        self.warned_of_ties = True
-        low, high = float(np.min(episodes.returns)), float(np.max(episodes.returns))
         kept = "; the gradient of the KL to the reference is still part of the objective" if self.reference else ""
-        warnings.warn(
-            f"{self.name}: within every one of the collected groups all returns are equal (they are {low:g} to "
-            f"{high:g}), so no episode is better than what it is compared with, and rewards teach nothing from this "
-            f"collection{kept}. Either the policy cannot get better or worse any more, or the task is too hard or too "
-            "easy for it: look at group/zero_std_fraction, and take larger groups or another mix of prompts.",
-            RuntimeWarning,
-            stacklevel=2,
+        self.warn_where_tied(
+            episodes,
+            group_numbers(episodes.starts),
+            f"no episode is better than what it is compared with, and rewards teach nothing from this collection{kept}",
         )
 
     def report(self, step: Step) -> dict[str, float]:

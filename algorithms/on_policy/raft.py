@@ -9,7 +9,15 @@ import numpy as np
 from ..configs import RAFTConfig
 from ..data import Batch, Episodes
 from ..online import Online
-from ..parts import Loss, Weighed, best_episodes, negative_log_likelihood, weigh
+from ..parts import (
+    NOTHING_CHOSEN,
+    Loss,
+    Weighed,
+    best_episodes,
+    compared_within,
+    negative_log_likelihood,
+    weigh,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +54,7 @@ class RAFT(Online[RAFTConfig]):
 
     def update(self, batch: Episodes) -> dict[str, float]:
         """Keep the best episodes, and go through them in epochs and minibatches."""
+        self.warn_where_tied(batch, compared_within(batch, self.config.best_within), NOTHING_CHOSEN)
         prepared = self.prepare(batch)
         config, steps = self.config, 0
         sums: dict[str, float] = {}

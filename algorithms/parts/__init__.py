@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .exponentials import bounded_exp, exp_excess
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
     from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
-    from .likelihood import Weighed, best_episodes, negative_log_likelihood, weigh
+    from .likelihood import NOTHING_CHOSEN, Weighed, best_episodes, compared_within, negative_log_likelihood, weigh
     from .losses import (
         clipped_surrogate,
         conservative_gaps,
@@ -83,6 +83,7 @@ __all__ = [
     "Loss",
     "MasterWeights",
     "NEGLIGIBLE",
+    "NOTHING_CHOSEN",
     "PAIR_LOSSES",
     "PairLossOptions",
     "Ratio",
@@ -103,6 +104,7 @@ __all__ = [
     "checked_potentials",
     "clipped_surrogate",
     "collision_probabilities",
+    "compared_within",
     "conservative_gaps",
     "cut_traces",
     "derive_seed",
@@ -117,9 +119,9 @@ __all__ = [
     "group_numbers",
     "highest",
     "importance_weights",
+    "keys_before",
     "kl_estimate",
     "kl_of_tokens",
-    "keys_before",
     "length_penalties",
     "log_partitions",
     "logit_q",
@@ -173,6 +175,7 @@ __getattr__, __dir__ = lazy_names(
         "Loss": "stepping",
         "MasterWeights": "master_weights",
         "NEGLIGIBLE": "advantages",
+        "NOTHING_CHOSEN": "likelihood",
         "PAIR_LOSSES": "preference_losses",
         "PairLossOptions": "preference_losses",
         "Ratio": "surrogates",
@@ -193,6 +196,7 @@ __getattr__, __dir__ = lazy_names(
         "checked_potentials": "rewards",
         "clipped_surrogate": "losses",
         "collision_probabilities": "collisions",
+        "compared_within": "likelihood",
         "conservative_gaps": "losses",
         "cut_traces": "targets",
         "derive_seed": "seeds",
@@ -207,9 +211,9 @@ __getattr__, __dir__ = lazy_names(
         "group_numbers": "group_baselines",
         "highest": "credit",
         "importance_weights": "surrogates",
+        "keys_before": "rewards",
         "kl_estimate": "kl",
         "kl_of_tokens": "kl",
-        "keys_before": "rewards",
         "length_penalties": "rewards",
         "log_partitions": "soft",
         "logit_q": "soft",

@@ -49,6 +49,15 @@ def negative_log_likelihood(agent: Agent, part: Batch, prepared: Weighed) -> Los
     return Loss(nll, terms={"policy/loss": nll, "policy/entropy": entropy}, named={"log_probs": scores.log_probs})
 
 
+NOTHING_CHOSEN = "the episodes that are kept are no better than the others: the policy learns to say what it says"
+"""What it means for those who keep the best where all are equal."""
+
+
+def compared_within(episodes: Episodes, within: Literal["group", "collection"]) -> np.ndarray:
+    """Return which episodes are compared with each other, int64 (E,): those of one start, or all."""
+    return np.unique(episodes.starts, return_inverse=True)[1] if within == "group" else np.zeros(len(episodes), int)
+
+
 def best_episodes(episodes: Episodes, keep: float, within: Literal["group", "collection"]) -> np.ndarray:
     """Return which episodes have the highest returns, int64 (k,), in their order; of equal ones the earlier.
 
@@ -57,8 +66,7 @@ def best_episodes(episodes: Episodes, keep: float, within: Literal["group", "col
         keep: the share to keep, at least one of each group or of all.
         within: compare those that share a start, or all.
     """
-    returns = episodes.returns
-    group = np.unique(episodes.starts, return_inverse=True)[1] if within == "group" else np.zeros(len(episodes), int)
+    returns, group = episodes.returns, compared_within(episodes, within)
     order = np.lexsort((np.arange(len(returns)), -returns, group))
     sizes = np.bincount(group)
     begins = np.cumsum(sizes) - sizes

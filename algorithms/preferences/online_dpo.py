@@ -81,6 +81,8 @@ class OnlineDPO(Online[OnlineDPOConfig]):
 
     def update(self, batch: Episodes) -> dict[str, float]:
         """Compare fresh episodes and take one step on the loss of the pairs."""
+        meaning = "labels of equal episodes are thrown like coins, and teach nothing of the rewards"
+        self.warn_where_tied(batch, np.arange(len(batch)) // 2, meaning)
         pairs = self.compare(batch)
         metrics = {"labels/spent": float(self.labeller.spent), "labels/pairs": float(len(pairs))}
         if not len(pairs):

@@ -9,6 +9,8 @@ from tokengym.algorithms.data import PreferenceDataset
 from tokengym.envs import TokenGymError, make_task
 from tokengym.envs.exact import evaluate_policy, solve
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*within every one of the collected groups")
+
 BETA = 0.2
 
 

@@ -3,18 +3,22 @@
 import dataclasses
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
 from tokengym.agents import OptimalPlayer, RandomPlayer, build_agent
-from tokengym.algorithms import RAFT, ExpertIteration, StopAfter, load_algorithm
+from tokengym.algorithms import RAFT, ExpertIteration, OnlineDPO, StopAfter, load_algorithm
 from tokengym.algorithms.offline.playing import record
 from tokengym.algorithms.parts import best_episodes
 from tokengym.envs import TokenGymError, make_task
 from tokengym.envs.exact import best_of_draws, best_of_n, divergence, evaluate_policy, solve
 from tokengym.envs.tasks.diagnostics import KLTree
+from tokengym.experiments.audit import LeafTree
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*within every one of the collected groups")
 
 SMALL = {"kind": "gpt2", "hidden_size": 16, "num_layers": 1, "num_heads": 2}
 
@@ -236,3 +240,16 @@ def test_expert_iteration_remembers_the_good_and_learns_nothing_without_them():
 def test_of_one_there_is_no_best():
     with pytest.raises(TokenGymError, match="group_size is 1; expected at least 2, or best_within 'collection'"):
         RAFT("Copy", group_size=1)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", [RAFT, ExpertIteration, OnlineDPO])
+def test_who_learns_from_the_better_ones_says_once_where_none_is(kind):
+    """Each text of the tree pays the same, so that nothing is chosen; what pays differently says nothing."""
+    for leaves, warned in (([0.5] * 4, 1), ([0.0, 0.3, 0.6, 1.0], 0)):
+        algorithm = kind(LeafTree.full(2, 2, leaves), {"kind": "table"}, seed=0, rollout_tokens=64)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            algorithm.learn(200)
+        told = [str(one.message) for one in seen if "all returns are equal" in str(one.message)]
+        assert len(told) == warned and all(message.startswith(algorithm.name) for message in told)
