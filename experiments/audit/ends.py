@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .calling import Loss
 from .claims import Claim
-from .following import ALONE, OUT, follow
+from .following import ALONE, FADING, OUT, follow
 from .listing import Listing
 from .losses import Sampled, expected
 from .objectives import Objective
@@ -110,7 +110,7 @@ def end_of(
         None if behaviour is not None else reach,
         out=OUT if behaviour is None else ALONE,
     )
-    alone = float(listing.chances(torch.from_numpy(came.values)).max()) > 1 - 1e-6
+    alone = float(listing.chances(torch.from_numpy(came.values)).max()) > 1 - FADING
     kind = "vertex" if came.kind == "face" and alone else came.kind
     found = _end(kind, gradient, objective, listing, torch.from_numpy(came.values), reference)
     return replace(found, norm=came.norm) if came.kind in ("vertex", "face") else found

@@ -31,6 +31,10 @@ ALONE = 300.0
 NOISE = 1e-7
 """Fields below this that fall no more are 0 as far as they were worked out, some of them in float32."""
 
+FADING = 1e-3
+"""Who rests this near to being sure of one text is still driven there, by a field that fades on its way: that of the
+best of k is of the order of (1 − p)^(k − 1), and where it is lost in rounding says nothing."""
+
 MEETING = 0.03
 """Fields that meet hold a point still where their shortest mean is below this share of them."""
 

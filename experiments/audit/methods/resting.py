@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..bounds import within
 from ..enumeration import Policy, all_episodes
-from ..following import ALONE, OUT, Kind, Rest, follow
+from ..following import ALONE, FADING, OUT, Kind, Rest, follow
 from ..objectives import Objective, value_of
 from ..tables import rows_of, table_agent
 from .learnt import Tables, optimum_of
@@ -63,7 +63,7 @@ def ends(setting: Setting, claim: Objective, seed: int = 0, starts: int = 3) -> 
         regret = (best - worth) / (best - uniform) if abs(best - uniform) > 1e-12 else 0.0
         start = "uniform" if number == 0 else f"drawn {number}"
         text, chance = _likeliest(setting, policy)
-        kind = "vertex" if came.kind == "face" and chance > 1 - 1e-6 else came.kind
+        kind = "vertex" if came.kind == "face" and chance > 1 - FADING else came.kind
         found.append(End(start, kind, came.attracts, came.norm, regret, (text, chance)))
     return found
 
