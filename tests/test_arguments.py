@@ -125,6 +125,7 @@ ELSEWHERE = {
     "algorithms.learner:Learner.save": "a protocol",
     "algorithms.learner:Learner.load": "a protocol",
     "algorithms.off_policy.base:OffPolicy.move_target": "called by update alone",
+    "algorithms.online:Online.warn_where_tied": "called by updates alone",
     "algorithms.off_policy.path_consistency:PathConsistency.move_target": "called by update alone",
     "algorithms.offline.base:Offline.read_data": "called by the constructor, with the configuration's path",
     "algorithms.registry:register_algorithm": "checked by the registry that it enters",
