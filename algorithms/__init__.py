@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .data import EpisodeDataset, Episodes, PreferenceDataset, PreferencePairs, Ranks
     from .learner import Learner
     from .off_policy import APO, DQN, QRPO, SAC, TBRM, OffPolicy, PathConsistency, TrajectoryBalance
-    from .offline import BC, CQL, ILQL, SFT, FilteredBC, MCReturns, Offline, QSharp
+    from .offline import BC, CQL, ILQL, SFT, FilteredBC, MCReturns, Offline, OfflineQRPO, QSharp
     from .on_policy import (
         A2C,
         GRPO,
@@ -65,6 +65,7 @@ __all__ = [
     "QSharp",
     "OffPolicy",
     "Offline",
+    "OfflineQRPO",
     "OnPolicy",
     "Online",
     "OnlineDPO",
@@ -111,6 +112,7 @@ __getattr__, __dir__ = lazy_names(
         "CQL": "offline.cql",
         "ILQL": "offline.ilql",
         "MCReturns": "offline.mc_returns",
+        "OfflineQRPO": "offline.offline_qrpo",
         "QSharp": "offline.q_sharp",
         "Callback": "runs.callbacks",
         "DPO": "preferences.dpo",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -99,11 +99,16 @@ def checkpointing(agent: Agent, wanted: bool) -> Agent:
 
 def make_reference(reference: Agent | None, agent: Agent, config: KLConfig) -> Reference | None:
     """Build what the KL is measured to: None where β is 0 and no reference agent was given."""
-    if reference is not None:
-        return AgentReference(reference.to(agent.device))
-    if not config.measures_kl:
+    if reference is None and not config.measures_kl:
         return None
-    if config.kl_reference == "uniform":
+    return reference_named(reference, agent, config.kl_reference)
+
+
+def reference_named(given: Agent | None, agent: Agent, name: Literal["initial", "uniform"]) -> Reference:
+    """Return the given agent as a reference, or else the uniform policy, or the agent as it is now."""
+    if given is not None:
+        return AgentReference(given.to(agent.device))
+    if name == "uniform":
         return UniformReference(agent.vocabulary.num_actions)
     return AgentReference(agent.as_reference())
 

@@ -170,6 +170,7 @@ ALGORITHMS = AlgorithmRegistry(
         "sft": (".offline.sft:SFT", configs.SFTConfig),
         "bc": (".offline.bc:BC", configs.BCConfig),
         "filtered-bc": (".offline.filtered_bc:FilteredBC", configs.FilteredBCConfig),
+        "offline-qrpo": (".offline.offline_qrpo:OfflineQRPO", configs.OfflineQRPOConfig),
         "q-sharp": (".offline.q_sharp:QSharp", configs.QSharpConfig),
         "mc-returns": (".offline.mc_returns:MCReturns", configs.MCReturnsConfig),
         "ilql": (".offline.ilql:ILQL", configs.ILQLConfig),

@@ -24,6 +24,7 @@ from .overrides import (
     ILQLOverrides,
     MCReturnsOverrides,
     NLPOOverrides,
+    OfflineQRPOOverrides,
     OnlineDPOOverrides,
     PathConsistencyOverrides,
     PPOOverrides,
@@ -87,7 +88,7 @@ from .schedule import Schedule, ends, linear, value_at
 from .selection import ExpertIterationConfig, RAFTConfig, SelectionConfig
 from .stale import AsymREConfig, OffsetConfig, TOPRConfig, VTraceConfig
 from .turns import DistillConfig, GiGPOConfig, NLPOConfig, VinePPOConfig
-from .values import CQLConfig, ILQLConfig, MCReturnsConfig, QSharpConfig, ValuesConfig
+from .values import CQLConfig, ILQLConfig, MCReturnsConfig, OfflineQRPOConfig, QSharpConfig, ValuesConfig
 
 __all__ = [
     "DistillConfig",
@@ -131,6 +132,8 @@ __all__ = [
     "NLPOConfig",
     "NLPOOverrides",
     "OffPolicyConfig",
+    "OfflineQRPOConfig",
+    "OfflineQRPOOverrides",
     "OfflineConfig",
     "OffsetConfig",
     "OnPolicyConfig",

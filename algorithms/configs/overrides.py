@@ -326,10 +326,18 @@ class FilteredBCOverrides(CloningOverrides, total=False):
     best_share: float
     least_return: float | None
 
-class ValuesOverrides(EpisodesOverrides, total=False):
-    """Fields of `ValuesConfig`."""
+class RewardedEpisodesOverrides(EpisodesOverrides, total=False):
+    """Fields of `RewardedEpisodesConfig`."""
     gamma: float
     reward_clip: float | None
+
+class OfflineQRPOOverrides(KLOverrides, RewardedEpisodesOverrides, total=False):
+    """Fields of `OfflineQRPOConfig`."""
+    partition: Literal["continuous", "sampled"]
+    reference_samples: int
+
+class ValuesOverrides(RewardedEpisodesOverrides, total=False):
+    """Fields of `ValuesConfig`."""
     reward_scaling: bool
 
 class QSharpOverrides(ValuesOverrides, total=False):

@@ -9,10 +9,12 @@ from typing import Annotated, Literal
 from ...envs.checking import Range
 from .base import Interval, NotNegative, Positive, Repeats, Share
 from .offline import EpisodesConfig
+from .parts import KLConfig
+from .schedule import Schedule, ends
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValuesConfig(EpisodesConfig):
+class RewardedEpisodesConfig(EpisodesConfig):
     """What algorithms have that learn from the rewards of recorded episodes."""
 
     player: str = "random"
@@ -24,6 +26,12 @@ class ValuesConfig(EpisodesConfig):
     """Discount a token. Below 1 the agent prefers rewards that come sooner; 0.95 to 1."""
     reward_clip: Positive | None = None
     """Clip each token's reward to ± this, in the task's own units, before scaling; None does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValuesConfig(RewardedEpisodesConfig):
+    """What algorithms have that learn what tokens are worth from recorded episodes."""
+
     reward_scaling: bool = True
     """Divide rewards by the standard deviation of the dataset's returns-to-go, so that one learning rate, one `beta`
     and one `cql_coef` fit many tasks."""
@@ -119,3 +127,34 @@ class CQLConfig(ValuesConfig):
             yield "n_step", "returns is 'trace'"
         else:
             yield "trace_lambda", "returns is 'n_step'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineQRPOConfig(KLConfig, RewardedEpisodesConfig):
+    """Configuration of QRPO from a dataset."""
+
+    kl_coef: NotNegative | Schedule = 0.1
+    """Weight β of the KL to the reference policy, above 0, against a quantile of 0 to 1: what is learnt is
+    π_ref·e^(q/β). Larger stays closer to the reference; 0.03 to 1."""
+    partition: Literal["continuous", "sampled"] = "sampled"
+    """Where log Z comes from: β(e^(1/β) − 1), which is Z where no two rewards tie, as in the paper, or the mean of
+    e^(q/β) over the episodes of the start, for any rewards. A Z that is off moves what is learnt, unlike on fresh
+    episodes."""
+    player: str = "reference"
+    """Who is recorded where there is no `data`: "reference" (who the KL is to, among whose returns the quantile is
+    meant to be), "expert", "optimal", "random", or the folder of a run or a checkpoint."""
+    demonstrations: Annotated[int, Range(least=1, most=10_000_000)] = 4096
+    """Episodes that are recorded, rounded up to whole starts. More show more texts; 1,000 to 100,000."""
+    reference_samples: Annotated[int, Range(least=2, most=10_000_000)] = 16
+    """N: recorded episodes a start, among which each is ranked, itself with them: β counts for N/(N − 1) of what it
+    says. More are finer ranks of fewer starts; 8 to 64."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(min(ends(self.kl_coef)) > 0, "kl_coef", "above 0: without a KL nothing bounds what is learnt")
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that do nothing beside the others."""
+        yield from super().idle()
+        if self.data is not None:
+            yield "reference_samples", "data is given"

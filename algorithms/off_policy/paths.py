@@ -19,7 +19,7 @@ from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
 from ...agents.masks import PackedMasks
 from ..configs import PathConfig, ReplayedPathConfig
 from ..data import Batch, EpisodeReplay, Episodes
-from ..parts import AgentReference, EpisodeGrid, Loss, derive_seed, mask_illegal, said_and_levels
+from ..parts import AgentReference, EpisodeGrid, Loss, derive_seed, episodes_within, mask_illegal, said_and_levels
 from ..rewarded import Rewarded
 from .reading import Reading
 
@@ -253,9 +253,7 @@ class PathMethod(Rewarded[PathConfigT]):
             kept = part is prepared.batch and prepared.scores is not None
             reading = prepared.scores if kept else Reading(self.agent, self.required_heads(), part)
         assert reading is not None
-        episodes, owner = torch.unique_consecutive(part.episodes[part.rows], return_inverse=True)
-        offsets = torch.nn.functional.pad(torch.bincount(owner).cumsum(0), (1, 0))
-        grid = EpisodeGrid(offsets, self.device)
+        episodes, grid = episodes_within(part)
         by_head = "value" in reading.heads
         log_probs, seen = reading.of_tokens(_said(part, by_head))
         beta, reference, levels = self.scaled_kl_coef, prepared.reference[part.index], prepared.levels[part.index]

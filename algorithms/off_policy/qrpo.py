@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..configs import QRPOConfig
 from ..data import Episodes
-from ..parts import log_partitions, path_sums, quantiles_among
+from ..parts import path_sums, ranked_aims
 from .paths import Paths, PathTargets
 from .reference_samples import ReferenceSampled
 
@@ -52,13 +51,10 @@ class QRPO(ReferenceSampled[QRPOConfig]):
         """Rank the episodes among the reference's, and take off what the partition function makes of it."""
         samples = self.samples_of(episodes.starts)
         returns, beta = self.returns_of(episodes), self.kl_controller.coef
-        starts = episodes.starts.tolist()
-        quantiles = np.array([quantiles_among(r, samples[start]) for r, start in zip(returns, starts, strict=True)])
-        sampled = self.config.partition == "sampled"
-        partitions = np.array([log_partitions(beta, samples[start] if sampled else None) for start in starts])
+        quantiles, aims = ranked_aims(returns, episodes.starts, samples, beta, self.config.partition)
         metrics = {**targets.metrics, "path/quantile": float(quantiles.mean())}
-        aims = torch.as_tensor(quantiles - beta * partitions, dtype=targets.rewards.dtype, device=self.device)
-        return replace(targets, given={"aims": aims}, metrics=metrics)
+        given = {"aims": torch.as_tensor(aims, dtype=targets.rewards.dtype, device=self.device)}
+        return replace(targets, given=given, metrics=metrics)
 
     def residuals(self, paths: Paths, prepared: PathTargets) -> Tensor:
         """β log π/π_ref − (q − β log Z) of each episode."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .filtered_bc import FilteredBC
     from .ilql import ILQL
     from .mc_returns import MCReturns
+    from .offline_qrpo import OfflineQRPO
     from .playing import named_player, record, sample_best_of
     from .q_sharp import QSharp
     from .sft import SFT
@@ -25,6 +26,7 @@ __all__ = [
     "ILQL",
     "MCReturns",
     "Offline",
+    "OfflineQRPO",
     "QSharp",
     "SFT",
     "is_text_file",
@@ -44,6 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "ILQL": "ilql",
         "MCReturns": "mc_returns",
         "Offline": "base",
+        "OfflineQRPO": "offline_qrpo",
         "QSharp": "q_sharp",
         "SFT": "sft",
         "is_text_file": "texts",

@@ -49,10 +49,18 @@ class OfEpisodes(Offline[EpisodesConfigT]):
 
     def make_data(self) -> EpisodeDataset:
         """Record the player that the configuration names."""
-        config = self.config
-        player = named_player(config.player, self.task, config.action_masks)
-        seed = derive_seed(self.seed, "record")
-        episodes, tokens = record(self.task, player, config.demonstrations, seed, action_masks=config.action_masks)
+        return self.recorded(self.named_player(), self.config.demonstrations)
+
+    def named_player(self) -> Any:
+        """Return the player that the configuration names."""
+        return named_player(self.config.player, self.task, self.config.action_masks)
+
+    def recorded(self, player: Any, num_episodes: int, group_size: int = 1) -> EpisodeDataset:
+        """Return so many episodes of a player, ``group_size`` from each start, and count what they cost."""
+        config, seed = self.config, derive_seed(self.seed, "record")
+        episodes, tokens = record(
+            self.task, player, num_episodes, seed, action_masks=config.action_masks, group_size=group_size
+        )
         self.num_timesteps += tokens
         self.num_episodes += len(episodes)
         return EpisodeDataset(episodes, self.task.vocabulary, {"player": config.player, "env": self.task.name})

@@ -80,8 +80,7 @@ class Valued(OfEpisodes[ValuesConfigT]):
         return self._reward_scale
 
     def _clipped(self, episodes: Episodes) -> np.ndarray:
-        reward, clip = episodes.flat.reward, self.config.reward_clip
-        return reward if clip is None else reward.clip(-clip, clip)
+        return clipped(episodes.flat.reward, self.config.reward_clip)
 
     def learning_rewards(self, episodes: Episodes) -> np.ndarray:
         """Return float (N,), what is learnt from: the task's rewards, clipped and divided by `reward_scale`."""
@@ -96,6 +95,11 @@ class Valued(OfEpisodes[ValuesConfigT]):
     def weighted_policy(self, beta: float) -> AgentPolicy:
         """Who says what the policy head says, weighed by ``exp(β (Q − V))``."""
         return AgentPolicy(self.agent, rule=AdvantageWeighted(beta), heads=self.required_heads())
+
+
+def clipped(reward: np.ndarray, clip: float | None) -> np.ndarray:
+    """Return rewards within ± clip; None leaves them."""
+    return reward if clip is None else reward.clip(-clip, clip)
 
 
 def masks_of(part: Batch, run: slice) -> Tensor | None:

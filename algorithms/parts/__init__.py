@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     )
     from .exponentials import bounded_exp, exp_excess
     from .group_baselines import StepBaseline, group_advantages, group_numbers, step_baselines, tied
-    from .kl import AgentReference, KLBudget, KLController, Reference, UniformReference, kl_estimate, kl_of_tokens
+    from .kl import (
+        AgentReference,
+        KLBudget,
+        KLController,
+        Reference,
+        UniformReference,
+        kl_estimate,
+        kl_of_tokens,
+        log_probs_under,
+    )
     from .likelihood import NOTHING_CHOSEN, Weighed, best_episodes, compared_within, negative_log_likelihood, weigh
     from .losses import (
         clipped_surrogate,
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
     )
     from .seeds import derive_seed
     from .soft import (
+        episodes_within,
         log_partitions,
         logit_q,
         logit_values,
@@ -53,6 +63,7 @@ if TYPE_CHECKING:
         path_returns,
         path_sums,
         quantiles_among,
+        ranked_aims,
         said_and_levels,
         sampled_soft_values,
         soft_optimal_log_probs,
@@ -110,6 +121,7 @@ __all__ = [
     "derive_seed",
     "divergence_surrogate",
     "dueling_q",
+    "episodes_within",
     "exp_excess",
     "expectile_errors",
     "first_nonfinite",
@@ -124,6 +136,7 @@ __all__ = [
     "kl_of_tokens",
     "length_penalties",
     "log_partitions",
+    "log_probs_under",
     "logit_q",
     "logit_values",
     "mask_illegal",
@@ -136,6 +149,7 @@ __all__ = [
     "path_sums",
     "potential_shaping",
     "quantiles_among",
+    "ranked_aims",
     "ranking_hinges",
     "ratio_metrics",
     "retrace_traces",
@@ -202,6 +216,7 @@ __getattr__, __dir__ = lazy_names(
         "derive_seed": "seeds",
         "divergence_surrogate": "surrogates",
         "dueling_q": "targets",
+        "episodes_within": "soft",
         "exp_excess": "exponentials",
         "expectile_errors": "losses",
         "first_nonfinite": "nonfinite",
@@ -216,6 +231,7 @@ __getattr__, __dir__ = lazy_names(
         "kl_of_tokens": "kl",
         "length_penalties": "rewards",
         "log_partitions": "soft",
+        "log_probs_under": "kl",
         "logit_q": "soft",
         "logit_values": "soft",
         "mask_illegal": "targets",
@@ -228,6 +244,7 @@ __getattr__, __dir__ = lazy_names(
         "path_sums": "soft",
         "potential_shaping": "rewards",
         "quantiles_among": "soft",
+        "ranked_aims": "soft",
         "ranking_hinges": "preference_losses",
         "ratio_metrics": "losses",
         "retrace_traces": "targets",

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from ...agents import Agent, ReferenceLogits
+from ...agents.chunks import chunks
+from ...agents.sampling import wide
 from ...envs import TokenGymError
 from ...envs.checking import Count, NotNegative, Positive, checked
 from ..data import Batch
 from .exponentials import exp_excess
+from .soft import said_and_levels
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, Tensor)
 
@@ -171,3 +174,13 @@ class AgentReference:
     def logits(self, batch: Batch) -> ReferenceLogits:
         """Read ``batch`` once; return a function that gives the logits (n, A), at the agent's own temperature."""
         return self.agent.reference_logits(batch.tokens, batch.lengths, batch.rows, batch.columns, batch.groups)
+
+
+@torch.no_grad()
+def log_probs_under(reference: Reference, batch: Batch, num_actions: int) -> Tensor:
+    """Return float (N,), the log-probabilities of what is said in a batch under a reference, over A tokens."""
+    logits, said = reference.logits(batch), []
+    for run in chunks(len(batch), num_actions):
+        masks = None if batch.masks is None else batch.masks.unpack(run)
+        said.append(said_and_levels(wide(logits(run)), batch.actions[run], masks)[0])
+    return torch.cat(said)

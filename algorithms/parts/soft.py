@@ -6,11 +6,15 @@ reference: a token that must not be said has a log-probability of minus infinity
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...envs import TokenGymError
+from ..data import Batch
 from .targets import EpisodeGrid, at_actions, mask_illegal, n_step_targets
 
 IMPOSSIBLE = -1e30
@@ -128,6 +132,13 @@ def path_sums(paid: Tensor, grid: EpisodeGrid, gamma: float) -> Tensor:
     return paid.new_zeros(grid.num_episodes).index_add(0, grid.episode, paid)
 
 
+def episodes_within(part: Batch) -> tuple[Tensor, EpisodeGrid]:
+    """Return the numbers of the e episodes in which the agent speaks in a part, int64 (e,), and their grid."""
+    episodes, owner = torch.unique_consecutive(part.episodes[part.rows], return_inverse=True)
+    offsets = torch.nn.functional.pad(torch.bincount(owner).cumsum(0), (1, 0))
+    return episodes, EpisodeGrid(offsets, part.rows.device)
+
+
 def path_returns(
     paid: Tensor, grid: EpisodeGrid, gamma: float, values: Tensor, final_values: Tensor, length: int | None = None
 ) -> Tensor:
@@ -189,3 +200,27 @@ def log_partitions(beta: float, samples: np.ndarray | None = None) -> float:
         return float(1 / beta + np.log(beta) + np.log1p(-np.exp(-1 / beta)))
     scaled = quantiles_among(samples, samples) / beta
     return float(scaled.max() + np.log(np.exp(scaled - scaled.max()).mean()))
+
+
+def ranked_aims(
+    returns: np.ndarray,
+    starts: np.ndarray,
+    samples: Mapping[int, np.ndarray],
+    beta: float,
+    partition: Literal["continuous", "sampled"],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the quantiles q of episodes, and what QRPO holds β log π/π_ref against, q − β log Z, float64 (E,) each.
+
+    Args:
+        returns: float (E,).
+        starts: uint64 (E,), where they began.
+        samples: by start, float (N,), returns of the reference from there.
+        beta: above 0.
+        partition: whether log Z is that of returns of which no two are equal, or of the samples; see `log_partitions`.
+    """
+    quantiles, partitions = np.zeros(len(returns)), np.zeros(len(returns))
+    for start in np.unique(starts).tolist():
+        own = starts == start
+        quantiles[own] = quantiles_among(returns[own], samples[start])
+        partitions[own] = log_partitions(beta, samples[start] if partition == "sampled" else None)
+    return quantiles, quantiles - beta * partitions

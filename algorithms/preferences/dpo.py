@@ -10,7 +10,8 @@ from ...agents import Agent
 from ...envs import TokenGymError
 from ..configs import DPOConfig, PairLossConfig
 from ..data import Batch, PreferenceDataset
-from ..parts import AgentReference, Loss, Reference, UniformReference
+from ..making import reference_named
+from ..parts import Loss, Reference
 from .base import Preferences
 from .objective import PairObjective
 from .pairs import PreparedPairs
@@ -93,8 +94,4 @@ def pair_reference(given: Agent | None, agent: Agent, config: PairLossConfig) ->
         if given is not None:
             raise TokenGymError(f"reference is given, and the loss {config.loss!r} compares with none; leave it out.")
         return None
-    if given is not None:
-        return AgentReference(given.to(agent.device))
-    if config.kl_reference == "uniform":
-        return UniformReference(agent.vocabulary.num_actions)
-    return AgentReference(agent.as_reference())
+    return reference_named(given, agent, config.kl_reference)

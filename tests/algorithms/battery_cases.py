@@ -195,6 +195,10 @@ OF = {
     "vine-ppo": {"whiten_advantages": Case(True)},
     "dqn": {"temperature": Case(2.0, KL), "returns": Case("n_step")},
     "mc-returns": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},  # β is how the values are said
+    "offline-qrpo": {
+        "partition": Case("continuous"),
+        "gamma": Case(0.0, env="Copy"),  # only ranks count: what is to change them must be paid along the way
+    },
     "q-sharp": {"player": Case("optimal"), "eta": Case(1.0)},
     "ilql": {"player": Case("optimal"), "beta": Case(3.0, changes=False)},
     "cql": {"player": Case("optimal"), "returns": Case("n_step"), "temperature": Case(2.0, changes=False)},

@@ -16,7 +16,7 @@ from tokengym.envs import TokenGymError, make_task
 from tokengym.experiments.zoo.pages import PAGES, page_of
 
 # The collections here are so small that all their groups may be tied.
-pytestmark = pytest.mark.filterwarnings("ignore:.*within every one of the collected groups")
+pytestmark = pytest.mark.filterwarnings("ignore:.*within every one of the .*groups")
 
 OURS = [name for name in ALGORITHMS.built_in if not name.startswith("sb3-")]
 
@@ -52,7 +52,7 @@ def made(name, env="LengthBias", agent="mlp-tiny", **given):
     known = fields_of(name)
     usual = {key: value for key, value in QUICK.items() if key in known}
     if "data" in given or "dataset" in given:
-        for key in ("demonstrations", "labels"):
+        for key in ("demonstrations", "labels", "reference_samples"):
             usual.pop(key, None)
     if env == "credited" and "player" in known:
         usual["player"] = "random"
@@ -82,7 +82,8 @@ def told(algorithm):
 def some_data(name, folder):
     """A file of what an algorithm learns from."""
     task = task_of("LengthBias")
-    episodes, _ = record(task, made("ppo").agent, 12, 3)
+    ranked = "reference_samples" in fields_of(name)  # among others of their start
+    episodes, _ = record(task, made("ppo").agent, 12, 3, group_size=4 if ranked else 1)
     path = folder / "data.safetensors"
     if "labels" in fields_of(name):
         pairs = PreferencePairs([0, 1, 2, 3], [4, 5, 6, 7])

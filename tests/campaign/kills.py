@@ -215,6 +215,7 @@ SMALL_DATA = {
     "sft": RECORDED,
     "bc": RECORDED,
     "filtered-bc": RECORDED,
+    "offline-qrpo": RECORDED,
     "q-sharp": RECORDED,
     "mc-returns": RECORDED,
     "ilql": RECORDED,

@@ -196,6 +196,7 @@ DECLARED: dict[str, Declared] = {
     "TrajectoryBalance": Declared("episodes", "gradient", level="sequence"),
     "APO": Declared("episodes", "gradient", level="sequence"),
     "QRPO": Declared("episodes", "gradient", _quantile, level="sequence", ranks=True),
+    "OfflineQRPO": Declared("dataset", "rest", _quantile, stale=True, level="sequence", ranks=True),
     "TBRM": Declared("episodes", "rest", stale=True, level="sequence", logits_hold_q=lambda config: True),
     "PathConsistency": Declared("episodes", "rest", stale=True, logits_hold_q=lambda config: config.values == "logits"),
     "GRPO": Declared("episodes", "gradient", _of_groups),

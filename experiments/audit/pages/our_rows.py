@@ -80,6 +80,8 @@ OURS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("filtered-bc", {}),
     ("mc-returns", {}),
     ("mc-returns", {"decoding": "greedy"}),
+    ("offline-qrpo", {}),
+    ("offline-qrpo", {"partition": "continuous"}),
     ("q-sharp", {}),
     ("ilql", {}),
     ("ilql", {"expectile": 0.95, "cql_coef": 0.0, "beta": 50.0}),
