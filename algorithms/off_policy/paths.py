@@ -19,7 +19,16 @@ from ...agents import AgentPolicy, Exploring, Policy, Sampler, StepOutput
 from ...agents.masks import PackedMasks
 from ..configs import PathConfig, ReplayedPathConfig
 from ..data import Batch, EpisodeReplay, Episodes
-from ..parts import AgentReference, EpisodeGrid, Loss, derive_seed, episodes_within, mask_illegal, said_and_levels
+from ..parts import (
+    AgentReference,
+    EpisodeGrid,
+    Loss,
+    consistency_loss,
+    derive_seed,
+    episodes_within,
+    mask_illegal,
+    said_and_levels,
+)
 from ..rewarded import Rewarded
 from .reading import Reading
 
@@ -281,23 +290,8 @@ class PathMethod(Rewarded[PathConfigT]):
         paths = self.read(part, prepared)
         residuals = self.residuals(paths, prepared)
         count = prepared.num_episodes if self.whole else len(prepared.rewards)
-        total = residuals.square().sum() / (2 * count)
-        seen = residuals.detach()
-        return Loss(
-            total,
-            terms={
-                "path/loss": total.detach(),
-                "path/residual": seen.abs().sum() / count,
-                "path/log_ratio": paths.log_ratio.detach().sum() / prepared.num_episodes,
-            },
-            named={
-                "rewards": prepared.rewards,
-                "reference": prepared.reference,
-                **prepared.given,
-                "log_ratio": paths.log_ratio,
-                "residuals": residuals,
-            },
-        )
+        named = {"rewards": prepared.rewards, "reference": prepared.reference, **prepared.given}
+        return consistency_loss(residuals, count, paths.log_ratio, prepared.num_episodes, named)
 
     @property
     def whole(self) -> bool:

@@ -19,6 +19,7 @@ from ..parts import (
     AgentReference,
     Loss,
     Reference,
+    consistency_loss,
     episodes_within,
     log_probs_under,
     path_sums,
@@ -181,19 +182,5 @@ class OfflineQRPO(OfEpisodes[OfflineQRPOConfig]):
         log_ratio = part.score(self.agent).log_probs - prepared.reference[part.index]
         said, count = path_sums(log_ratio, grid, 1.0), len(prepared.aims)
         residuals = prepared.beta * said - prepared.aims[episodes]
-        total = residuals.square().sum() / (2 * count)
-        seen = residuals.detach()
-        return Loss(
-            total,
-            terms={
-                "path/loss": total.detach(),
-                "path/residual": seen.abs().sum() / count,
-                "path/log_ratio": said.detach().sum() / count,
-            },
-            named={
-                "reference": prepared.reference,
-                "aims": prepared.aims,
-                "log_ratio": log_ratio,
-                "residuals": residuals,
-            },
-        )
+        named = {"reference": prepared.reference, "aims": prepared.aims}
+        return consistency_loss(residuals, count, log_ratio, count, named)

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     )
     from .seeds import derive_seed
     from .soft import (
-        episodes_within,
+        consistency_loss,
         log_partitions,
         logit_q,
         logit_values,
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         at_actions,
         cut_traces,
         dueling_q,
+        episodes_within,
         greedy_actions,
         mask_illegal,
         n_step_targets,
@@ -117,6 +118,7 @@ __all__ = [
     "collision_probabilities",
     "compared_within",
     "conservative_gaps",
+    "consistency_loss",
     "cut_traces",
     "derive_seed",
     "divergence_surrogate",
@@ -212,11 +214,12 @@ __getattr__, __dir__ = lazy_names(
         "collision_probabilities": "collisions",
         "compared_within": "likelihood",
         "conservative_gaps": "losses",
+        "consistency_loss": "soft",
         "cut_traces": "targets",
         "derive_seed": "seeds",
         "divergence_surrogate": "surrogates",
         "dueling_q": "targets",
-        "episodes_within": "soft",
+        "episodes_within": "targets",
         "exp_excess": "exponentials",
         "expectile_errors": "losses",
         "first_nonfinite": "nonfinite",

@@ -1,6 +1,6 @@
 """Values and policies of methods whose optimum is soft: with an entropy bonus, or a KL to a reference.
 
-Nothing here knows of networks or episodes: arrays of states ``(N, A)`` in, numbers a state out. Masks come with the
+Nothing here knows of networks: arrays of states ``(N, A)``, or of whole episodes, in, numbers out. Masks come with the
 reference: a token that must not be said has a log-probability of minus infinity there.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...envs import TokenGymError
-from ..data import Batch
+from .stepping import Loss
 from .targets import EpisodeGrid, at_actions, mask_illegal, n_step_targets
 
 IMPOSSIBLE = -1e30
@@ -132,13 +132,6 @@ def path_sums(paid: Tensor, grid: EpisodeGrid, gamma: float) -> Tensor:
     return paid.new_zeros(grid.num_episodes).index_add(0, grid.episode, paid)
 
 
-def episodes_within(part: Batch) -> tuple[Tensor, EpisodeGrid]:
-    """Return the numbers of the e episodes in which the agent speaks in a part, int64 (e,), and their grid."""
-    episodes, owner = torch.unique_consecutive(part.episodes[part.rows], return_inverse=True)
-    offsets = torch.nn.functional.pad(torch.bincount(owner).cumsum(0), (1, 0))
-    return episodes, EpisodeGrid(offsets, part.rows.device)
-
-
 def path_returns(
     paid: Tensor, grid: EpisodeGrid, gamma: float, values: Tensor, final_values: Tensor, length: int | None = None
 ) -> Tensor:
@@ -224,3 +217,27 @@ def ranked_aims(
         quantiles[own] = quantiles_among(returns[own], samples[start])
         partitions[own] = log_partitions(beta, samples[start] if partition == "sampled" else None)
     return quantiles, quantiles - beta * partitions
+
+
+def consistency_loss(
+    residuals: Tensor, count: int, log_ratio: Tensor, num_episodes: int, named: Mapping[str, Tensor]
+) -> Loss:
+    """Return ½ the mean square of what vanishes at a soft optimum, of a part of a batch.
+
+    Args:
+        residuals: float, of the part's tokens or episodes.
+        count: how many there are in the whole batch.
+        log_ratio: float, log π/π_ref, of the part's tokens or summed by episode.
+        num_episodes: of the whole batch.
+        named: what the residuals were made of, in the order of computing, to name what diverged.
+    """
+    total = residuals.square().sum() / (2 * count)
+    return Loss(
+        total,
+        terms={
+            "path/loss": total.detach(),
+            "path/residual": residuals.detach().abs().sum() / count,
+            "path/log_ratio": log_ratio.detach().sum() / num_episodes,
+        },
+        named={**named, "log_ratio": log_ratio, "residuals": residuals},
+    )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ...envs import TokenGymError
+from ..data import Batch
 
 
 class EpisodeGrid:
@@ -72,6 +73,13 @@ class EpisodeGrid:
         following = torch.roll(values, -1)
         following[self.last] = final_values.to(values.dtype)
         return following
+
+
+def episodes_within(part: Batch) -> tuple[Tensor, EpisodeGrid]:
+    """Return the numbers of the e episodes in which the agent speaks in a part, int64 (e,), and their grid."""
+    episodes, owner = torch.unique_consecutive(part.episodes[part.rows], return_inverse=True)
+    offsets = torch.nn.functional.pad(torch.bincount(owner).cumsum(0), (1, 0))
+    return episodes, EpisodeGrid(offsets, part.rows.device)
 
 
 def n_step_targets(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import multiprocessing
 import time
 import warnings
@@ -24,6 +23,7 @@ import yaml
 from ...algorithms import ALGORITHMS, Callback
 from ...envs import FiniteTask, evaluate_policy, make_task, solve
 from .old_data_report import at_the_end, pictures, tables
+from .runs_file import RunsFile
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "docs" / "studies" / "on-and-off-policy.yaml"
@@ -137,26 +137,13 @@ def perform(job: tuple[Mapping[str, Any], Run]) -> dict[str, Any]:
     return {**dataclasses.asdict(run), "rows": judge.rows}
 
 
-class Results:
-    """The finished runs, in a file of a line each."""
+Results = RunsFile[Run, np.ndarray]
+"""Of each finished run its rows, (points, 4): tokens, gradient steps, seconds and score."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self.rows: dict[Run, np.ndarray] = {}
-        for line in lines:
-            self._take(json.loads(line))
 
-    def _take(self, found: dict[str, Any]) -> None:
-        rows = np.asarray(found.pop("rows"))
-        self.rows[Run(**found)] = rows
-
-    def add(self, found: dict[str, Any]) -> None:
-        """Write down a run."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
-        self._take(dict(found))
+def read_results(path: Path) -> Results:
+    """Return the finished runs of a file."""
+    return RunsFile(path, Run, lambda row: np.asarray(row["rows"]))
 
 
 def chosen_rate(study: Mapping[str, Any], results: Results, cell: tuple[str, str, str]) -> float | None:
@@ -188,8 +175,7 @@ def run_all(study: Mapping[str, Any], results: Results, workers: int) -> None:
         for task in study["tasks"]:
             for tuning in (True, False):
                 jobs = [(study, run) for run in missing(study, results, task, tuning)]
-                for number, found in enumerate(pool.imap_unordered(perform, jobs), 1):
-                    results.add(found)
+                for number, _ in enumerate(results.do(pool, perform, jobs), 1):
                     if number % 20 == 0 or number == len(jobs):
                         print(f"{task}, {'tuning' if tuning else 'runs'}: {number} of {len(jobs)}", flush=True)
 
@@ -215,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, default=STUDY.parent, help="where the pictures go")
     options = parser.parse_args(arguments)
     study = read()
-    results = Results(options.results / "runs.jsonl")
+    results = read_results(options.results / "runs.jsonl")
     run_all(study, results, options.workers)
     found = curves(study, results)
     print(tables(study, found))

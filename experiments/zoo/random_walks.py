@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 
 from ...algorithms import ALGORITHMS
 from ..evaluation import evaluate_agent
+from .runs_file import RunsFile
 from .walks_data import DATA, dataset_of, task_of
 from .walks_pages import Row, differences, draw, tables
 
@@ -125,13 +125,6 @@ def reported(rows: Mapping[Run, Row]) -> Iterator[Run]:
             yield from (Run(data, method, setting, seed) for seed in DATA[data].seeds)
 
 
-def read(path: Path) -> dict[Run, Row]:
-    """Return the finished runs of a file, one a line."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    rows = [json.loads(line) for line in lines]
-    return {Run(row["data"], row["method"], row["setting"], row["seed"]): row for row in rows}
-
-
 def settings_table(rows: Mapping[Run, Row]) -> str:
     """Return the chosen settings as a Markdown table."""
     lines = ["| | " + " | ".join(DATA) + " |", "|---|" + "---|" * len(DATA)]
@@ -148,21 +141,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("results/random-walks"))
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    path = options.folder / "runs.jsonl"
-    rows = read(path)
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool, path.open("a", encoding="utf-8") as file:
-        for what in (list(tuning()), None):
-            runs = [run for run in (reported(rows) if what is None else what) if run not in rows]
-            for number, row in enumerate(pool.imap(learn, runs), 1):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                rows[Run(row["data"], row["method"], row["setting"], row["seed"])] = row
-                name = "runs" if what is None else "tuning"
+    done: RunsFile[Run, Row] = RunsFile(options.folder / "runs.jsonl", Run, dict)
+    rows = done.rows
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        for name, wanted in (("tuning", tuning), ("runs", lambda: reported(rows))):
+            runs = [run for run in wanted() if run not in rows]
+            for number, row in enumerate(done.do(pool, learn, runs), 1):
+                which = f"{row['data']} {row['method']} seed {row['seed']}"
                 told = f"greedy {row['greedy']:.3f}  sampled {row['sampled']:.3f}"
-                print(
-                    f"{name} {number}/{len(runs)} {row['data']} {row['method']} seed {row['seed']}  {told}", flush=True
-                )
+                print(f"{name} {number}/{len(runs)} {which}  {told}", flush=True)
     shown = [rows[run] for run in reported(rows)]
     print("\n".join([settings_table(rows), tables(shown), differences(shown, "ilql")]))
     draw(shown).savefig(options.folder / "random-walks.png", dpi=100)

@@ -56,7 +56,7 @@ class InThisProcess:
     def __exit__(self, *_):
         return None
 
-    imap = staticmethod(map)
+    imap_unordered = staticmethod(map)
 
 
 def test_a_run_is_written_once_and_tables_and_picture_come_of_it(tmp_path, monkeypatch, capsys):
