@@ -36,8 +36,15 @@ def test_nothing_is_tuned_on_what_is_reported_and_each_method_has_as_many_tries(
 
 
 def test_the_setting_is_taken_that_was_best_in_greedy_and_sampled_play_together():
-    rows = {run: {"greedy": float(run.setting == 3), "sampled": 0.1 * run.setting} for run in random_walks.tuning()}
-    assert random_walks.chosen(rows, "Maze", "ilql") == 3 and random_walks.chosen({}, "Maze", "cloning") == 0
+    weight = {"ilql": (1.0, 2.0), "cql": (2.0, 1.0)}  # of the best setting in greedy play, 3, and in sampled play, 5
+
+    def worth(run):
+        greedy, sampled = weight.get(run.method, (0.0, 0.0))
+        return {"greedy": greedy * (run.setting == 3), "sampled": sampled * (run.setting == 5)}
+
+    rows = {run: worth(run) for run in random_walks.tuning()}
+    assert random_walks.chosen(rows, "Maze", "ilql") == 5 and random_walks.chosen(rows, "Maze", "cql") == 3
+    assert random_walks.chosen({}, "Maze", "cloning") == 0
     rows.pop(random_walks.Run("Maze", "ilql", 7, 100))
     assert random_walks.chosen(rows, "Maze", "ilql") is None and random_walks.chosen(rows, "Maze", "cql") == 3
 
