@@ -16,6 +16,7 @@ from torch import nn
 from ..envs import TokenGymError
 from ..envs.checking import shown, unknown_name
 from .devices import is_half
+from .linear import LinearKernel, multiply
 
 HEADS = ("policy", "value", "q", "twin_q")
 CRITIC_HEADS = ("value", "q", "twin_q")
@@ -73,11 +74,15 @@ class OwnHead(nn.Module):
         projection: the model's output layer, weight (V', D) with V' >= width.
         width: A, the number of sayable tokens.
         tied: whether the trunk already owns the projection's weight.
+
+    Attributes:
+        linear_kernel: what multiplies by the projection's weight, where there are many features.
     """
 
     def __init__(self, projection: nn.Module, width: int, tied: bool):
         super().__init__()
         self.width = width
+        self.linear_kernel: LinearKernel = "blas"
         self._hidden_reference: list[nn.Module] = []
         if tied:
             self._hidden_reference.append(projection)
@@ -96,7 +101,7 @@ class OwnHead(nn.Module):
         weight: torch.Tensor = projection.weight  # type: ignore[assignment]
         if len(weight) != self.width:
             weight, bias = weight[: self.width], None if bias is None else bias[: self.width]
-        return nn.functional.linear(features, weight, bias)
+        return multiply(features, weight, bias, self.linear_kernel)
 
 
 class TableHead(nn.Module):

@@ -9,6 +9,7 @@ import torch
 
 from ..agents import Agent, build_agent
 from ..agents.devices import is_half, name_of
+from ..agents.heads import OwnHead
 from ..agents.specs import Dtype
 from ..envs import Task, TokenGymError
 from .configs import KLConfig, LearningConfig, OptimiserConfig
@@ -51,12 +52,12 @@ def make_agent(
                 f"dtype is {dtype!r} and the agent's is {name_of(agent.dtype)!r}; set it in one place: "
                 "build_agent(…, dtype=…)."
             )
-        return checkpointing(agent.to(device), config.gradient_checkpointing)
+        return set_passes(agent.to(device), config)
     if holds_run(agent):
         temperature = None if config.temperature == 1.0 else config.temperature
         options = {"lora": config.lora, **options}
         begun = agent_of_run(agent, task, heads, device=device, dtype=dtype, temperature=temperature, **options)
-        return checkpointing(begun, config.gradient_checkpointing)
+        return set_passes(begun, config)
     built = build_agent(
         agent,
         task.vocabulary,
@@ -68,7 +69,7 @@ def make_agent(
         lora=config.lora,
         **options,
     )
-    return checkpointing(built, config.gradient_checkpointing)
+    return set_passes(built, config)
 
 
 def check_adapters(agent: Agent, config: LearningConfig) -> None:
@@ -81,19 +82,23 @@ def check_adapters(agent: Agent, config: LearningConfig) -> None:
         )
 
 
-def checkpointing(agent: Agent, wanted: bool) -> Agent:
-    """Let the passes of an agent's models keep only what goes into each layer, or all, and return the agent.
+def set_passes(agent: Agent, config: OptimiserConfig) -> Agent:
+    """Let the passes of an agent's models keep and compute what the configuration says, and return the agent.
 
     Raises:
-        TokenGymError: a model has no layers to do that with.
+        TokenGymError: a model has no layers to compute again, or no other kernel to compute them with.
     """
     for trunk in agent.trunks_of(agent.heads):
-        if wanted and not trunk.can_checkpoint:
+        if config.gradient_checkpointing and not trunk.can_checkpoint:
             raise TokenGymError(
                 f"gradient_checkpointing is True, and a {type(trunk).__name__} has no layers to compute again: leave "
                 "it out, or take a transformer (gpt2, llama, a checkpoint folder)."
             )
-        trunk.checkpointing = wanted
+        trunk.checkpointing = config.gradient_checkpointing
+        trunk.choose_kernel(config.linear_kernel)
+    for head in agent.readouts.values():
+        if isinstance(head, OwnHead):
+            head.linear_kernel = config.linear_kernel
     return agent
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ...envs import TokenGymError
+from ..linear import LinearKernel, multiply
 from ..specs import LoRA
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -170,14 +171,12 @@ def _unhooked(module: nn.Module) -> bool:
     return not module._forward_hooks and not module._forward_pre_hooks
 
 
-def product(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    """The output (…, out) of a layer that is simple, for x (…, in); of a `Conv1D` for x (N, in)."""
-    if type(layer) is Conv1D:
-        return torch.addmm(layer.bias, x, layer.weight)
-    if type(layer) is nn.Linear:
-        return F.linear(x, layer.weight, layer.bias)
+def product(layer: Any, x: torch.Tensor, kernel: LinearKernel = "blas") -> torch.Tensor:
+    """The output (N, out) of a layer that is simple, for x (N, in)."""
+    if type(layer) in KINDS:
+        return multiply(x, layer.weight.T if type(layer) is Conv1D else layer.weight, layer.bias, kernel)
     base, delta = taken_apart(layer)
-    out = product(base, x)
+    out = product(base, x, kernel)
     return out if delta is None else out + delta.of(x).to(out.dtype)
 
 

@@ -28,6 +28,7 @@ from ...envs.checking import check_value, shown, unknown_name
 from ..chunks import checkpointed
 from ..devices import is_half
 from ..heads import OwnHead
+from ..linear import LinearKernel, has_onednn
 from ..specs import (
     NAMES,
     GRUSizes,
@@ -81,6 +82,17 @@ class TransformerTrunk(generic_decoder.CachingTrunk):
         lean = {"gpt2": gpt2_decoder.supports, "llama": llama_decoder.supports}
         return next((name for name, supports in lean.items() if supports(self.body)), None)
 
+    def choose_kernel(self, kernel: LinearKernel) -> None:
+        """See `Trunk.choose_kernel`; what runs through transformers' own code has no choice."""
+        if kernel != "blas" and self.family is None:
+            raise TokenGymError(
+                f"linear_kernel is {kernel!r}, and a {type(self.body).__name__} in this form runs through the code of "
+                "transformers, which has none but 'blas': leave it out, or take a gpt2 or llama."
+            )
+        if kernel != "blas" and not has_onednn():
+            raise TokenGymError(f"linear_kernel is {kernel!r}, and this build of PyTorch has no oneDNN: leave it out.")
+        self.linear_kernel = kernel
+
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, L, D)."""
         family = self.family
@@ -108,7 +120,7 @@ class TransformerTrunk(generic_decoder.CachingTrunk):
         """Last hidden states (M, D) of packed tokens."""
         through = checkpointed if self.checkpointing and torch.is_grad_enabled() else lean_decoder.directly
         module = gpt2_decoder if family == "gpt2" else llama_decoder
-        return module.forward(self.body, layout, through)
+        return module.forward(self.body, layout, through, self.linear_kernel)
 
     def make_decoder(self, num_rows: int) -> Decoder:
         """The fastest decoder that this model has."""

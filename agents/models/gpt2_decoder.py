@@ -13,6 +13,7 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2B
 from transformers.pytorch_utils import Conv1D
 
 from ..devices import is_half
+from ..linear import LinearKernel
 from .adapters import are_simple, merged_weight, product, taken_apart
 from .layout import Layout
 from .lean_decoder import LeanDecoder, Through, are_plain, directly
@@ -51,7 +52,7 @@ def _layers(block: Any) -> tuple[Any, ...]:
     return block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj
 
 
-def forward(body: Any, layout: Layout, through: Through = directly) -> torch.Tensor:
+def forward(body: Any, layout: Layout, through: Through = directly, kernel: LinearKernel = "blas") -> torch.Tensor:
     """Hidden states (M, D) of a `GPT2Model` on the packed tokens of a layout: its own pass without its overhead."""
     heads, width = body.config.n_head, body.config.n_embd
     approximate = GELU[body.config.activation_function]
@@ -60,11 +61,11 @@ def forward(body: Any, layout: Layout, through: Through = directly) -> torch.Ten
     def layer(block: Any, x: torch.Tensor) -> torch.Tensor:
         attention, mlp = block.attn, block.mlp
         h = F.layer_norm(x, (width,), block.ln_1.weight, block.ln_1.bias, block.ln_1.eps)
-        queries, keys, values = product(attention.c_attn, h).view(len(x), 3, heads, -1).unbind(1)  # (M, H, d)
-        x = x + product(attention.c_proj, layout.attend(queries, keys, values))
+        queries, keys, values = product(attention.c_attn, h, kernel).view(len(x), 3, heads, -1).unbind(1)  # (M, H, d)
+        x = x + product(attention.c_proj, layout.attend(queries, keys, values), kernel)
         h = F.layer_norm(x, (width,), block.ln_2.weight, block.ln_2.bias, block.ln_2.eps)
-        h = F.gelu(product(mlp.c_fc, h), approximate=approximate)
-        return x + product(mlp.c_proj, h)
+        h = F.gelu(product(mlp.c_fc, h, kernel), approximate=approximate)
+        return x + product(mlp.c_proj, h, kernel)
 
     for block in body.h:
         x = through(layer, block, x)

@@ -16,6 +16,7 @@ from transformers.models.llama.modeling_llama import (
 )
 
 from ..devices import is_half
+from ..linear import LinearKernel
 from .adapters import Delta, are_simple, joined_delta, merged_weight, product, taken_apart
 from .layout import Layout
 from .lean_decoder import LeanDecoder, Through, are_plain, directly
@@ -83,7 +84,7 @@ def rotations(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def forward(body: Any, layout: Layout, through: Through = directly) -> torch.Tensor:
+def forward(body: Any, layout: Layout, through: Through = directly, kernel: LinearKernel = "blas") -> torch.Tensor:
     """Hidden states (M, D) of a `LlamaModel` on the packed tokens of a layout: its own pass without its overhead."""
     # (M, 1, d): heads turn alike.
     cos, sin = (
@@ -96,16 +97,18 @@ def forward(body: Any, layout: Layout, through: Through = directly) -> torch.Ten
         attention, mlp = block.self_attn, block.mlp
         h = rms_norm(x, block.input_layernorm)
         queries, keys, values = (
-            product(p, h).view(len(x), -1, attention.head_dim)
+            product(p, h, kernel).view(len(x), -1, attention.head_dim)
             for p in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         queries, keys = rotate(queries, cos, sin), rotate(keys, cos, sin)
         if attention.num_key_value_groups > 1:
             keys = keys.repeat_interleave(attention.num_key_value_groups, dim=1)
             values = values.repeat_interleave(attention.num_key_value_groups, dim=1)
-        x = x + product(attention.o_proj, layout.attend(queries, keys, values))
+        x = x + product(attention.o_proj, layout.attend(queries, keys, values), kernel)
         h = rms_norm(x, block.post_attention_layernorm)
-        return x + product(mlp.down_proj, F.silu(product(mlp.gate_proj, h)) * product(mlp.up_proj, h))
+        return x + product(
+            mlp.down_proj, F.silu(product(mlp.gate_proj, h, kernel)) * product(mlp.up_proj, h, kernel), kernel
+        )
 
     for block in body.layers:
         x = through(layer, block, x)

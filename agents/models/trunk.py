@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...envs import TokenGymError
 from ..devices import uploaded
+from ..linear import LinearKernel
 
 
 class Trunk(nn.Module, ABC):
@@ -20,12 +22,14 @@ class Trunk(nn.Module, ABC):
         can_checkpoint: whether it has layers of which `checkpointing` may keep the inputs alone.
         checkpointing: whether passes with gradients keep only what goes into each layer, and compute the rest again on
             the way back.
+        linear_kernel: what multiplies by the weights in teacher-forced passes; see `choose_kernel`.
     """
 
     feature_size: int
     max_length: int
     can_checkpoint: bool = False
     checkpointing: bool = False
+    linear_kernel: LinearKernel = "blas"
 
     def __repr__(self) -> str:
         """Return the kind, the sizes and the number of parameters; `trunk.body` shows its modules."""
@@ -40,6 +44,19 @@ class Trunk(nn.Module, ABC):
         """Where the weights live."""
         tensor = next(self.parameters(), None)
         return (tensor if tensor is not None else next(self.buffers())).device
+
+    def choose_kernel(self, kernel: LinearKernel) -> None:
+        """Set what multiplies by the weights in teacher-forced passes of float32 on a CPU; see `agents.linear`.
+
+        Raises:
+            TokenGymError: this trunk has no such choice.
+        """
+        if kernel != "blas":
+            raise TokenGymError(
+                f"linear_kernel is {kernel!r}, and a {type(self).__name__} has none but 'blas': leave it out, or take "
+                "a transformer (gpt2, llama)."
+            )
+        self.linear_kernel = kernel
 
     def version(self) -> int:
         """A number that changes when features computed before are out of date, other than by a parameter's change."""

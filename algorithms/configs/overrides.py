@@ -22,6 +22,7 @@ class OptimiserOverrides(TypedDict, total=False):
     max_grad_norm: float
     micro_batch_tokens: int | None
     gradient_checkpointing: bool
+    linear_kernel: Literal["blas", "onednn"]
 
 class LoRAOverrides(TypedDict, total=False):
     """Fields of `LoRAConfig`."""

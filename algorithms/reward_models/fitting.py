@@ -19,7 +19,7 @@ from ...envs import TokenGymError, Vocabulary
 from ...envs.checking import Count, Seed, checked
 from ..configs import RewardModelConfig
 from ..data import PreferenceDataset, PreferencePairs
-from ..making import checkpointing, make_optimizer
+from ..making import make_optimizer, set_passes
 from ..parts import Loss, MasterWeights, accumulate, derive_seed
 from ..runs import complete, load_agent
 from ..runs import read as read_checkpoint
@@ -182,7 +182,7 @@ def _fit(
     members, told = [], []
     for number in range(config.members):
         member = _build(backbone, vocabulary, length, derive_seed(seed, f"member {number}"), config.lora, device, dtype)
-        checkpointing(member, config.gradient_checkpointing)
+        set_passes(member, config)
         if config.members > 1 and not config.bootstrap and isinstance(member.trunk, TableTrunk):
             raise TokenGymError(
                 "the members of an ensemble of tables all start alike and would stay so: give bootstrap=True, or "

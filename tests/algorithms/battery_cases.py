@@ -49,6 +49,7 @@ ANY = {
     "max_grad_norm": Case(1e-4),
     "micro_batch_tokens": Case(40, agent=SMALL, changes=False),
     "gradient_checkpointing": Case(True, agent=SMALL, changes=False),
+    "linear_kernel": Case("onednn", agent=SMALL, changes=False),
     "temperature": Case(2.0),
     "action_masks": Case(True, env="Countdown"),
     "rollout_tokens": Case(40),
