@@ -5,11 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from tokengym.agents import build_agent
 from tokengym.agents.linear import has_onednn, multiply, pays
 from tokengym.agents.specs import LoRA
 from tokengym.algorithms import GRPO, PPO, load_algorithm
+from tokengym.algorithms.configs import GRPOConfig
+from tokengym.algorithms.making import set_passes
 from tokengym.envs import TokenGymError, Vocabulary
 
 VOCABULARY = Vocabulary((*(f"t{i}" for i in range(30)), "<bos>", "<pad>"), num_actions=30, bos=30, pad=31)
@@ -109,6 +112,18 @@ def test_features_and_gradients_of_a_model_stay_the_same(spec, lora, groups):
         assert theirs.keys() == gradients.keys()
         for name, gradient in gradients.items():
             torch.testing.assert_close(theirs[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_a_models_own_head_multiplies_with_it_too():
+    config = GPT2Config(vocab_size=VOCABULARY.size, n_embd=64, n_layer=1, n_head=2, n_positions=16, bos_token_id=30)
+    agent = build_agent(GPT2LMHeadModel(config), VOCABULARY, 16)
+    set_passes(agent, GRPOConfig(linear_kernel="onednn"))
+    agent.trunk.choose_kernel("blas")
+    features = drawn(1200, 64)
+    found = []
+    assert "aten::mkldnn_convolution" in operators(lambda: found.append(agent.policy_logits(features)))
+    weight = agent.trunk.body.wte.weight[: VOCABULARY.num_actions]
+    torch.testing.assert_close(found[0], F.linear(features, weight), rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_learns_the_same_twice_and_nearly_the_same_as_with_blas(tmp_path):
