@@ -79,10 +79,11 @@ class OwnHead(nn.Module):
         linear_kernel: what multiplies by the projection's weight, where there are many features.
     """
 
+    linear_kernel: LinearKernel = "blas"
+
     def __init__(self, projection: nn.Module, width: int, tied: bool):
         super().__init__()
         self.width = width
-        self.linear_kernel: LinearKernel = "blas"
         self._hidden_reference: list[nn.Module] = []
         if tied:
             self._hidden_reference.append(projection)

@@ -23,8 +23,8 @@ def has_onednn() -> bool:
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, kernel: LinearKernel = "blas") -> Tensor:
     """Return x·Wᵀ + b, (M, out).
 
-    The BLAS that PyTorch brings uses half of the registers of AMD's processors. oneDNN uses them whole, but PyTorch
-    asks it for no product in float32, only for convolutions. So the tokens are seen as the pixels of a few images, and
+    The BLAS that PyTorch brings fills the vectors of AMD's processors by half. oneDNN fills them, but PyTorch asks it
+    for no product in float32, only for convolutions. So the tokens are seen as the pixels of a few images, and
     the layer as filters of one pixel: the same sums in another order. Where that does not pay (few tokens, another
     device or precision) the product is taken as it is.
 
