@@ -16,7 +16,8 @@ from torch import nn
 from ..envs import TokenGymError
 from ..envs.checking import shown, unknown_name
 from .devices import is_half
-from .linear import LinearKernel, multiply
+from .linear import multiply
+from .specs import LinearKernel
 
 HEADS = ("policy", "value", "q", "twin_q")
 CRITIC_HEADS = ("value", "q", "twin_q")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LinearKernel = Literal["blas", "onednn"]
+from .specs import LinearKernel
 
 _LEAST_IMAGES, _MOST_IMAGES = 16, 128
 """PyTorch hands a filter of one pixel to oneDNN from so many images on; with very many, each is too small."""

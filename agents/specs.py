@@ -17,6 +17,7 @@ Layers = Annotated[int, Range(least=1, most=1_024)]
 Spread = Annotated[float, Range(above=0, most=100)]
 
 Dtype = Literal["float32", "bfloat16", "float64"]
+LinearKernel = Literal["blas", "onednn"]
 """What numbers a model computes with: bfloat16 takes half the memory, float64 is for tests of exactness."""
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from tokengym.agents import build_agent
-from tokengym.agents.linear import LinearKernel
+from tokengym.agents.specs import LinearKernel
 from tokengym.algorithms.on_policy.grpo import GRPO
 from tokengym.envs import Engine, derive_start
 
@@ -39,14 +39,13 @@ from .workload import NEW, PROMPT, ROWS, VOCABULARY, Completion
 GROUP = 8
 STEPS = 3
 """Iterations in one run."""
-KERNELS: dict[str, LinearKernel] = {"": "blas", ", oneDNN": "onednn"}
-"""What our rows are called, and what they multiply with."""
-TARGETS = {
-    ("d 64, 2 layers", ""): None,  # about 2, on either side of it from run to run
-    ("d 64, 2 layers", ", oneDNN"): 2.0,
-    ("d 128, 4 layers", ""): 1.2,
-    ("d 128, 4 layers", ", oneDNN"): 1.2,
+TARGETS: dict[tuple[str, LinearKernel], float | None] = {
+    ("d 64, 2 layers", "blas"): None,  # about 2, on either side of it from run to run
+    ("d 64, 2 layers", "onednn"): 2.0,
+    ("d 128, 4 layers", "blas"): 1.2,
+    ("d 128, 4 layers", "onednn"): 1.2,
 }
+"""By the size of the model, and what ours multiplies with."""
 ADAM = {"learning_rate": 1e-5, "adam_eps": 1e-5}
 """Set in both. As small a step leaves the policy nearly uniform, however often it is measured."""
 PROMPTS = 512
@@ -66,12 +65,12 @@ def available() -> bool:
     return all(importlib.util.find_spec(name) for name in ("trl", "datasets", "accelerate"))
 
 
-def contest(size: str, kernel: str, quick: bool) -> Comparison:
-    """Return the comparison at one size of the model, with one of `KERNELS`."""
+def contest(size: str, kernel: LinearKernel, quick: bool) -> Comparison:
+    """Return the comparison at one size of the model, multiplying with a kernel."""
     new, rows, group, steps = (8, 8, 4, 1) if quick else (NEW, ROWS, GROUP, STEPS)
-    ours, theirs = Ours(size, new, rows, group, KERNELS[kernel]), Theirs(size, new, rows, group)
+    ours, theirs = Ours(size, new, rows, group, kernel), Theirs(size, new, rows, group)
     return Comparison(
-        name=f"GRPO, one iteration{kernel}",
+        name="GRPO, one iteration" + (", oneDNN" if kernel == "onednn" else ""),
         setting=f"GPT-2 {size}; {rows // group} groups of {group}, {PROMPT}+{new} tokens",
         peer="TRL's GRPOTrainer",
         unit="tokens/s",

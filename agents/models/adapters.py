@@ -14,8 +14,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ...envs import TokenGymError
-from ..linear import LinearKernel, multiply
-from ..specs import LoRA
+from ..linear import multiply
+from ..specs import LinearKernel, LoRA
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

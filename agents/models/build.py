@@ -28,11 +28,12 @@ from ...envs.checking import check_value, shown, unknown_name
 from ..chunks import checkpointed
 from ..devices import is_half
 from ..heads import OwnHead
-from ..linear import LinearKernel, has_onednn
+from ..linear import has_onednn
 from ..specs import (
     NAMES,
     GRUSizes,
     Layers,
+    LinearKernel,
     MLPSizes,
     TableSizes,
     TransformerSizes,

@@ -13,7 +13,7 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2B
 from transformers.pytorch_utils import Conv1D
 
 from ..devices import is_half
-from ..linear import LinearKernel
+from ..specs import LinearKernel
 from .adapters import are_simple, merged_weight, product, taken_apart
 from .layout import Layout
 from .lean_decoder import LeanDecoder, Through, are_plain, directly

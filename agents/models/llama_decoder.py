@@ -16,7 +16,7 @@ from transformers.models.llama.modeling_llama import (
 )
 
 from ..devices import is_half
-from ..linear import LinearKernel
+from ..specs import LinearKernel
 from .adapters import Delta, are_simple, joined_delta, merged_weight, product, taken_apart
 from .layout import Layout
 from .lean_decoder import LeanDecoder, Through, are_plain, directly

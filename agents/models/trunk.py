@@ -10,7 +10,7 @@ from torch import nn
 
 from ...envs import TokenGymError
 from ..devices import uploaded
-from ..linear import LinearKernel
+from ..specs import LinearKernel
 
 
 class Trunk(nn.Module, ABC):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ...agents.specs import LinearKernel
 from .base import (
     Config,
     Delay,
@@ -49,7 +50,7 @@ class OptimiserConfig(Config):
     gradient_checkpointing: bool = False
     """Keep only what goes into each layer of a transformer and compute the rest again on the way back. Bounds memory
     further, changes nothing else, and makes updates about a third slower."""
-    linear_kernel: Literal["blas", "onednn"] = "blas"
+    linear_kernel: LinearKernel = "blas"
     """What multiplies by the weights of a gpt2 or llama in float32 on a CPU. Changes nothing but last digits and time:
     where PyTorch's BLAS does not know the processor well (AMD's), oneDNN takes about half as long for many tokens."""
 
