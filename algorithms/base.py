@@ -39,6 +39,7 @@ from .requirements import (
     check_task,
     chosen_config,
     resolve_task,
+    warn_of_budget,
 )
 from .runs import Callback, Callbacks, CallbackStates, RunLogger, as_callback, checkpoint, load_callback_states
 from .runs import state as saving
@@ -270,6 +271,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         callbacks = self.callbacks = as_callback(callback)
         load_callback_states(callbacks, self.waiting_states)
         self.total_timesteps = total_timesteps
+        warn_of_budget(self.name, self.config, self.spent, total_timesteps)
         with RunLogger(log_dir, self, progress_bar, tensorboard) as logger:
             callbacks.on_start(self)
             while self.spent < self.total_timesteps and not self.finished():

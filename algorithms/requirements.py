@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -138,6 +139,23 @@ def chosen_config(algorithm: Any, config: Any, overrides: dict[str, Any]) -> Con
             f"{name}(env, learning_rate=…), or {name}(env, **fields) for those of a dict."
         )
     return config.replace(**overrides)
+
+
+def warn_of_budget(name: str, config: Config, spent: int, total: int) -> None:
+    """Warn where a budget of ``total``, of which ``spent`` is spent, leaves nothing to learn, or is all waited away."""
+    told = [
+        f"{field} is {delay:,} and the budget {total:,} {config.budget}, so {consequence} before the last collection, "
+        f"if at all: give a larger budget, or a {field} of at most a tenth of it."
+        for field, consequence in config.delays()
+        if (delay := getattr(config, field)) >= total
+    ]
+    if spent >= total:
+        told = [
+            f"the budget of {total:,} {config.budget} was spent before, so nothing is learnt: a budget counts from the "
+            f"very first update on; {spent + total:,} is as much again."
+        ]
+    for text in told:
+        warnings.warn(f"{name}: {text}", RuntimeWarning, stacklevel=3)
 
 
 def check_reference(reference: Agent | None, task: Task) -> None:

@@ -70,7 +70,7 @@ class Runner:
         self.amount = "batches of the default size"
         if isinstance(config, OffPolicyConfig):
             # What is collected between updates is a choice of the algorithm's, which a larger collection would undo.
-            self._options |= {"num_rows": 1, "rollout_tokens": new, "learning_starts": new}
+            self._options |= {"num_rows": 1, "rollout_tokens": new, "learning_starts": 0}
             self.amount = "one row"
         elif "rollout_tokens" in fields:
             self._options |= {"num_rows": rows, "rollout_tokens": rows * new}

@@ -42,7 +42,7 @@ AGREEMENT = {"float32": 1e-4, "bfloat16": 2**-5}
 A GPU adds up in another order than a CPU, and may multiply in TF32.
 """
 
-SMALL = {"learning_starts": 1, "demonstrations": 64, "labels": 64}
+SMALL = {"learning_starts": 0, "demonstrations": 64, "labels": 64}
 """What keeps an iteration short, for the algorithms that have such a field."""
 
 

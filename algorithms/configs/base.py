@@ -80,6 +80,10 @@ class Config:
         """Yield the fields that do nothing beside the others, each with what makes it so: "kl_target is None"."""
         yield from ()
 
+    def delays(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that a budget must outlast, each with what follows where it does not."""
+        yield from ()
+
     def require(self, condition: bool, name: str, expected: str) -> None:
         """Raise a `TokenGymError` that names the field, its value and what was expected, unless ``condition``."""
         if not condition:

@@ -95,6 +95,11 @@ class OffPolicyConfig(AlgorithmConfig):
             "'uniform' with kl_reference='uniform': it is the same",
         )
 
+    def delays(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that a budget must outlast, each with what follows where it does not."""
+        yield from super().delays()
+        yield "learning_starts", "nothing is learnt"
+
     @property
     def measures_kl(self) -> bool:
         """Whether there is a reference at all, be it for exploring alone."""

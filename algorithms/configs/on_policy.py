@@ -130,6 +130,11 @@ class ActorCriticConfig(OnPolicyConfig):
         if not any(ends(self.value_coef)):
             yield "critic_warmup", "value_coef is 0"
 
+    def delays(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that a budget must outlast, each with what follows where it does not."""
+        yield from super().delays()
+        yield "critic_warmup", "the policy takes no step"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyControlConfig(Config):

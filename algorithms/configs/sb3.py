@@ -5,6 +5,7 @@ Fields have the names of those libraries and go to their constructors as they ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -136,6 +137,11 @@ class SB3DQNConfig(SB3Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(self.buffer_size >= self.num_envs, "buffer_size", "at least num_envs")
+
+    def delays(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that a budget must outlast, each with what follows where it does not."""
+        yield from super().delays()
+        yield "learning_starts", "nothing is learnt"
 
 
 @dataclass(frozen=True, kw_only=True)

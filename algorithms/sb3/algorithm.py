@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from ...agents import build_agent, check_agent_spec
 from ...agents.devices import usable_device
@@ -20,7 +21,7 @@ from ...envs.checking import AllowImports, Seed, Total, checked
 from ..configs import SB3A2CConfig, SB3Config, SB3DQNConfig, SB3PPOConfig
 from ..constructors import Constructed
 from ..parts import DivergedError, derive_seed, first_nonfinite, naming_the_update
-from ..requirements import chosen_config, resolve_task
+from ..requirements import chosen_config, resolve_task, warn_of_budget
 from ..runs import Callback, RunLogger, as_callback, checkpoint
 from ..runs import state as saving
 from .agent import SB3Agent
@@ -103,6 +104,8 @@ class SB3Algorithm(Constructed):
                 device=self.device,
                 **self.config.arguments(),
             )
+        # Without one, each `learn` leaves an empty folder among the temporary ones.
+        self.model.set_logger(Logger(folder=None, output_formats=[]))
         self.agent = SB3Agent(
             self.model,
             self.task.vocabulary,
@@ -170,6 +173,7 @@ class SB3Algorithm(Constructed):
         theirs = [one for one in given if isinstance(one, BaseCallback)]
         ours = as_callback([one for one in given if one is not None and not isinstance(one, BaseCallback)])
         self.total_timesteps = total_timesteps
+        warn_of_budget(self.name, self.config, self.spent, total_timesteps)
         remaining = self.total_timesteps - self.num_timesteps
         with RunLogger(log_dir, self, progress_bar, tensorboard) as logger:
             ours.on_start(self)

@@ -17,6 +17,9 @@ from ..console import Terminal, guarded
 from ..study import Event, RunSpec, Study, descriptions, find_study, load_study, plain, run_study
 from .options import CompareOptions, ReportOptions
 
+_WARNINGS_SHOWN = 3
+"""Different warnings that the terminal shows; the report has all."""
+
 
 def compare(options: CompareOptions, console: Console) -> int:
     """Run what is missing of a study, write its report, and return the exit code: 1 if a run failed, else 0.
@@ -165,6 +168,15 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
         console.print(
             f"[bold red]failed[/] {escape(run.spec.name)}: {escape(run.error)}", highlight=False, soft_wrap=True
         )
+    for text, runs in list(results.warnings().items())[:_WARNINGS_SHOWN]:
+        console.print(
+            f"[yellow]warning[/] of {len(runs)} of {len(results.runs)} runs, {escape(runs[0].spec.name)} first: "
+            f"{escape(text)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(results.warnings()) > _WARNINGS_SHOWN:
+        console.print(f"[yellow]{len(results.warnings()) - _WARNINGS_SHOWN} other warnings[/] are in the report")
     if results.missing():
         console.print(f"[yellow]{len(results.missing())} runs are missing[/]")
     console.print(
@@ -175,7 +187,9 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
     if options.json:
         written = {"report": files.html, "table": files.table, "summary": files.summary, **files.plots}
         places = {name: str(path.absolute()) for name, path in written.items()}
-        print(json.dumps(plain({"folder": str(out.absolute()), "files": places, **summary(results)}), allow_nan=False))
+        warned = {text: [run.spec.name for run in runs] for text, runs in results.warnings().items()}
+        content = {"folder": str(out.absolute()), "files": places, **summary(results), "warnings": warned}
+        print(json.dumps(plain(content), allow_nan=False))
     return 1 if results.failures() or results.missing() else 0
 
 

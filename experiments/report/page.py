@@ -27,6 +27,7 @@ from .tables import (
     score_table,
     to_markdown,
     upright,
+    warning_table,
 )
 
 _CAPTIONS = {
@@ -175,6 +176,7 @@ def _html(
             for name, path in plots.items()
         ],
         failures=results.failures(),
+        warning_table=warning_table(results),
         missing=[run.spec.name for run in results.missing()],
         samples=_samples(results),
         colours=colours(results),

@@ -25,7 +25,7 @@ from ..statistics import (
     stratified_bootstrap,
     summarise,
 )
-from ..study import RunFolder, RunSpec, Study, run_folder
+from ..study import WARNINGS, RunFolder, RunSpec, Study, run_folder
 
 Status = Literal["done", "failed", "missing"]
 
@@ -54,6 +54,8 @@ class RunResult:
     """What it was made on, as `machine.machine` told there; empty where it was not noted."""
     starts: tuple[int, ...] = ()
     """The tokens at which it was started: 0, and after each interruption where it went on from, or 0 again."""
+    warnings: tuple[str, ...] = ()
+    """What it warned of, each once, in order."""
     error: str = ""
     """One-line error of a failed run."""
     traceback: str = ""
@@ -119,6 +121,14 @@ class StudyResults:
     def missing(self) -> list[RunResult]:
         """Return the runs that were never finished."""
         return [run for run in self.runs if run.status == "missing"]
+
+    def warnings(self) -> dict[str, list[RunResult]]:
+        """Return what runs warned of, that of the most runs first, each with those runs."""
+        found: dict[str, list[RunResult]] = {}
+        for run in self.runs:
+            for text in run.warnings:
+                found.setdefault(text, []).append(run)
+        return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
     def counts(self) -> list[int]:
         """Return how many finished runs each cell of the study has."""
@@ -289,11 +299,14 @@ def summary(results: StudyResults) -> dict[str, Any]:
 
 def _collect_run(spec: RunSpec, folder: RunFolder) -> RunResult:
     state = folder.state(spec)
+    told = tuple(dict.fromkeys(str(row.get("text")) for row in folder.read(WARNINGS)))
     if state == "failed":
         failure = folder.failure()
-        return RunResult(spec=spec, status="failed", error=failure["error"], traceback=failure["traceback"])
+        return RunResult(
+            spec=spec, status="failed", error=failure["error"], traceback=failure["traceback"], warnings=told
+        )
     if state != "done":
-        return RunResult(spec=spec, status="missing")
+        return RunResult(spec=spec, status="missing", warnings=told)
     content = folder.verify()
     score = content.get("score")
     if not isinstance(score, float | int):
@@ -315,6 +328,7 @@ def _collect_run(spec: RunSpec, folder: RunFolder) -> RunResult:
         seconds=tuple(times.get(record["tokens"]) for record in curve),
         metrics=tuple(folder.read("metrics.jsonl")),
         episodes=tuple(folder.read("episodes.jsonl")),
+        warnings=told,
     )
 
 

@@ -18,6 +18,10 @@ from .results import RunResult, StudyResults, aggregates, cell_interval
 CellKind = Literal["plain", "name", "best", "failed", "quiet"]
 
 
+_NAMED = 3
+"""Runs that are named beside a warning; the others are counted."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell."""
@@ -132,6 +136,26 @@ def configuration_table(results: StudyResults) -> Table:
         rows.append([Cell(algorithm.name, "name"), *map(Cell, cells)])
     header = ["algorithm", "registered as", "configuration everywhere", "changes on single environments", "agent"]
     return Table("Configurations", header, rows, "What is not named has the algorithm's default.")
+
+
+def warning_table(results: StudyResults) -> Table | None:
+    """Return what runs warned of, with the runs; None where none did."""
+    rows = []
+    for text, runs in results.warnings().items():
+        named = ", ".join(run.spec.name for run in runs[:_NAMED])
+        others = len(runs) - _NAMED
+        rows.append(
+            [
+                Cell(str(len(runs))),
+                Cell(named + (f" and {others} more" if others > 0 else "")),
+                Cell(text),
+            ]
+        )
+    if not rows:
+        return None
+    warned = sum(bool(run.warnings) for run in results.runs)
+    note = f"{warned} of {len(results.runs)} runs warned of something, which is in the warnings.jsonl of each."
+    return Table("Warnings", ["runs", "which", "what was warned of"], rows, note)
 
 
 def run_table(results: StudyResults) -> Table:

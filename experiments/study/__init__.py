@@ -9,7 +9,7 @@ from ...envs.lazy import lazy_names
 if TYPE_CHECKING:
     from .check import at_place
     from .file import load_study, study_to_mapping
-    from .folder import RunFolder, plain, run_folder
+    from .folder import WARNINGS, RunFolder, plain, run_folder
     from .full_disk import REMEDY, is_disk_full
     from .lock import sole_use
     from .mappings import as_integers, as_mapping, is_int, parse_arguments
@@ -30,6 +30,7 @@ __all__ = [
     "RunSpec",
     "Saving",
     "Study",
+    "WARNINGS",
     "as_integers",
     "as_mapping",
     "at_place",
@@ -70,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "RunSpec": "spec",
         "Saving": "run",
         "Study": "spec",
+        "WARNINGS": "folder",
         "as_integers": "mappings",
         "as_mapping": "mappings",
         "at_place": "check",

@@ -6,9 +6,10 @@
       evaluations.jsonl  evaluations during training and the final ones
       episodes.jsonl     sampled episodes as text
       timings.jsonl      everything that is a time, apart, so that all other files can be compared bit for bit
+      warnings.jsonl     what the run warned of, where it did
       checkpoints/       what an interrupted run goes on from; of a finished one the trained agent
       tensorboard/       events for TensorBoard, where `train` made the run
-      done.json          the seal: a hash of every file above but timings, checkpoints and events; written last
+      done.json          the seal: a hash of each of the first four, written last
       failed.json        instead of the seal: error and traceback
 
 Files are append-only while the run goes on. A folder without a seal or a failure is an interrupted run, whatever else
@@ -33,7 +34,8 @@ from .yaml_text import read_yaml, write_yaml
 RunState = Literal["missing", "interrupted", "failed", "done"]
 
 RESULTS = ("config.yaml", "metrics.jsonl", "evaluations.jsonl", "episodes.jsonl")
-_OTHERS = ("timings.jsonl", "done.json", "failed.json")
+WARNINGS = "warnings.jsonl"
+_OTHERS = ("timings.jsonl", WARNINGS, "done.json", "failed.json")
 _FORMAT = 2
 _READABLE = (1, 2)
 """Formats that are read. The first had ``checkpoints/final`` in studies, and metrics without bound in ``train``."""
@@ -140,7 +142,7 @@ class RunFolder:
         recorded = self.recorded()
         if recorded is None or recorded != spec.completed():
             self._record(spec)
-        for name in (*RESULTS[1:], "timings.jsonl"):
+        for name in (*RESULTS[1:], "timings.jsonl", *self._warned()):
             path = self.path / name
             path.touch()
             lines = path.read_bytes().splitlines(keepends=True)
@@ -236,8 +238,12 @@ class RunFolder:
 
     def flush(self) -> None:
         """Force all that was appended to the disk, so that no checkpoint is there before what led to it."""
-        for name in (*RESULTS[1:], "timings.jsonl"):
+        for name in (*RESULTS[1:], "timings.jsonl", *self._warned()):
             _flush(self.path / name)
+
+    def _warned(self) -> tuple[str, ...]:
+        """Return the name of the file of warnings, where there is one."""
+        return (WARNINGS,) if (self.path / WARNINGS).exists() else ()
 
     def _record(self, spec: RunSpec) -> None:
         spec = spec.completed()

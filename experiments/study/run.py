@@ -20,6 +20,7 @@ from ..statistics import normalised_score
 from ..transcribing import transcripts
 from .folder import RunFolder
 from .machine import machine
+from .noting import noting_warnings
 from .spec import RunSpec
 
 SignOfLife = Callable[[int, "float | None"], None]
@@ -100,13 +101,12 @@ def train_run(
         TokenGymError: As `make_algorithm`, or if the score cannot be normalised.
     """
     task = make_task(spec.env_id, **spec.env_kwargs)
-    algorithm = None
-    if folder.prepare(spec):
-        algorithm = newest(spec, folder, task, tell, device)
-        if algorithm is not None:
-            tell(f"goes on from {algorithm.spent:,} of {spec.total_tokens:,} tokens")
-    if algorithm is None:
-        algorithm = make_algorithm(spec, task, device)
+    algorithm = newest(spec, folder, task, tell, device) if folder.prepare(spec) else None
+    if algorithm is not None:
+        tell(f"goes on from {algorithm.spent:,} of {spec.total_tokens:,} tokens")
+    else:
+        with noting_warnings(folder):
+            algorithm = make_algorithm(spec, task, device)
     between = between or run_references(spec, task)
     return learn_and_seal(algorithm, spec, folder, between, saving=saving, sign_of_life=sign_of_life)["score"]
 
@@ -182,12 +182,17 @@ def learn_and_seal(
     recorder = RunRecorder(spec, folder, algorithm, sign_of_life, between)
     save = _Save(recorder, saving)
     callbacks = [recorder, save] if stop is None else [stop, recorder, save]
-    algorithm.learn(
-        spec.total_tokens, callback=callbacks, progress_bar=progress_bar, log_dir=folder.path, tensorboard=tensorboard
-    )
-    if algorithm.spent < spec.total_tokens and not algorithm.finished():
-        raise KeyboardInterrupt
-    summary = recorder.conclude()
+    with noting_warnings(folder, lambda: algorithm.spent):
+        algorithm.learn(
+            spec.total_tokens,
+            callback=callbacks,
+            progress_bar=progress_bar,
+            log_dir=folder.path,
+            tensorboard=tensorboard,
+        )
+        if algorithm.spent < spec.total_tokens and not algorithm.finished():
+            raise KeyboardInterrupt
+        summary = recorder.conclude()
     checkpoint.prune(folder.checkpoints, saving.keep or 1)  # a finished run needs its last checkpoint alone
     folder.finish(summary)
     return folder.verify()

@@ -16,7 +16,7 @@ from ...agents.specs import Dtype
 from ...algorithms import ALGORITHMS, load_algorithm
 from ...algorithms.runs import has_checkpoint
 from ...envs import Task, TokenGymError
-from .folder import RESULTS, RunFolder
+from .folder import RESULTS, WARNINGS, RunFolder
 from .lock import LOCK
 from .run import make_algorithm, newest
 from .spec import EvaluationSpec, RunSpec
@@ -24,7 +24,7 @@ from .spec import EvaluationSpec, RunSpec
 _LENGTHENS = ("total_tokens", "evaluation")
 """What may differ where a run is resumed: a longer total, and how the result is evaluated."""
 
-_OWN = (LOCK, "checkpoints", "tensorboard", "timings.jsonl", "failed.json", *RESULTS)
+_OWN = (LOCK, "checkpoints", "tensorboard", "timings.jsonl", WARNINGS, "failed.json", *RESULTS)
 
 
 def specification(

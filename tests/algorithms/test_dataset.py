@@ -242,6 +242,7 @@ def test_orders_of_other_seeds_and_passes_differ():
 
 
 @pytest.mark.parametrize(("kind", "env"), [(PPO, "Copy"), (A2C, "FrozenLake"), (DQN, "Wordle")])
+@pytest.mark.filterwarnings("ignore:.*learning_starts is 500")
 def test_a_run_records_what_it_collected(tmp_path, kind, env):
     collected = []
 

@@ -238,7 +238,8 @@ def test_the_target_network_follows(share, every):
 def test_nothing_is_learnt_before_learning_starts():
     algorithm = DQN("Copy", **{**QUICK, "learning_starts": 1000})
     before = {name: value.clone() for name, value in algorithm.agent.state_dict().items()}
-    algorithm.learn(500)
+    with pytest.warns(RuntimeWarning, match="learning_starts is 1,000"):
+        algorithm.learn(500)
     assert algorithm.num_gradient_steps == 0
     assert all(torch.equal(value, before[name]) for name, value in algorithm.agent.state_dict().items())
 

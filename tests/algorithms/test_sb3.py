@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import tempfile
 
 import gymnasium
 import numpy as np
@@ -164,7 +165,8 @@ def test_learning_in_slices_counts_on_to_the_total(kind):
     assert 100 <= stopped < 600
     algorithm.learn(600)
     assert 600 <= algorithm.num_timesteps < 600 + 8 * 8
-    algorithm.learn(600)
+    with pytest.warns(RuntimeWarning, match="the budget of 600 tokens was spent before"):
+        algorithm.learn(600)
     assert algorithm.num_timesteps < 600 + 8 * 8
 
 
@@ -310,3 +312,9 @@ def test_they_are_in_the_registry_with_the_extra_and_without():
 def test_a_misspelt_network_gets_the_nearest_names():
     with pytest.raises(TokenGymError, match="unknown agent 'mlpp': did you mean 'mlp'"):
         SB3PPO("tokengym/TokenBandit-v0", "mlpp")
+
+
+def test_learning_leaves_nothing_among_the_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ALGORITHMS["sb3-a2c"]("Copy", seed=0, n_steps=4).learn(128)
+    assert not list(tmp_path.iterdir())

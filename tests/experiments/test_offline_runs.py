@@ -80,6 +80,7 @@ def test_data_that_a_replay_cannot_begin_with_are_told_before_there_is_a_folder(
     assert main(["record", "Nim", str(other), "--episodes", "8", "--player", "random"]) == 0
     assert main(["record", "Copy", str(right), "--episodes", "8", "--player", "random"]) == 0
     run = ["dqn", "Copy", "--agent", "table", "--total-tokens", "60", "--out", str(tmp_path / "run")]
+    run += ["--learning-starts", "0"]
     wrong = (([str(other)], "another vocabulary"), ([str(tmp_path / "nowhere.safetensors")], "no dataset"))
     for data, says in (
         *wrong,
