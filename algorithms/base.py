@@ -83,6 +83,8 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     """The smallest part of a batch that its loss can be computed for."""
     resumable: ClassVar[bool] = True
     """Whether a checkpoint holds all that learning on needs."""
+    weighs_policy: ClassVar[bool] = False
+    """Whether it says its agent's policy weighed by values: that policy alone is then whoever was cloned."""
 
     config: ConfigT
 

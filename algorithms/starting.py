@@ -11,6 +11,7 @@ import torch
 from ..agents import Agent, adapt_agent, build_agent
 from ..agents.specs import Dtype, LoRA, is_folder
 from ..envs import Task, TokenGymError
+from .registry import ALGORITHMS
 from .runs import MANIFEST, complete, has_checkpoint, load_agent, read
 
 
@@ -96,6 +97,18 @@ def heads_of_run(folder: str | Path) -> tuple[str, ...]:
         TokenGymError: the checkpoint is broken.
     """
     return _learnt_in(folder).heads
+
+
+def weighs_policy(folder: str | Path) -> str | None:
+    """Return the name of a run's algorithm where it says its agent's policy weighed by values, or None.
+
+    Raises:
+        TokenGymError: the checkpoint is broken.
+    """
+    name = read(folder)[1].get("algorithm")
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        return None
+    return name if getattr(ALGORITHMS[name], "weighs_policy", False) else None
 
 
 def _learnt_in(folder: str | Path) -> Agent:

@@ -31,6 +31,7 @@ class ILQL(Bootstrapped[ILQLConfig]):
     """
 
     name: ClassVar[str] = "ilql"
+    weighs_policy: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 

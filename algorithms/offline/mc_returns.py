@@ -30,6 +30,7 @@ class MCReturns(Valued[MCReturnsConfig]):
     """
 
     name: ClassVar[str] = "mc-returns"
+    weighs_policy: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 

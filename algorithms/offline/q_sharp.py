@@ -43,6 +43,7 @@ class QSharp(Valued[QSharpConfig]):
     """
 
     name: ClassVar[str] = "q-sharp"
+    weighs_policy: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ("deterministic",)
 
     if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ..data import Batch, Episodes
 from ..making import make_agent
 from ..online import Online
 from ..parts import AgentReference, Loss, Reference, returns_to_go, token_weights
-from ..starting import heads_of_run, holds_run
+from ..starting import heads_of_run, holds_run, weighs_policy
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,6 +117,12 @@ class Distill(Online[DistillConfig]):
                 f"teacher is {config.teacher!r}, which learnt no policy but the heads "
                 f"{', '.join(heads_of_run(config.teacher))}: take an agent with a policy, such as DQN's with kl_coef, "
                 "or with tau and head_free"
+            )
+        if holds_run(config.teacher) and (name := weighs_policy(config.teacher)):
+            raise TokenGymError(
+                f"teacher is {config.teacher!r}, a run of {name}: it says its policy weighed by values, "
+                "and that policy alone, which would grade, is the clone of its data. Record it (tokengym record … "
+                "--player FOLDER), and name the folder of a bc run on that file"
             )
         usual = DistillConfig(temperature=config.temperature)
         taught = make_agent(config.teacher, self.task, usual, self.device, ("policy",))

@@ -74,6 +74,12 @@ def export(options: ExportOptions, console: Console) -> int:
             f"{algorithm.name} has a policy of Stable-Baselines3, which is no language model; export an agent of ppo, "
             "a2c or sac with a gpt2, a llama or a checkpoint folder"
         )
+    if getattr(algorithm, "weighs_policy", False) and "policy" in agent.heads:
+        raise TokenGymError(
+            f"{algorithm.name} says its policy weighed by what it learnt of values, which no model of transformers "
+            "does, and that policy alone is the clone of its data: record the run (tokengym record … --player FOLDER), "
+            "clone that file with bc, and export the clone"
+        )
     summary = evaluated(algorithm, algorithm.task, episodes=options.episodes, seed=options.seed)
     card = model_card(algorithm, summary, options.folder.name)
     agent.save_pretrained(options.folder, tokenizer_for(algorithm.task), card)

@@ -251,7 +251,10 @@ def show_summary(name: str, summary: dict[str, Any], console: Console, kl_to: st
             "–" if one.kl is None else f"{one.kl:.3f}",
             "exact" if one.exact else f"{one.episodes:,} episode{'s' * (one.episodes != 1)}",
         )
-    told = [f"sampled by {sampling}: the agent has no policy"] if sampling else []
+    told = []
+    if sampling:
+        why = "the agent has no policy" if "Boltzmann" in sampling else "what is said is not the agent's policy alone"
+        told = [f"sampled by {sampling}: {why}"]
     if summary["references"] is not None:
         told.append("random {random:.4g}, optimal {optimal:.4g}".format(**summary["references"]))
     if told:

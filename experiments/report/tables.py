@@ -80,7 +80,8 @@ def score_table(results: StudyResults) -> Table:
     if offline:
         note += f" {', '.join(offline)}: after so many updates on given data, which are no tokens asked of anything."
     for algorithm, play in results.other_play().items():
-        note += f" {algorithm} has no policy; where sampled play is scored, its is {play}."
+        alone = "has no policy" if "Boltzmann" in play else "does not say its policy alone"
+        note += f" {algorithm} {alone}; where sampled play is scored, its is {play}."
     return Table("Normalised scores", ["environment", *results.algorithms], rows, note)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from turn_cases import Turns, wavering
 
-from tokengym.algorithms import DQN, Distill
+from tokengym.algorithms import BC, DQN, ILQL, Distill, MCReturns, QSharp
 from tokengym.algorithms.data import Batch
 from tokengym.algorithms.parts import returns_to_go
 from tokengym.envs import TokenGymError, solve
@@ -98,6 +98,17 @@ def test_what_cannot_be_solved_has_no_optimal_teacher():
         Distill("TextGeneration")
     with pytest.raises(TokenGymError, match="token_rewards is False"):
         Distill("Copy", token_rewards=False)
+
+
+@pytest.mark.parametrize("kind", [ILQL, MCReturns, QSharp])
+def test_a_teacher_that_weighs_its_policy_by_values_is_refused_and_its_recorded_clone_is_not(kind, tmp_path):
+    """Its policy head is the clone of its data: alone it would teach what the data's player says."""
+    taught = kind("KLTree", "table", seed=0, demonstrations=256).learn(50)
+    taught.save(tmp_path / "weighed")
+    with pytest.raises(TokenGymError, match=rf"a run of {kind.name}: .*the clone of its data. Record it"):
+        Distill("KLTree", teacher=str(tmp_path / "weighed"))
+    BC("KLTree", "table", seed=0, player=str(tmp_path / "weighed"), demonstrations=64).learn(5).save(tmp_path / "clone")
+    Distill("KLTree", "table", teacher=str(tmp_path / "clone"))
 
 
 def test_a_teacher_that_learnt_no_policy_is_refused(tmp_path):

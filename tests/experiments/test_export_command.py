@@ -26,6 +26,7 @@ def runs(tmp_path_factory) -> Path:
     ALGORITHMS["dqn"]("Copy", small, rollout_tokens=64).save(folder / "dqn")
     ALGORITHMS["ppo"]("Copy", rollout_tokens=64).save(folder / "mlp")
     ALGORITHMS["sb3-ppo"]("Copy", "mlp").save(folder / "sb3")
+    ALGORITHMS["ilql"]("Copy", small, demonstrations=8).save(folder / "ilql")
     return folder
 
 
@@ -57,6 +58,7 @@ def test_a_text_tasks_own_tokenizer_goes_along(runs: Path, tmp_path: Path):
         ("dqn", "no policy but the heads q"),
         ("mlp", "MLPTrunk, which no causal language model"),
         ("sb3", "a policy of Stable-Baselines3"),
+        ("ilql", "ilql says its policy weighed by what it learnt of values"),
         ("nowhere", "nowhere"),
     ],
 )

@@ -170,6 +170,16 @@ def test_a_score_of_sampled_play_without_a_policy_says_how_it_was_played(tmp_pat
     assert "dqn has no policy" in note and "sampled (Boltzmann over Q, temperature 1)" in note
 
 
+def test_a_policy_that_is_weighed_by_values_is_not_said_to_be_none(tmp_path):
+    study = make_study(environments=("KLTree",), algorithms=("dqn",), seeds=1)
+    folder = write_run(tmp_path, study.runs()[0])
+    done = folder.verify()
+    done["sampled"]["play"] = "sampled (AdvantageWeighted)"
+    folder.finish({key: done[key] for key in ("score", "tokens", "references", "greedy", "sampled")})
+    note = tables.score_table(collect(study, tmp_path)).note
+    assert "has no policy" not in note and "does not say its policy alone" in note
+
+
 def test_the_page_has_unique_ids_contents_that_lead_to_them_and_every_run_with_its_folder(small):
     study, out = small
     html = write_report(collect(study, out), out, command="x").html.read_text()
