@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from ...envs import Task, TokenGymError
 from ...envs.checking import checked, shown
 from .dataset import EpisodeDataset
+from .episode_file import BrokenDatasetError
 from .episodes import Episodes
 
 LOG_PROB = "log_prob"
@@ -65,13 +67,24 @@ def to_minari(dataset: EpisodeDataset, env: Any, dataset_id: str, **about: Any) 
     longest = int(dataset.episodes.lengths.max(initial=0))
     if longest > task.max_length:
         raise TokenGymError(f"an episode has {longest} tokens, and {task.name!r} shows at most {task.max_length}")
+    if dataset.episodes.action_masks is not None:
+        warnings.warn(
+            f"the dataset holds which tokens were legal, and {dataset_id!r} will not: Minari's steps have no place for "
+            "it. Keep a .safetensors file (dataset.save) to learn from it with action_masks",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     buffers = [library.data_collector.EpisodeBuffer(**steps) for steps in steps_of(dataset.episodes, task)]
     try:
         with warnings.catch_warnings():
             # It recommends an author, a permalink and an e-mail address; who wants them gives them.
             warnings.filterwarnings("ignore", module="minari", category=UserWarning)
             return library.create_dataset_from_buffers(dataset_id, buffers, env=made, **about)
-    except (AssertionError, TypeError, ValueError) as error:
+    except BaseException as error:
+        # What it began to write would stand in the way of the next try, as a dataset of this id.
+        shutil.rmtree(_place_of(dataset_id), ignore_errors=True)
+        if not isinstance(error, (AssertionError, OSError, TypeError, ValueError)):
+            raise
         raise TokenGymError(f"Minari refuses {dataset_id!r}: {error}") from error
 
 
@@ -119,10 +132,16 @@ def from_minari(given: Any, task: Task) -> EpisodeDataset:
         task: whose episodes they are to be.
 
     Raises:
+        BrokenDatasetError: its file is cut short or altered.
         TokenGymError: Minari is not installed, there is no such dataset, or it is of other spaces or tokens.
     """
     source = opened(given)
-    episodes = list(source.iterate_episodes())
+    try:
+        episodes = list(source.iterate_episodes())
+    except (OSError, KeyError) as error:
+        raise BrokenDatasetError(
+            f"the Minari dataset {shown(given)} is broken: {error}. Record or fetch it anew"
+        ) from error
     if not episodes:
         raise TokenGymError(f"the Minari dataset {shown(given)} holds no episodes")
     spaces = getattr(source.observation_space, "spaces", {})
@@ -165,15 +184,25 @@ def check_minari_id(dataset_id: str) -> None:
         TokenGymError: Minari is not installed, the id is not one of Minari's with a version, or is taken.
     """
     minari()
-    from minari.storage import get_dataset_path  # pyright: ignore[reportMissingImports]
+    from minari.dataset.minari_dataset import parse_dataset_id  # pyright: ignore[reportMissingImports]
 
     if not re.fullmatch(r"(\w[\w-]*/)*\w[\w-]*-v\d+", dataset_id):
         raise TokenGymError(
             f"the id of a Minari dataset is {dataset_id!r}; expected (namespace/)(environment/)name-vN, such as "
             "'copy/expert-v0'"
         )
-    if Path(get_dataset_path(dataset_id)).exists():
+    try:
+        parse_dataset_id(dataset_id)
+    except ValueError as error:  # a namespace of one letter, for one
+        raise TokenGymError(f"Minari refuses {dataset_id!r}: {error}") from error
+    if _place_of(dataset_id).exists():
         raise TokenGymError(f"there is a Minari dataset {dataset_id!r} already: take another name or version")
+
+
+def _place_of(dataset_id: str) -> Path:
+    from minari.storage import get_dataset_path  # pyright: ignore[reportMissingImports]
+
+    return Path(get_dataset_path(dataset_id))
 
 
 def opened(given: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from tokengym.agents import RandomPlayer
 from tokengym.algorithms import BC, EpisodeDataset
-from tokengym.algorithms.data import from_minari, to_minari
+from tokengym.algorithms.data import check_minari_id, from_minari, to_minari
 from tokengym.algorithms.offline import record
 from tokengym.envs import TokenGymError, make_task
 
@@ -120,3 +120,30 @@ def test_what_does_not_fit_is_refused():
     lake, _ = frozen_lake()
     with pytest.raises(TokenGymError, match="expected 'tokens' and 'length', or a task that writes"):
         from_minari(lake, task)
+
+
+def test_what_minari_refuses_leaves_nothing_behind_and_is_known_before_anything_is_played(tmp_path):
+    _, dataset = recorded("Copy")
+    with pytest.raises(TokenGymError, match=r"Minari refuses 't/copy-v0': Malformed"):  # a namespace of one letter
+        check_minari_id("t/copy-v0")
+    with pytest.raises(TokenGymError, match="Minari refuses 'test/copy-v0'"):
+        to_minari(dataset, "tokengym/Copy-v0", "test/copy-v0", no_such_field=1)
+    assert to_minari(dataset, "tokengym/Copy-v0", "test/copy-v0").total_episodes == 12
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_file_that_is_cut_short_is_called_broken(share, tmp_path):
+    task, dataset = recorded("Copy")
+    to_minari(dataset, "tokengym/Copy-v0", "test/copy-v0")
+    (file,) = (tmp_path / "minari" / "test" / "copy-v0").rglob("*.hdf5")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(TokenGymError, match="Minari dataset 'test/copy-v0' is broken"):
+        from_minari("test/copy-v0", task)
+
+
+def test_legal_tokens_do_not_go_out_in_silence():
+    task = make_task("Nim")
+    episodes, _ = record(task, RandomPlayer(task.vocabulary), 4, 3, action_masks=True)
+    with pytest.warns(RuntimeWarning, match="holds which tokens were legal, and 'test/nim-v0' will not"):
+        to_minari(EpisodeDataset(episodes, task.vocabulary), "tokengym/Nim-v0", "test/nim-v0")
