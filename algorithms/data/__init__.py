@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .encoding import Encoded, OverlongError, Said, TextEncoder, episodes_from
     from .episode_file import BrokenDatasetError, columns_of, episodes_of
     from .episodes import Episodes, FlatTokens, episode_metrics
-    from .given_data import fitting, read_dataset, require_episodes, require_finite_rewards
+    from .given_data import fitting, read_dataset, require_episodes, require_finite_rewards, require_legal
     from .json_lines import number_of, read_lines, renamed, said_of, write_lines
     from .minari_data import check_minari_id, from_minari, to_minari
     from .preference_lines import read_preferences, write_preferences
@@ -57,6 +57,7 @@ __all__ = [
     "renamed",
     "require_episodes",
     "require_finite_rewards",
+    "require_legal",
     "said_of",
     "to_minari",
     "write_lines",
@@ -101,6 +102,7 @@ __getattr__, __dir__ = lazy_names(
         "renamed": "json_lines",
         "require_episodes": "given_data",
         "require_finite_rewards": "given_data",
+        "require_legal": "given_data",
         "said_of": "json_lines",
         "to_minari": "minari_data",
         "write_lines": "json_lines",

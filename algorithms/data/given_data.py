@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from ...agents import Agent
 from ...envs import Task, TokenGymError, Vocabulary
@@ -44,12 +45,30 @@ def require_finite_rewards(episodes: Episodes) -> None:
         )
 
 
+def require_legal(episodes: Episodes) -> None:
+    """Raise a `TokenGymError` where a token was said that the masks recorded with it forbid; names the first.
+
+    Its log-probability would be that of the impossible, and the loss of its batch as large as numbers go.
+    """
+    if episodes.action_masks is None:
+        return
+    masks, said = episodes.action_masks, episodes.flat.action
+    allowed = masks.allows(torch.from_numpy(said).to(masks.bits.device)).cpu().numpy()
+    broken = np.flatnonzero(~allowed)
+    if len(broken):
+        raise TokenGymError(
+            f"the episodes hold {len(broken)} of {len(allowed)} tokens that their own action masks forbid (the first "
+            f"is token {broken[0]}, which says {said[broken[0]]}): record them again, or learn without "
+            "action_masks"
+        )
+
+
 def require_episodes(episodes: Any, task: Task, agent: Agent) -> None:
     """Look whether what was given besides a dataset's file are episodes of a task, which an agent can read.
 
     Raises:
-        TokenGymError: no episodes, a token that the task has not, a sequence that is too long, or a reward that is not
-            finite.
+        TokenGymError: no episodes, a token that the task has not, a sequence that is too long, an episode in which
+            nothing is said, or a reward that is not finite.
     """
     if not isinstance(episodes, Episodes):
         raise TokenGymError(
@@ -69,6 +88,12 @@ def require_episodes(episodes: Any, task: Task, agent: Agent) -> None:
             f"the episodes have up to {longest} tokens, and the context of {task.name!r} and the agent holds {most}: "
             "give the task a larger max_length, or leave the longer ones out (Episodes.select)"
         )
+    silent = np.flatnonzero(episodes.episode_lengths < 1)
+    if len(silent):
+        raise TokenGymError(
+            f"in {len(silent)} of {len(episodes)} episodes the agent says nothing (the first is episode {silent[0]}); "
+            "expected at least one token in each: leave those out (Episodes.select)"
+        )
     require_finite_rewards(episodes)
 
 
@@ -80,7 +105,8 @@ def fitting(
     With ``overlong`` "drop" episodes that do not fit the context are left out; how many stands in ``about["dropped"]``.
 
     Raises:
-        TokenGymError: another vocabulary, a sequence that is too long, or no action masks where they are asked for.
+        TokenGymError: another vocabulary, a sequence that is too long, or no action masks where they are asked for, or
+            such as forbid what was said.
     """
     dataset.require(task.vocabulary)
     episodes = dataset.episodes
@@ -103,7 +129,9 @@ def fitting(
         raise TokenGymError(
             "action_masks is True, and the dataset holds no masks: record it with action_masks=True, or leave it out"
         )
-    if not action_masks and episodes.action_masks is not None:
+    if action_masks:
+        require_legal(episodes)
+    elif episodes.action_masks is not None:
         dataset = EpisodeDataset(
             replace(episodes, action_masks=None, final_action_masks=None), dataset.vocabulary, dataset.about
         )

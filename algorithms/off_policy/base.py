@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from torch.nn.functional import huber_loss
 from ...agents import Agent, AgentPolicy, Exploring, Policy, ReferenceExploring, Sampler, StepOutput
 from ...envs import TokenGymError
 from ..configs import OffPolicyConfig
-from ..data import EpisodeReplay, Episodes, fitting, read_dataset, require_episodes
+from ..data import EpisodeReplay, Episodes, fitting, read_dataset, require_episodes, require_legal
 from ..parts import AgentReference, Loss, Reference, derive_seed, n_step_targets, trace_targets
 from ..rewarded import Rewarded
 from ..runs import take
@@ -178,6 +179,8 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
     def remember(self, episodes: Episodes) -> None:
         """Take whole episodes into the replay, and their returns into the scale of the rewards.
 
+        Masks that they have are left out where the learner knows none.
+
         Raises:
             TokenGymError: they are no episodes of the task that can be learnt from, or the replay holds fewer, so that
                 some would be forgotten at once.
@@ -188,6 +191,15 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
                 f"replay_capacity is {self.config.replay_capacity:,}, and {len(episodes):,} episodes are to be "
                 "remembered; give a larger one, or fewer of them"
             )
+        # Everything is looked at before anything is counted: who is told what is wrong will try again.
+        if not self.config.action_masks:
+            episodes = replace(episodes, action_masks=None, final_action_masks=None)
+        elif episodes.action_masks is None:
+            raise TokenGymError(
+                "action_masks is True, and the episodes hold no masks: record them with action_masks=True, or leave it "
+                "out"
+            )
+        require_legal(episodes)
         self.observe_returns(episodes)
         self.replay.add(episodes)
 

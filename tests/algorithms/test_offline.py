@@ -8,7 +8,19 @@ import pytest
 import torch
 
 from tokengym.agents import RandomPlayer, build_agent
-from tokengym.algorithms import BC, PPO, SFT, EpisodeDataset, FilteredBC, SaveEvery, StopAfter, load_algorithm
+from tokengym.agents.masks import PackedMasks
+from tokengym.algorithms import (
+    BC,
+    CQL,
+    ILQL,
+    PPO,
+    SFT,
+    EpisodeDataset,
+    FilteredBC,
+    SaveEvery,
+    StopAfter,
+    load_algorithm,
+)
 from tokengym.algorithms.data import Batch
 from tokengym.algorithms.offline.playing import named_player, record
 from tokengym.algorithms.runs.loggers import read_json_lines
@@ -278,3 +290,16 @@ def test_adapters_learn_from_data_and_go_on_bit_for_bit(tmp_path):
     through = BC("Copy", SMALL, **options).learn(6)
     BC("Copy", SMALL, **options).learn(6, callback=StopAfter(3)).save(tmp_path / "half")
     assert torch.equal(bits(through), bits(load_algorithm(tmp_path / "half").learn(6)))
+
+
+@pytest.mark.parametrize("kind", [BC, ILQL, CQL])
+def test_masks_that_forbid_what_was_said_are_refused(kind):
+    """The loss of such a token is as large as numbers go, and its gradient is 0: nothing would have said so."""
+    task = make_task("Nim")
+    episodes, _ = record(task, RandomPlayer(task.vocabulary), 8, 0, action_masks=True)
+    legal = np.asarray(episodes.action_masks).copy()
+    legal[5, episodes.flat.action[5]] = False
+    broken = EpisodeDataset(dataclasses.replace(episodes, action_masks=PackedMasks.pack(legal)), task.vocabulary)
+    with pytest.raises(TokenGymError, match="their own action masks forbid"):
+        kind(task, dataset=broken, action_masks=True)
+    kind(task, dataset=broken, batch_episodes=8).learn(1)

@@ -1,10 +1,13 @@
 """From data to play: a replay that begins with recorded episodes, and weights that go on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tokengym.agents import OptimalPlayer, RandomPlayer
+from tokengym.agents.masks import PackedMasks
 from tokengym.algorithms import BC, DQN, PPO, SAC, EpisodeDataset, StopAfter, load_algorithm
 from tokengym.algorithms.offline import record
 from tokengym.envs import TokenGymError, make_task
@@ -97,3 +100,25 @@ def test_what_is_given_to_be_remembered_is_looked_at_before_anything_is_kept(kin
     assert not len(algorithm.replay)
     algorithm.remember(dataset.episodes)
     assert len(algorithm.replay) == 8
+
+
+@pytest.mark.parametrize("kind", [DQN, SAC])
+def test_what_is_refused_is_not_counted_and_masks_that_nobody_asks_for_are_left_out(kind):
+    task = make_task("Nim")
+    masked, _ = record(task, RandomPlayer(task.vocabulary), 12, 5, action_masks=True)
+    open_ones = replace(masked, action_masks=None, final_action_masks=None)
+    silent = replace(open_ones, agent_mask=open_ones.agent_mask & (open_ones.episode_id > 0)[:, None])
+    legal = np.asarray(masked.action_masks).copy()
+    legal[3, masked.flat.action[3]] = False
+    forbidden = replace(masked, action_masks=PackedMasks.pack(legal))
+    for masks, wrong, says in (
+        (False, silent, "in 1 of 12 episodes the agent says nothing"),
+        (True, open_ones, "action_masks is True, and the episodes hold no masks"),
+        (True, forbidden, r"hold 1 of \d+ tokens that their own action masks forbid \(the first is token 3"),
+    ):
+        algorithm = kind(task, "mlp-tiny", seed=0, count_bonus=0.1, action_masks=masks, **QUICK)
+        with pytest.raises(TokenGymError, match=says):
+            algorithm.remember(wrong)
+        assert not len(algorithm.replay) and not len(algorithm.visits) and not algorithm.return_scale.count
+        algorithm.remember(masked)
+        assert len(algorithm.replay) == 12 and int(algorithm.visits.counts.sum()) == masked.num_tokens
