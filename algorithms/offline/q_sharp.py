@@ -82,8 +82,14 @@ class QSharp(Valued[QSharpConfig]):
         return self._largest
 
     def returns_of(self, episodes: Episodes) -> np.ndarray:
-        """The scaled return from each token on, float (N,)."""
-        return returns_to_go(episodes.flat, self.config.gamma, self.learning_rewards(episodes))
+        """The scaled return from each token on, float (N,), discounted from the start of its episode.
+
+        The KL of a token counts the same wherever it stands. Were its return discounted from the token alone, each
+        state would have the optimum of another objective than the one before it.
+        """
+        gamma, flat = self.config.gamma, episodes.flat
+        returns = returns_to_go(flat, gamma, self.learning_rewards(episodes))
+        return returns if gamma == 1 else returns * gamma**flat.step
 
     def prepare(self, batch: Episodes) -> Judged:
         """Raise e to what was earned from each token on, less the most that ever was."""

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from values_cases import (
+    PAYS,
+    SAID,
     STATES,
     TREE,
     cloned,
@@ -73,6 +75,18 @@ def test_it_rests_where_what_is_said_is_the_optimum_of_the_solver():
         np.testing.assert_allclose(chances[said], optimal()[state][said], atol=1e-9)
     write(learner.agent, "q", {"": exact()[""] + 0.1})
     assert np.abs(gradients(learner)["q"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.5])
+def test_what_is_said_is_the_optimum_of_the_discounted_return_less_the_kl_to_the_data(gamma):
+    """By the probabilities of whole texts: as often as the data say them, times e^(γ^t R/η), t the place of the pay."""
+    tilted = {text: count * np.exp(gamma ** (len(text) - 1) * PAYS[text] / ETA) for text, count in SAID.items()}
+    first = {token: sum(v for text, v in tilted.items() if text.startswith(token)) for token in "012"}
+    best = {"": [first[token] / sum(first.values()) for token in "012"]}
+    best |= {token: [tilted.get(token + last, 0.0) / first[token] for last in "012"] for token in "12"}
+    learner = learner_of(QSharp, eta=ETA, gamma=gamma, learning_rate=0.1, final_learning_rate_fraction=0.01)
+    for state, chances in said_by(learner.learn(1500)).items():
+        np.testing.assert_allclose(chances, best[state], atol=0.01)
 
 
 def test_learning_gets_there():
