@@ -13,7 +13,7 @@ from torch import Tensor
 from ...agents import RandomPlayer
 from ...envs import TokenGymError
 from ..configs import OfflineQRPOConfig
-from ..data import Batch, EpisodeDataset, Episodes, require_finite_rewards
+from ..data import Batch, EpisodeDataset, Episodes, prompts_of, require_finite_rewards
 from ..making import make_reference
 from ..parts import (
     AgentReference,
@@ -119,6 +119,7 @@ class OfflineQRPO(OfEpisodes[OfflineQRPOConfig]):
         episodes = dataset.episodes.select(np.flatnonzero(dataset.episodes.episode_lengths > 0))
         if not len(episodes):
             return
+        require_prompts(episodes, self.name)
         by_start = self.returns_by_start(episodes)
         again = [returns for returns in by_start.values() if len(returns) > 1]
         if not again:
@@ -184,3 +185,18 @@ class OfflineQRPO(OfEpisodes[OfflineQRPOConfig]):
         residuals = prepared.beta * said - prepared.aims[episodes]
         named = {"reference": prepared.reference, "aims": prepared.aims}
         return consistency_loss(residuals, count, log_ratio, count, named)
+
+
+def require_prompts(episodes: Episodes, name: str) -> None:
+    """Raise a `TokenGymError` where episodes of one start answer different prompts, among which none can be ranked."""
+    prompts, lengths = prompts_of(episodes)
+    width = prompts.shape[1]
+    shown = np.where(np.arange(width) < lengths[:, None], prompts, -1)
+    _, first, place = np.unique(episodes.starts, return_index=True, return_inverse=True)
+    differs = np.flatnonzero((shown != shown[first[place.reshape(-1)]]).any(axis=1))
+    if len(differs):
+        raise TokenGymError(
+            f"the dataset numbers episodes that answer different prompts by one start ({episodes.starts[differs[0]]}, "
+            f"for one), and {name} ranks an episode among others of its start. That comes of joining datasets that "
+            "count their starts from 0, as texts do: put the texts into one file, or give the starts other numbers"
+        )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tokengym.agents import RandomPlayer
 from tokengym.algorithms import QRPO, EpisodeDataset, OfflineQRPO
 from tokengym.algorithms.data import Batch
 from tokengym.algorithms.offline import record
@@ -223,6 +224,19 @@ def test_what_is_recorded_without_data_is_what_the_reference_says():
     sure = table_agent(task, lambda tokens, lengths: np.eye(4)[np.ones(len(tokens), int)])
     with pytest.warns(RuntimeWarning, match=r"within every one of the 4 recorded groups all returns are equal"):
         OfflineQRPO(task, "table", reference=sure, demonstrations=32, reference_samples=8)
+
+
+def test_starts_that_stand_for_several_prompts_are_refused():
+    """Two files whose starts were each counted from 0: a start is then a prompt of the one and another of the other."""
+    task = make_task("Copy")
+    starts = np.repeat(np.arange(4, dtype=np.uint64), 8)
+    played, _ = record(task, RandomPlayer(task.vocabulary), 32, 0, group_size=8)
+    counted = replace(played, starts=starts)
+    others = replace(played.select(np.roll(np.arange(32), 8)), starts=starts)
+    OfflineQRPO(task, "mlp-tiny", dataset=EpisodeDataset(counted, task.vocabulary))
+    joined = EpisodeDataset.concat([EpisodeDataset(one, task.vocabulary) for one in (counted, others)])
+    with pytest.raises(TokenGymError, match="answer different prompts by one start"):
+        OfflineQRPO(task, "mlp-tiny", dataset=joined)
 
 
 def test_what_cannot_be_ranked_is_refused():
