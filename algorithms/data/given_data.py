@@ -22,6 +22,16 @@ def read_dataset(path: Path, vocabulary: Vocabulary) -> EpisodeDataset:
     Raises:
         TokenGymError: there is none, or one is broken or of another vocabulary.
     """
+    if str(path).startswith("minari:"):
+        raise TokenGymError(
+            f"{path} is a dataset of Minari's, which the task is needed to read: give dataset=from_minari("
+            f"{str(path).removeprefix('minari:')!r}, task) in Python, or save that as a .safetensors file"
+        )
+    if path.suffix in (".json", ".jsonl"):
+        raise TokenGymError(
+            f"{path} is meant as texts, by its name; expected a file of episodes (*.safetensors, as tokengym record "
+            "and EpisodeDataset.save write them): read_texts(path, task).save(…) makes one of texts"
+        )
     if not path.is_dir():
         return EpisodeDataset.load(path, vocabulary)
     files = sorted(path.glob("*.safetensors"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -56,6 +57,14 @@ class FilteredBC(Cloning[FilteredBCConfig]):
                     f"{returns.max():g}: lower it, or give better data"
                 )
             return good
+        if len(returns) > 1 and config.best_share < 1 and not np.ptp(returns):
+            warnings.warn(
+                f"{self.name}: all {len(returns)} episodes have the return {returns[0]:g}, so that none is better than "
+                f"another, and the first {config.best_share:g} of them are learnt from: give data whose returns differ "
+                "(texts a 'return' a line), or clone all of them (bc, sft)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         good = np.zeros(len(returns), bool)
         good[np.argsort(-returns, kind="stable")[: max(1, round(config.best_share * len(returns)))]] = True
         return good

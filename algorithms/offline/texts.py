@@ -7,6 +7,7 @@ left alone.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +49,7 @@ def read_texts(path: str | Path, task: Task, overlong: Literal["refuse", "drop"]
     """
     encoder = TextEncoder(task)
     encoded: list[Encoded] = []
-    returns: list[float] = []
+    returns: list[float | None] = []
     dropped = 0
     for place, row in read_lines(Path(path)):
         try:
@@ -64,10 +65,18 @@ def read_texts(path: str | Path, task: Task, overlong: Literal["refuse", "drop"]
         except TokenGymError as error:
             raise TokenGymError(f"{place}: {error}") from None
         encoded.append(one)
-        returns.append(paid or 0.0)
+        returns.append(paid)
     if not encoded:
         raise TokenGymError(f"there is nothing to learn from in {path}: all {dropped} lines are too long for the task")
-    episodes = episodes_from(encoded, task.vocabulary.pad, returns)
+    unpaid = sum(paid is None for paid in returns)
+    if 0 < unpaid < len(returns):
+        warnings.warn(
+            f"{unpaid} of {len(returns)} lines of {path} have no 'return', and count as 0 beside those that have one: "
+            "give all of them one, or none",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    episodes = episodes_from(encoded, task.vocabulary.pad, [paid or 0.0 for paid in returns])
     return EpisodeDataset(episodes, task.vocabulary, {"file": Path(path).name, "dropped": dropped})
 
 

@@ -93,6 +93,7 @@ def some_data(name, folder):
     return str(path)
 
 
+@pytest.mark.filterwarnings("ignore:filtered-bc. all .* have the return")  # too few and too alike to choose
 @pytest.mark.parametrize("name", OURS)
 def test_every_field_is_tried_by_itself_and_does_something(name, tmp_path):
     cases = {field: OF.get(name, {}).get(field) or ANY.get(field) for field in fields_of(name)}
@@ -167,6 +168,7 @@ def test_equal_seeds_are_equal_and_a_resumed_run_goes_on_to_the_same_bits(name, 
     assert told(load_algorithm(tmp_path / "half").learn(budget)) == told(through)
 
 
+@pytest.mark.filterwarnings("ignore:filtered-bc. all .* have the return")  # too few and too alike to choose
 @pytest.mark.parametrize(
     ("name", "env"),
     [(name, env) for name in OURS for env in ("Countdown", "Nim") if env == "Countdown" or of_any_task(name)],

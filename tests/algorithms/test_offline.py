@@ -93,6 +93,17 @@ def test_filtered_cloning_knows_no_best_of_returns_that_are_not_finite():
         FilteredBC(task, "table", dataset=EpisodeDataset(episodes, task.vocabulary)).learn(1)
 
 
+def test_filtered_cloning_says_when_all_returns_are_equal_and_it_learns_from_the_first():
+    task = make_task("KLTree")
+    episodes, _ = record(task, RandomPlayer(task.vocabulary), 20, 0)
+    episodes.rewards[:] = 0
+    dataset = EpisodeDataset(episodes, task.vocabulary)
+    with pytest.warns(RuntimeWarning, match=r"all 20 episodes have the return 0, .* the first 0.1 of them"):
+        FilteredBC(task, "table", dataset=dataset)
+    FilteredBC(task, "table", dataset=dataset, best_share=1.0)
+    FilteredBC(task, "table", dataset=dataset, least_return=0.0)
+
+
 def test_filtered_cloning_learns_from_the_best_alone():
     dataset = recorded("KLTree", 100)
     learner = FilteredBC("KLTree", "table", dataset=dataset, best_share=0.1)

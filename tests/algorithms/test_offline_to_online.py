@@ -75,6 +75,12 @@ def test_what_does_not_fit_is_named(tmp_path):
         DQN("Copy", "mlp-tiny", data=path, **QUICK).learn(32)
     with pytest.raises(TokenGymError, match="replay_capacity is 8, and 24 episodes are to be remembered"):
         DQN(make_task("Copy", num_tokens=3), "mlp-tiny", replay_capacity=8, **QUICK).remember(episodes)
+    for wrong, says in (
+        ("texts.jsonl", "is meant as texts"),
+        ("minari:copy/expert-v0", r"from_minari\('copy/expert-v0'"),
+    ):
+        with pytest.raises(TokenGymError, match=says):
+            DQN("Copy", "mlp-tiny", data=wrong, **QUICK).learn(32)
     with pytest.raises(TokenGymError, match=r"nowhere\.safetensors"):
         DQN("Copy", "mlp-tiny", data=str(tmp_path / "nowhere.safetensors"), **QUICK).learn(32)
 

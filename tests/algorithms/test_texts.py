@@ -105,6 +105,13 @@ def test_sft_learns_to_say_the_texts_by_heart(tmp_path):
         assert task.unwrapped.decode([said])[0] == pair["completion"]
 
 
+def test_returns_on_some_lines_alone_are_told_of(tmp_path):
+    lines = [{**PAIRS[0], "return": -1.0}, PAIRS[1]]
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 lines of .* have no 'return', and count as 0"):
+        read_texts(written(tmp_path / "pairs.jsonl", lines), plain())
+    read_texts(written(tmp_path / "pairs.jsonl", PAIRS[:2]), plain())
+
+
 def test_returns_in_the_file_can_be_filtered_by(tmp_path):
     lines = [{**pair, "return": value} for pair, value in zip(PAIRS, (0.0, 1.0), strict=True)]
     learner = FilteredBC(plain(), "gpt2-tiny", data=written(tmp_path / "pairs.jsonl", lines), least_return=0.5)
