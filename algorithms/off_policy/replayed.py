@@ -72,6 +72,8 @@ class Replayed:
         batch = Batch.from_episodes(episodes, device)
         truncated = torch.as_tensor(np.flatnonzero(~episodes.flat.terminated), device=device)
         final_masks = episodes.final_action_masks
+        if final_masks is None and episodes.action_masks is not None:  # as a replay has it, too
+            final_masks = PackedMasks.full(len(episodes), episodes.action_masks.num_actions)
         return cls(
             sample=sample,
             batch=replace(batch, final_rows=batch.final_rows[truncated]),

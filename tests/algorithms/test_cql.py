@@ -1,5 +1,7 @@
 """CQL: without its term it is DQN on the dataset, with much of it a clone, and what is unsaid is held below."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,10 +23,14 @@ from values_cases import (
     write,
 )
 
-from tokengym.algorithms import CQL, DQN
+from tokengym.agents import RandomPlayer
+from tokengym.agents.masks import PackedMasks
+from tokengym.algorithms import CQL, DQN, EpisodeDataset
 from tokengym.algorithms.data import ReplaySample
 from tokengym.algorithms.off_policy import Replayed
-from tokengym.envs import TokenGymError
+from tokengym.algorithms.offline import record
+from tokengym.envs import TokenGymError, make_task
+from tokengym.envs.transforms import TimeLimit
 
 ONE_STEP = {"returns": "n_step", "n_step": 1}
 
@@ -49,6 +55,24 @@ def test_without_its_term_it_is_dqn_on_the_dataset(which, options):
     theirs.total.backward()
     for mine, other in zip(learner.agent.parameters(), online.agent.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, other.grad, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("returns", ["n_step", "trace"])
+def test_where_nobody_recorded_what_the_last_state_allows_all_is_allowed_there(returns):
+    task = TimeLimit(make_task("TicTacToe"), 2)
+    episodes, _ = record(task, RandomPlayer(task.vocabulary), 8, 0, action_masks=True)
+    assert episodes.truncated.any()
+    episodes.rewards[episodes.agent_mask] = np.arange(episodes.num_tokens) % 3
+    everything = PackedMasks.full(len(episodes), task.vocabulary.num_actions)
+    found = []
+    for final in (everything, None, episodes.final_action_masks):
+        data = EpisodeDataset(replace(episodes, final_action_masks=final), task.vocabulary)
+        learner = CQL(task, dataset=data, action_masks=True, returns=returns, seed=0, batch_episodes=8)
+        for parameter in learner.target.parameters():  # whose values are else 0 everywhere
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        found.append(learner.prepare(data.episodes).columns["targets"])
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    assert not torch.equal(found[0], found[2])
 
 
 def test_without_its_term_it_rests_at_the_best_that_is_said_where_nothing_unsaid_looks_better():
