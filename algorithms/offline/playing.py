@@ -9,7 +9,7 @@ import numpy as np
 
 from ...agents import ExpertPlayer, OptimalPlayer, Policy, RandomPlayer, policy_of
 from ...envs import Engine, FiniteTask, Task, TokenGymError
-from ...envs.checking import AllowImports
+from ...envs.checking import AllowImports, Count, Seed, checked
 from ..collecting import Collector
 from ..data import Episodes
 from ..parts import best_episodes
@@ -55,15 +55,16 @@ def named_player(name: str, task: Task, action_masks: bool = False, allow_import
     return load_algorithm(name, env=task, allow_imports=allow_imports)
 
 
+@checked
 def record(
     task: Task,
     player: Any,
-    num_episodes: int,
-    seed: int,
+    num_episodes: Count,
+    seed: Seed,
     *,
     action_masks: bool = False,
     numbers: Literal["float32", "float64"] = "float32",
-    group_size: int = 1,
+    group_size: Count = 1,
 ) -> tuple[Episodes, int]:
     """Play whole episodes and return them, and how many agent tokens were drawn for them.
 
@@ -85,8 +86,9 @@ def record(
     return episodes, collector.num_tokens
 
 
+@checked
 def sample_best_of(
-    task: Task, player: Any, n: int, num_episodes: int, seed: int, *, action_masks: bool = False
+    task: Task, player: Any, n: Count, num_episodes: Count, seed: Seed, *, action_masks: bool = False
 ) -> Episodes:
     """Play n episodes from each of so many starts, and return the best of each; of equal ones the first.
 

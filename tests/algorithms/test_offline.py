@@ -314,3 +314,18 @@ def test_masks_that_forbid_what_was_said_are_refused(kind):
     with pytest.raises(TokenGymError, match="their own action masks forbid"):
         kind(task, dataset=broken, action_masks=True)
     kind(task, dataset=broken, batch_episodes=8).learn(1)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"num_episodes": 0}, "num_episodes is 0; expected a whole number of at least 1"),
+        ({"num_episodes": "8"}, "num_episodes is '8'; expected a whole number"),
+        ({"group_size": 3}, "num_episodes is 8; expected a multiple of group_size 3"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_what_cannot_be_recorded_is_named_as_it_was_given(given, says):
+    task = make_task("KLTree")
+    with pytest.raises(TokenGymError, match=says):
+        record(task, RandomPlayer(task.vocabulary), **{"num_episodes": 8, "seed": 0, **given})
