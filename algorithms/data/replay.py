@@ -57,6 +57,7 @@ class EpisodeReplay:
         alpha: exponent of the priorities; 0 is uniform, 1 is greedy in ``|δ|``.
         seed: of the generator that draws; the generator belongs to the replay and is saved with it.
         numbers: the dtype of rewards, log-probabilities and weights.
+        streams: keep what the draws of each episode came from, which is needed to enter its states again.
 
     Raises:
         TokenGymError: at a capacity below 1, an unknown kind of prioritisation, or a negative ``alpha``.
@@ -72,6 +73,7 @@ class EpisodeReplay:
         alpha: NotNegative = 0.6,
         seed: Seed = 0,
         numbers: Literal["float32", "float64"] = "float32",
+        streams: bool = False,
     ):
         self.numbers = np.dtype(numbers)
         self.capacity = capacity
@@ -79,6 +81,7 @@ class EpisodeReplay:
         self.num_actions = num_actions
         self.prioritised: Prioritisation = prioritised
         self.alpha = alpha
+        self.streams = streams
         self.generator = np.random.Generator(np.random.PCG64(seed))
         self._largest_priority = 1.0
         mask_bytes = None if num_actions is None else (num_actions + 7) // 8
@@ -95,6 +98,7 @@ class EpisodeReplay:
             first_token=(np.int64, None),
             first_sequence=(np.int64, None),
             **({"priority": (np.float32, None)} if prioritised == "episode" else {}),
+            **({"stream": (np.uint64, None)} if streams else {}),
             **masked,
         )
         self._rings = {
@@ -127,7 +131,8 @@ class EpisodeReplay:
         """Store a batch of episodes, and forget the oldest where there are more than ``capacity``.
 
         Raises:
-            TokenGymError: when an episode has no agent token, or masks are there that are not expected, or the reverse.
+            TokenGymError: when an episode has no agent token, or masks are there that are not expected, or the reverse,
+                or streams are not there that are to be kept.
         """
         flat = episodes.flat
         offsets = np.asarray(flat.episode_offsets, np.int64)
@@ -137,6 +142,8 @@ class EpisodeReplay:
         if (episodes.action_masks is None) != (self.num_actions is None):
             expected, got = ("without", "with") if self.num_actions is None else ("with", "without")
             raise TokenGymError(f"episodes {got} action masks came to a replay {expected} them; make both the same")
+        if self.streams and episodes.streams is None:
+            raise TokenGymError("episodes without streams came to a replay that keeps them; collect them in groups")
         sequence_lengths = np.asarray(episodes.lengths, np.int64)
         inside = np.arange(episodes.tokens.shape[1]) < sequence_lengths[:, None]
         num_episodes = len(num_tokens)
@@ -159,6 +166,9 @@ class EpisodeReplay:
             if final_masks is None:
                 final_masks = PackedMasks.full(num_episodes, self.num_actions)
             episode_columns["masks"] = final_masks.bits.numpy()
+        if self.streams:
+            assert episodes.streams is not None
+            episode_columns["stream"] = episodes.streams
         if self.prioritised == "episode":
             episode_columns["priority"] = np.full(num_episodes, self._largest_priority)
         elif self.prioritised == "token":
@@ -223,6 +233,7 @@ class EpisodeReplay:
             final_action_masks=self._masks(self._episodes, positions),
             pad=self.pad,
             extras={},  # what was reported is for logs: it is not kept
+            streams=self._episodes.get("stream", positions) if self.streams else None,
         )
 
     def _masks(self, ring: Ring, positions: np.ndarray) -> PackedMasks | None:
@@ -328,7 +339,8 @@ class EpisodeReplay:
             f"{ring_name}.{name}": ring.get(name) for ring_name, ring in self._rings.items() for name in ring.columns
         }
         # Files of tensors know no unsigned 64-bit integers everywhere; the bits of signed ones do as well.
-        arrays["episodes.start"] = arrays["episodes.start"].view(np.int64)
+        for name in ("episodes.start", *(["episodes.stream"] if self.streams else [])):
+            arrays[name] = arrays[name].view(np.int64)
         arrays["begins"] = np.array([ring.begin for ring in self._rings.values()], np.int64)
         arrays["largest_priority"] = np.array([self._largest_priority], np.float64)
         state: Any = self.generator.bit_generator.state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +21,9 @@ OnPolicyConfigT = TypeVar("OnPolicyConfigT", bound=OnPolicyConfig)
 
 class Reused(Rewarded[OnPolicyConfigT]):
     """Learns from fresh episodes; or from those of a policy that lags, or from remembered ones, as the config says."""
+
+    enters_states: ClassVar[bool] = False
+    """Whether states of what is learnt from are entered again, for which what their episodes drew must be known."""
 
     def make_parts(self) -> None:
         """Build the replay, too, where there is one.
@@ -42,6 +45,7 @@ class Reused(Rewarded[OnPolicyConfigT]):
                 num_actions=self.task.vocabulary.num_actions if config.action_masks else None,
                 seed=derive_seed(self.seed, "replay"),
                 numbers=self.collector.numbers.name,
+                streams=self.enters_states and config.group_size > 1,  # one alone draws from its start
             )
             if config.replay_capacity
             else None

@@ -30,6 +30,7 @@ class VinePPO(Repeated[VinePPOConfig]):
 
     name: ClassVar[str] = "vine-ppo"
     requires: ClassVar[tuple[str, ...]] = ("save_state",)
+    enters_states: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 

@@ -1,5 +1,7 @@
 """VinePPO: branches leave where they are told to, their means are the values, and A is Q − V in expectation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -168,6 +170,26 @@ def test_branches_repeat_what_was_said_and_draw_their_own_afterwards(env):
         assert legal[np.arange(len(told)), told.action].all()
     again = [tuple(told.action[a:b]) for a, b in zip(told.episode_offsets, told.episode_offsets[1:], strict=False)]
     assert len(set(again)) > len(set(again[::3])), "branches of a state differ"
+
+
+def test_remembered_episodes_of_groups_are_entered_where_they_were(tmp_path):
+    algorithm = VinePPO("Nim", seed=0, group_size=4, branches=2, rollout_tokens=40, replay_capacity=32)
+    remembered = next(iter(algorithm.drawn(algorithm.collect())))
+    flat = remembered.flat
+    points = np.arange(len(flat))
+    found = algorithm.collector.branch(algorithm.behaviour, remembered, flat.episode, flat.step, 1)
+    told = found.flat
+    place = told.episode_offsets[:-1] + flat.step
+    for point, there in zip(points, place, strict=True):
+        seen, own = found.tokens[told.row[there]], remembered.tokens[flat.row[point]]
+        np.testing.assert_array_equal(seen[: told.column[there]], own[: flat.column[point]])
+    # What they drew is saved with them.
+    algorithm.save(tmp_path / "saved")
+    loaded = VinePPO.load(tmp_path / "saved")
+    mine, theirs = algorithm.replay.sample_groups(2, 4), loaded.replay.sample_groups(2, 4)
+    np.testing.assert_array_equal(mine.streams, theirs.streams)
+    with pytest.raises(TokenGymError, match="without streams"):
+        algorithm.replay.add(dataclasses.replace(remembered, streams=None))
 
 
 def test_tokens_of_branches_count():
