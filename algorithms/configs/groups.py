@@ -131,7 +131,7 @@ class RepeatedConfig(EntropyControlConfig, PolicyGradientConfig):
     @property
     def one_step(self) -> bool:
         """Whether the only step starts from the policy that spoke, so that all ratios are 1."""
-        return self.epochs == self.minibatches == 1 and self.fresh
+        return self.epochs == self.minibatches == 1 and self.starts_at_old
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""

@@ -67,6 +67,12 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
         self.require(
             between, "importance_floor", f"less than importance_cap, {self.importance_cap:g}: else all is left out"
         )
+        of_episodes = self.importance != "none" and self.kl_in_loss and self.kl_level == "sequence"
+        self.require(
+            self.importance_level == "sequence" or not of_episodes,
+            "importance_level",
+            "'sequence' where the loss has a KL of whole episodes (kl_level='sequence'): no token's ratio weighs it",
+        )
 
     @classmethod
     def restored(cls, values: Mapping[str, Any]) -> Self:
@@ -97,6 +103,11 @@ class OnPolicyConfig(SampledKLConfig, AlgorithmConfig):
     def fresh(self) -> bool:
         """Whether what is learnt from is what the policy itself has just said."""
         return self.sync_every == 1 and not self.replay_capacity
+
+    @property
+    def starts_at_old(self) -> bool:
+        """Whether ratios are to the policy before the update: what is learnt from is fresh, or weighed by itself."""
+        return self.fresh or self.importance != "none"
 
     @property
     def aggregation(self) -> Aggregation:
@@ -202,13 +213,13 @@ class PPOConfig(EntropyControlConfig, ActorCriticConfig):
     @property
     def one_step(self) -> bool:
         """Whether the only step starts from the old policy, so that all ratios are 1."""
-        return self.epochs == self.minibatches == 1 and self.fresh
+        return self.epochs == self.minibatches == 1 and self.starts_at_old
 
     def idle(self) -> Iterator[tuple[str, str]]:
         """Yield the fields that do nothing beside the others."""
         yield from super().idle()
         if self.epochs == self.minibatches == 1:
-            for name in ("clip", "value_clip", "target_kl") if self.fresh else ("value_clip", "target_kl"):
+            for name in ("clip", "value_clip", "target_kl") if self.one_step else ("value_clip", "target_kl"):
                 yield name, "epochs and minibatches are 1, so that the only step starts from the old policy"
         elif not any(ends(self.value_coef)):
             yield "value_clip", "value_coef is 0"

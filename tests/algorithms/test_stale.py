@@ -1,5 +1,6 @@
 """Learning from what an older policy said: TOPR, AsymRE, DPPO, V-trace, against enumeration; and the data."""
 
+import dataclasses
 import itertools
 import warnings
 from types import SimpleNamespace
@@ -376,6 +377,11 @@ def test_ratios_are_to_who_spoke_where_that_was_not_the_policy():
         made(PPO, task, POLICY).prepare(episodes)
 
 
+# With importance a ratio is to the policy before the update, however old the data, and 1 before the first step.
+ONE_STEP = {"sync_every": 2, "importance": "truncate", "minibatches": 1}
+WHOLE_KL = {"kl_coef": 0.1, "kl_in": "loss", "kl_estimator": "k2", "kl_level": "sequence"}
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
@@ -387,11 +393,30 @@ def test_ratios_are_to_who_spoke_where_that_was_not_the_policy():
         (PPO, {"sync_every": 2, "ratio_tolerance": 0.1}, "ratio_tolerance is 0.1"),
         (GRPO, {"ratio_cap": 5.0}, "ratio_cap is 5.0"),
         (GRPO, {"preset": "dppo", "ratio": "sequence"}, "surrogate is None.*the ratio is 'token'"),
+        (PPO, {**ONE_STEP, "epochs": 1, "clip": 0.1}, "clip is 0.1.*the only step starts from the old policy"),
+        (GRPO, {**ONE_STEP, "clip_low": 0.1}, "clip_low is 0.1.*the only step starts from the old policy"),
+        (GRPO, {**ONE_STEP, "entropy_control": "kl-cov"}, "entropy_control is 'kl-cov'"),
+        (A2C, {**WHOLE_KL, "importance": "mask"}, "importance_level is 'token'; expected 'sequence' where the loss"),
     ],
 )
 def test_what_contradicts_is_refused_by_name(kind, options, message):
     with pytest.raises(TokenGymError, match=message):
         kind("KLTree", "table", **options)
+
+
+def test_what_is_old_alone_keeps_its_bounds():
+    PPO("KLTree", "table", epochs=1, minibatches=1, sync_every=2, clip=0.1)
+    GRPO("KLTree", "table", minibatches=1, replay_capacity=64, clip_low=0.1)
+    A2C("KLTree", "table", **WHOLE_KL, importance="mask", importance_level="sequence")
+    A2C("KLTree", "table", **{**WHOLE_KL, "kl_in": "reward"}, importance="mask")
+
+
+def test_on_fresh_data_no_token_counts_as_cut():
+    algorithm = VTrace("KeywordCover", "gpt2-tiny", seed=0, rollout_tokens=256)
+    episodes = algorithm.collect()
+    assert algorithm.update(episodes)["policy/cut_fraction"] == 0
+    older = dataclasses.replace(episodes, log_probs=episodes.log_probs - 0.1 * episodes.agent_mask)
+    assert VTrace("KeywordCover", "gpt2-tiny", seed=0, sync_every=2).update(older)["policy/cut_fraction"] == 1
 
 
 class OfItsOwn(RLOO):
