@@ -9,7 +9,7 @@ from torch import Tensor
 from ...agents import Scores
 from ..configs import PolicyGradientConfig
 from ..data import Batch, Episodes, Unit
-from ..parts import Loss, Ratio, Step, group_numbers, ratio_metrics, surrogate, value_errors
+from ..parts import Loss, Ratio, Step, group_numbers, ratio_metrics, returns_to_go, surrogate, tied, value_errors
 from .base import OnPolicy, Targets
 
 PolicyGradientConfigT = TypeVar("PolicyGradientConfigT", bound=PolicyGradientConfig)
@@ -74,11 +74,21 @@ class PolicyGradient(OnPolicy[PolicyGradientConfigT]):
         return 0.0
 
     def warn_of_ties(self, episodes: Episodes) -> None:
-        """Warn, once, where in all groups of a collection all returns are equal."""
+        """Warn, once, where in all groups of a collection all returns are equal, and what is learnt from them is, too.
+
+        Discounts and penalties may tell episodes of equal returns apart, and bonuses for what is rare always may.
+        """
+        group = group_numbers(episodes.starts)
+        if self.warned_of_ties or self.visits is not None or not tied(episodes.returns, group).all():
+            return
+        flat = episodes.flat
+        learnt = returns_to_go(flat, self.config.gamma, self.learning_rewards(episodes))
+        if not tied(learnt[flat.episode_offsets[:-1]], group).all():
+            return
         kept = "; the gradient of the KL to the reference is still part of the objective" if self.reference else ""
         self.warn_where_tied(
             episodes,
-            group_numbers(episodes.starts),
+            group,
             f"no episode is better than what it is compared with, and rewards teach nothing from this collection{kept}",
         )
 

@@ -386,6 +386,17 @@ def test_dropped_groups_weigh_nothing():
     assert_equal(kept, alone * 6 / 15)
 
 
+@pytest.mark.parametrize("kind", [RLOO, GRPO])
+@pytest.mark.parametrize("apart", [{"gamma": 0.9}, {"length_penalty": 0.1}, {"count_bonus": 0.1}])
+def test_equal_returns_that_discounts_penalties_or_bonuses_tell_apart_do_not_warn(kind, apart):
+    task = Stopping((1.0, 1.0, 1.0, 1.0))
+    algorithm = made(kind, task, table_agent(task, OLD), **apart)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        targets = algorithm.prepare(of_leaves(task, [0, 1, 2]))
+    assert targets.advantages.abs().max() > 1e-3
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
