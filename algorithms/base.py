@@ -106,7 +106,7 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
         self.task, self.env_spec = resolve_task(env)
         self.seed = seed
         check_task(self.name, self.requirements(), self.task, self.config)
-        check_micro_batches(self.unit, self.task, self.config)
+        check_micro_batches(self.read_whole, self.task, self.config)
         self.agent = make_agent(
             agent,
             self.task,
@@ -140,6 +140,11 @@ class Algorithm(Constructed, ABC, Generic[ConfigT]):
     def requirements(self) -> tuple[str, ...]:
         """Return what is required of a task under ``self.config``; `requires`, unless overridden."""
         return self.requires
+
+    @property
+    def read_whole(self) -> Unit:
+        """What no pass of an update can cut under ``self.config``; `unit`, unless overridden."""
+        return self.unit
 
     def make_parts(self) -> None:
         """Build what all algorithms of one kind, such as `Online`, have beyond the agent and its optimiser."""

@@ -109,9 +109,11 @@ def check_micro_batches(unit: str, task: Task, config: LearningConfig) -> None:
     """Raise a `TokenGymError` where ``micro_batch_tokens`` is smaller than what an episode of ``task`` may fill."""
     limit, length = config.micro_batch_tokens, task.max_length
     members = config.group_size if isinstance(config, RolloutConfig) else 2
-    needed = length * members if unit == "group" else length
+    turns = 1 if task.context == "episode" else -(-task.max_episode_tokens // task.max_turn_tokens)
+    sequences = {"sequence": 1, "episode": turns, "group": members}[unit]
+    needed = length * sequences
     if limit is not None and limit < needed:
-        what = f"a {unit} of {members} sequences of" if unit == "group" else f"one {unit} of"
+        what = f"one {unit} of" if sequences == 1 else f"one {unit} with {sequences} sequences of"
         raise TokenGymError(
             f"micro_batch_tokens is {limit}; {what} {task.name!r} may take {needed} tokens and cannot be cut: give at "
             f"least {needed}, or None for whole batches."

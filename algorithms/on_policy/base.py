@@ -145,6 +145,11 @@ class OnPolicy(Reused[OnPolicyConfigT]):
         return self.cut, self.unit
 
     @property
+    def read_whole(self) -> Unit:
+        """What a part of a minibatch keeps whole."""
+        return self.kept_whole[1]
+
+    @property
     def entropy_coef(self) -> float:
         """The weight of the entropy bonus at the present `progress`."""
         return self.config.entropy_coef_at(self.progress)

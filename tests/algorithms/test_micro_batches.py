@@ -8,7 +8,7 @@ import torch
 
 from tokengym.agents import scoring
 from tokengym.agents.chunks import chunks
-from tokengym.algorithms import A2C, PPO, Episodes
+from tokengym.algorithms import A2C, DQN, GRPO, PPO, TOPR, Episodes
 from tokengym.algorithms.data import Batch, cut_by_tokens
 from tokengym.envs import TokenGymError, make_task
 
@@ -123,6 +123,24 @@ def test_minibatches_keep_episodes_whole_where_there_are_enough_of_them():
 def test_a_micro_batch_smaller_than_an_episode_may_be_is_refused_before_anything_is_played():
     with pytest.raises(TokenGymError, match=r"micro_batch_tokens is 5; one sequence of 'KeywordCover' may take"):
         PPO("KeywordCover", micro_batch_tokens=5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (DQN, {}),
+        (TOPR, {}),
+        (GRPO, {"preset": "gspo"}),
+        (A2C, {"kl_coef": 0.1, "kl_in": "loss", "kl_estimator": "k2", "kl_level": "sequence"}),
+    ],
+)
+def test_where_episodes_stay_whole_all_of_their_turns_have_to_fit(kind, settings):
+    # Twenty turns of one token, each a sequence of four.
+    with pytest.raises(TokenGymError, match=r"79; one episode with 20 sequences of 'Lattice' may take 80 tokens"):
+        kind("Lattice", micro_batch_tokens=79, **settings)
+    algorithm = kind("Lattice", micro_batch_tokens=80, rollout_tokens=40, **settings)
+    algorithm.learn(640)
+    PPO("Lattice", micro_batch_tokens=8, rollout_tokens=40).learn(40)
 
 
 def test_every_agent_token_is_counted_whoever_asked_for_it():
