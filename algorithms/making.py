@@ -103,9 +103,20 @@ def set_passes(agent: Agent, config: OptimiserConfig) -> Agent:
 
 
 def make_reference(reference: Agent | None, agent: Agent, config: KLConfig) -> Reference | None:
-    """Build what the KL is measured to: None where β is 0 and no reference agent was given."""
+    """Build what the KL is measured to: None where β is 0 and no reference agent was given.
+
+    Raises:
+        TokenGymError: a KL is held to an agent that divides its logits by another temperature.
+    """
     if reference is None and not config.measures_kl:
         return None
+    held = config.has_kl or config.kl_limit is not None  # who explores only may speak as it likes
+    if held and reference is not None and reference.temperature != agent.temperature:
+        raise TokenGymError(
+            f"temperature is {agent.temperature:g} in the agent and {reference.temperature:g} in the reference, so "
+            f"that equal weights have a KL; expected the same: build_agent(…, temperature={agent.temperature:g}), or "
+            f"reference.temperature = {agent.temperature:g}."
+        )
     return reference_named(reference, agent, config.kl_reference)
 
 

@@ -4,8 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokengym.agents import build_agent
 from tokengym.agents.sampling import divergence
+from tokengym.algorithms import DQN, RLOO, PathConsistency
 from tokengym.algorithms.parts.kl import KLController, kl_estimate, kl_of_tokens
+from tokengym.envs import make_task
 from tokengym.envs.checking.errors import TokenGymError
 
 
@@ -68,6 +71,24 @@ def test_the_adaptive_controller_follows_zieglers_rule():
     before = controller.coef
     controller.update(0.0, 1000)
     assert controller.coef == pytest.approx(before * (1 - 0.2 * 0.1))
+
+
+def test_a_reference_speaks_at_the_temperature_of_the_policy():
+    task = make_task("KeywordCover")
+
+    def built(temperature):
+        return build_agent("table", task.vocabulary, task.max_length, temperature=temperature)
+
+    with pytest.raises(TokenGymError, match=r"temperature is 2 in the agent and 1 in the reference.*temperature=2\)"):
+        RLOO(task, "table", temperature=2.0, kl_coef=0.1, reference=built(1.0))
+    with pytest.raises(TokenGymError, match=r"temperature is 1 in the agent and 2 in the reference"):
+        PathConsistency(task, "table", reference=built(2.0))
+    for algorithm in (
+        RLOO(task, "table", temperature=2.0, kl_coef=0.1, reference=built(2.0)),
+        RLOO(task, "table", temperature=2.0, kl_budget=5.0),
+    ):
+        assert algorithm.update(algorithm.collect())["objective/kl"] == pytest.approx(0, abs=1e-6)
+    DQN(task, "mlp-tiny", exploration="reference", reference=built(2.0))
 
 
 def test_a_fixed_controller_stays():
