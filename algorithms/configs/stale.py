@@ -32,6 +32,15 @@ class OffsetConfig(PolicyGradientConfig):
     """Added to the baseline, in units of the scaled reward. Lower ones learn more from what was good and less from what
     was bad, which older data bear better; −1 to 0.5."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whitened = not self.has_kl if self.whiten_advantages is None else self.whiten_advantages
+        self.require(
+            not (whitened and self.offset),
+            "whiten_advantages",
+            f"False with an offset ({self.offset:g}), which is taken off again with the mean",
+        )
+
     @property
     def aggregation(self) -> Aggregation:
         """How tokens are weighed."""

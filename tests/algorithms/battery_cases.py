@@ -209,7 +209,7 @@ OF = {
     "topr": {"whiten_advantages": Case(True), "length_free": Case(6, {"length_penalty": 0.5})},
     "asymre": {
         "baseline": Case("none"),
-        "whiten_advantages": Case(True),
+        "whiten_advantages": Case(True, {"offset": 0.0}),
         "length_free": Case(6, {"length_penalty": 0.5}),
     },
     "reinforce": {

@@ -396,6 +396,8 @@ WHOLE_KL = {"kl_coef": 0.1, "kl_in": "loss", "kl_estimator": "k2", "kl_level": "
         (PPO, {**ONE_STEP, "epochs": 1, "clip": 0.1}, "clip is 0.1.*the only step starts from the old policy"),
         (GRPO, {**ONE_STEP, "clip_low": 0.1}, "clip_low is 0.1.*the only step starts from the old policy"),
         (GRPO, {**ONE_STEP, "entropy_control": "kl-cov"}, "entropy_control is 'kl-cov'"),
+        (AsymRE, {"whiten_advantages": True}, r"whiten_advantages is True; expected False with an offset \(-0.1\)"),
+        (TOPR, {"whiten_advantages": None, "offset": 0.2}, "whiten_advantages is None; expected False with an offset"),
         (A2C, {**WHOLE_KL, "importance": "mask"}, "importance_level is 'token'; expected 'sequence' where the loss"),
     ],
 )
@@ -409,6 +411,8 @@ def test_what_is_old_alone_keeps_its_bounds():
     GRPO("KLTree", "table", minibatches=1, replay_capacity=64, clip_low=0.1)
     A2C("KLTree", "table", **WHOLE_KL, importance="mask", importance_level="sequence")
     A2C("KLTree", "table", **{**WHOLE_KL, "kl_in": "reward"}, importance="mask")
+    TOPR("KLTree", "table", whiten_advantages=True)
+    AsymRE("KLTree", "table", whiten_advantages=None, kl_coef=0.1)
 
 
 def test_on_fresh_data_no_token_counts_as_cut():
