@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -114,12 +113,14 @@ def called(loss: Loss, given: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tens
     return value.detach(), dict(zip(leaves, gradients, strict=True))
 
 
-def require_steady(first: Iterable[float], again: Iterable[float]) -> None:
-    """Raise where a loss gave two values for one and the same group."""
-    for one, other in zip(first, again, strict=True):
-        if not (math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) or one != one or other != other):
-            raise TokenGymError(
-                f"The loss gave {one:.6g} and then {other:.6g} for one and the same group; expected a function of what "
-                "it is given: take out what it draws at random (dropout: put a module in .eval()), and what it keeps "
-                "from one call to the next (a running mean)."
-            )
+def require_steady(first: Tensor, again: Tensor) -> None:
+    """Raise where a loss gave two values or gradients for one and the same group: (…, 1 + N), the value first."""
+    steady = torch.isclose(first, again, rtol=1e-9, atol=1e-12, equal_nan=True) | first.isnan() | again.isnan()
+    if not bool(steady.all()):
+        *_, place = wrong = tuple((~steady).nonzero()[0].tolist())
+        what = "a gradient of " if place else ""
+        raise TokenGymError(
+            f"The loss gave {what}{float(first[wrong]):.6g} and then {float(again[wrong]):.6g} for one and the same "
+            "group; expected a function of what it is given: take out what it draws at random (dropout: put a module "
+            "in .eval()), and what it keeps from one call to the next (a running mean)."
+        )

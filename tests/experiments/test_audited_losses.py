@@ -271,6 +271,43 @@ def test_an_order_that_matters_is_found():
     assert found.right and found.order > 0.01
 
 
+def beside_the_next(log_probs, old_log_probs, rewards, mask):
+    """Right: the baseline is another's reward, whoever stands next. On fresh data it is 0 in every order."""
+    return -((rewards - rewards.roll(1)) * torch.exp(said(log_probs - old_log_probs, mask))).mean()
+
+
+def the_first_alone(log_probs, rewards, mask):
+    """Right, and always 0: the gradient alone is there."""
+    own = said(log_probs, mask)[0]
+    return -(rewards[0] - rewards[1:].mean()) * (own - own.detach())
+
+
+@pytest.mark.parametrize("loss", [beside_the_next, the_first_alone])
+def test_an_order_that_matters_for_the_gradient_alone_is_found(loss):
+    found = audit_loss(loss, with_ends=False)
+    assert found.right and found.order > 0.01 and found.counterexample is None
+
+
+def test_which_of_two_copies_of_one_episode_is_followed_is_no_matter_of_order():
+    def the_best_alone(log_probs, rewards, mask):
+        return -said(log_probs, mask)[rewards.argmax()]
+
+    distinct = Listing.of(LeafTree({"0": 1.0, "10": 0.0, "11": 3.0}))
+    assert order_changes(the_best_alone, distinct, Sampled(distinct.uniform()), 6) == 0.0
+
+
+def unsteady_gradient():
+    """Always 0, with a gradient that grows from one call to the next."""
+    calls = []
+
+    def loss(log_probs, rewards, mask):
+        calls.append(1)
+        own = said(log_probs, mask)
+        return -(rewards * len(calls) * (own - own.detach())).mean()
+
+    return loss
+
+
 def no_scalar(log_probs):
     return log_probs.sum(1)
 
@@ -438,6 +475,7 @@ def broken_inside(log_probs, mask):
         (Module(), r"and then .* for one and the same group; .*\.eval\(\)"),
         (RunningMean(), "for one and the same group"),
         (Counting(), "for one and the same group"),
+        (unsteady_gradient(), "a gradient of .* for one and the same group"),
         (by_place, "takes log_probs by its place alone"),
         (broken_inside, r"raised KeyError: 'advantages' \(test_audited_losses.py, line .*log_probs \(4, 2\)"),
         (lambda log_probs: None, "gave NoneType; expected a tensor without dimensions"),
