@@ -67,6 +67,10 @@ def claim_fits(objective: str, beta: float, rests: bool) -> None:
             f"claim {objective!r} is of what {_OF_OTHERS[objective]} says, which a loss as a function is not given; "
             f"expected one of {can}."
         )
+    if beta and objective in CLAIMS and objective not in WEIGHED:
+        raise TokenGymError(
+            f"claim {objective!r} has no KL, which beta={beta:g} would weigh; expected claim 'kl_return', or beta 0."
+        )
     # Without a KL the first is the return, which has a name of its own, and nothing rests anywhere but at an edge.
     if not beta and (objective == "kl_return" or (rests and objective in WEIGHED)):
         raise TokenGymError(f"claim {objective!r} has beta 0; expected the weight of its KL, such as beta=0.5.")

@@ -61,7 +61,7 @@ def all_groups(
             fits -= 1
         raise TokenGymError(
             f"{len(probabilities)} episodes have {count:,} groups of {size}, more than {max_groups:,}: take groups of "
-            f"{fits}, a smaller task, or raise max_groups."
+            f"{fits} or a smaller task."
         )
     parts = [_of_one_start(episodes, probabilities, size) for episodes in listed if len(episodes)]
     return Groups(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))

@@ -496,6 +496,8 @@ def test_a_loss_that_is_no_function_to_a_scalar_is_refused_at_the_door(loss, tol
     [
         ({"objective": "kl_return"}, "has beta 0; expected the weight"),
         ({"objective": "kl_return", "beta": -1.0}, "beta is -1.0; expected a number of at least 0"),
+        ({"beta": 0.5}, "'return' has no KL, which beta=0.5 would weigh; expected claim 'kl_return', or beta 0"),
+        ({"group_size": 40}, "more than 2,000,000: take groups of 30 or a smaller task"),
         ({"objective": "likelihood"}, "of what a data set says, .* expected one of 'return', 'kl_return'"),
         ({"objective": "teacher"}, "of what a teacher says"),
         ({"objective": "kl_quantile", "rests": True}, "has beta 0"),
