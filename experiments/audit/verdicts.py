@@ -88,7 +88,7 @@ def audit_loss(
         loss: asks by name for what `losses.GIVEN` holds, such as ``log_probs``, ``rewards`` and ``mask``, and gives a
             scalar to be minimised.
         objective: what it claims to maximise: "return", "kl_return" (with ``beta``), "best" (of the group), "pass_at_k"
-            (that any of the group is paid) or "max_rl".
+            (that any of the group is paid), "max_rl" (of order G − 1) or "kl_quantile" (with ``beta``).
         beta: weight of the KL to the uniform reference.
         group_size: G, how many episodes from one start it is given.
         scale: how long its expected gradient is claimed to be in units of the objective's; None: any.

@@ -1,6 +1,7 @@
 """The audit of losses that are functions of log-probabilities: known facts, right ones and broken ones."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tokengym.experiments.audit.counterexamples import counterexamples
 from tokengym.experiments.audit.ends import end_of
 from tokengym.experiments.audit.groups import drawn_groups, number_of_groups
 from tokengym.experiments.audit.losses import tensors_of
+from tokengym.experiments.audit.objectives import CLAIMS
 from tokengym.experiments.audit.verdicts import beside_others, order_changes
 
 LEAVES = np.random.default_rng(0).uniform(size=15)
@@ -406,6 +408,30 @@ def test_what_rounding_leaves_of_zero_is_printed_as_zero():
 
 def test_a_ratio_that_nothing_truncates_is_right_of_an_older_policy_however_far_off_it_is():
     assert audited(weighted_rloo, off_policy=True).right
+
+
+def test_the_likelihood_of_success_is_of_an_order_less_where_the_mean_is_left_out():
+    """What the guide to one's own loss says of the claim "max_rl"."""
+
+    def of_successes(log_probs, rewards, mask):
+        return -(rewards * said(log_probs, mask)).sum() / rewards.sum().clamp(min=1.0)
+
+    def less_the_mean(log_probs, rewards, mask):
+        lead = (rewards - rewards.mean()) / rewards.mean().clamp(min=1e-9)
+        return -(lead * said(log_probs, mask)).mean()
+
+    tree = Listing.of(LeafTree({"0": 1.0, "10": 0.0, "11": 1.0}))
+    for loss, order in ((of_successes, 4), (less_the_mean, 3)):
+        found = expected(loss, tree, Sampled(tree.moved(0.5, 3)), 4).gradient
+        right = Objective("max_rl", size=order + 1).gradient(tree, tree.moved(0.5, 3))
+        torch.testing.assert_close(-found, right, atol=1e-12, rtol=0)
+    assert audited(less_the_mean, objective="max_rl").right and not audited(of_successes, objective="max_rl").right
+
+
+def test_the_guide_names_every_claim_that_a_loss_can_make():
+    guide = Path(__file__).resolve().parents[2] / "docs" / "concepts" / "your-own-loss.md"
+    text = guide.read_text(encoding="utf-8")
+    assert not [name for name in CLAIMS if name not in ("likelihood", "teacher") and f'`"{name}"`' not in text]
 
 
 def test_one_of_a_group_alone_being_paid_is_what_raises_pass_at_k():
