@@ -235,6 +235,8 @@ def test_a_claim_by_name_is_what_a_method_is_held_against():
 def test_pass_at_k_claims_the_best_of_a_group_unless_it_has_a_kl():
     found = audit("grpo", preset="pass-at-k", group_size=3, **QUICK)
     assert found.right and found.claim.name == "best" and found.claim.size == 3
+    paid = audit("grpo", claim="pass_at_k", preset="pass-at-k", group_size=3, **QUICK)
+    assert paid.right and paid.behaviours["fresh"].comparison.claimed > 0.01, "somebody may be paid nothing"
     assert Setting("grpo", variable(), {"preset": "pass-at-k", "kl_coef": 0.1}).claim().name == "kl_return"
     assert Setting("grpo", variable(), {"preset": "dapo"}).claim().name == "return"
 

@@ -31,7 +31,7 @@ from .smallest import smallest_failure
 def usual_tree(claim: str | None = None) -> LeafTree:
     """Return what is audited on unless something else is said: 7 leaves of one and two tokens, rewards in 0…1."""
     rewards = np.random.default_rng(0).uniform(size=7).round(3).tolist()
-    return LeafTree.stopping(3, 2, (1, 0, 0, 1, 0, 0, 1) if claim == "max_rl" else rewards)
+    return LeafTree.stopping(3, 2, (1, 0, 0, 1, 0, 0, 1) if claim in ("max_rl", "pass_at_k") else rewards)
 
 
 @checked
