@@ -97,6 +97,11 @@ def audit_of_loss(loss: Any, task: Any, options: AuditOptions, console: Console)
         said = [row.get(f"{numbers}_{number}") for number in ("cosine", "scale", "bias")]
         table.add_row(drawn, *("–" if value is None else f"{value:g}" for value in said))
     console.print(table)
+    if row["batches"]:
+        several = Table("groups of 2 in a batch", "cosine", "scale")
+        for number, numbers in row["batches"].items():
+            several.add_row(number, *("–" if value is None else f"{value:g}" for value in numbers))
+        console.print(several)
     if row["ends"]:
         console.print(f"where it ends: {row['ends']}", highlight=False)
     if row["counterexample"]:

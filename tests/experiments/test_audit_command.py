@@ -10,6 +10,9 @@ from tokengym.experiments.audit.broken import rloo
 from tokengym.experiments.commands.main import main
 
 OWN_LOSSES = """
+import torch
+
+
 def rloo(log_probs, rewards, mask):
     others = (rewards.sum() - rewards) / (len(rewards) - 1)
     return -((rewards - others) * (log_probs * mask).sum(1)).mean()
@@ -17,6 +20,14 @@ def rloo(log_probs, rewards, mask):
 
 def own_mean(log_probs, rewards, mask):
     return -((rewards - rewards.mean()) * (log_probs * mask).sum(1)).mean()
+
+
+def by_the_spread_of_groups(log_probs, rewards, mask, groups):
+    same = (groups[:, None] == groups).double()
+    others = (same @ rewards - rewards) / (same.sum(1) - 1)
+    spread = (same @ rewards / same.sum(1)).std(unbiased=False)
+    lead = (rewards - others) / torch.where(spread > 1e-9, spread, 1.0)
+    return -(lead * (log_probs * mask).sum(1)).mean()
 
 
 def raises(log_probs):
@@ -46,6 +57,17 @@ def test_the_command_line_audits_a_function_of_a_module(own_losses, capsys):
     assert "0 pays 0, 1 pays 1" in row["counterexample"]
 
 
+def test_the_command_line_says_what_other_groups_in_the_batch_change(own_losses, capsys):
+    assert main(["audit", f"{own_losses}:by_the_spread_of_groups", "--no-fixed-points"]) == 0
+    told = capsys.readouterr().out
+    assert "groups of 4: holds" in " ".join(told.split())  # alone, it does
+    rows = [line.strip("│ ").split("│") for line in told.partition("groups of 2 in a batch")[2].splitlines()]
+    cosines = {row[0].strip(): float(row[1]) for row in rows if row[0].strip() in ("1", "2", "4")}
+    assert cosines["1"] == 1.0 and cosines["2"] < 0.9 and cosines["4"] < 0.9
+    assert main(["audit", f"{own_losses}:rloo", "--no-fixed-points"]) == 0
+    assert "in a batch" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("claim", "told"),
     [
@@ -66,7 +88,7 @@ def test_every_claim_that_a_loss_can_be_held_against_is_named(own_losses, capsys
     ("words", "told"),
     [
         (["nothing"], "has no attribute 'nothing'"),
-        (["raises"], "raised ZeroDivisionError: division by zero (own_losses_of_a_test.py, line 12)"),
+        (["raises"], "raised ZeroDivisionError: division by zero (own_losses_of_a_test.py, line 23)"),
         (["Loss"], "is a class; a loss is a function, or an object"),
         (["rloo", "--task", "KLTree"], "KLTree with num_tokens=3, 81 episodes, fits"),
         (["rloo", "--claim", "likelihood"], "expected one of 'return'"),
