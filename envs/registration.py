@@ -179,7 +179,7 @@ def _find(name: str) -> tuple[str, Entry]:
         base, _, version = short.rpartition("-v")
         if version.isdigit() and base in TASKS:
             raise TokenGymError(f"environment {base!r} has no version {version}: its id is {NAMESPACE}/{base}-v0")
-        raise unknown_name("environment", name, TASKS)
+        raise unknown_name("environment", short, TASKS)  # beside a whole id no name of the known is near
     return short, TASKS[short]
 
 
