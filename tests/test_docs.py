@@ -80,6 +80,13 @@ def test_the_guide_to_a_model_of_ones_own_trains_it_and_transformers_reads_it_ag
     assert (place / "results" / "sums" / "report.html").exists()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_command_stands_indented_where_nothing_would_run_it(page: Path):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found = re.findall(r"^ {4}(?:tokengym|python -m|make) .*$", text, flags=re.MULTILINE)
+    assert not [line for line in found if "minari:" not in line]
+
+
 def test_a_block_that_fails_a_wrong_flag_and_a_language_that_nothing_runs_are_noticed(tmp_path, monkeypatch):
     page = doc_blocks.ROOT / "docs" / "README.md"
     monkeypatch.chdir(tmp_path)
