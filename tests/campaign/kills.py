@@ -23,7 +23,8 @@ HERE = Path(__file__).resolve().parent
 LIMIT = 300.0
 """Seconds after which a command that was left alone counts as stuck."""
 
-_TIMES = ("timings", "events.out.tfevents", "train_timings")
+_NOT_COMPARED = ("timings", "events.out.tfevents", "train_timings", "warnings")
+"""How names begin of what holds times, or what an interrupted run may say again."""
 _WORKER_LOGS = "logs"
 
 
@@ -156,8 +157,8 @@ def contents(folder: Path) -> dict[str, str]:
     folder = folder / "runs" if (folder / "runs").is_dir() else folder
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        timed = any(part.startswith(_TIMES) for part in path.relative_to(folder).parts)
-        if path.is_file() and not timed and path.name != ".lock" and _WORKER_LOGS not in name.split(os.sep):
+        passed_by = any(part.startswith(_NOT_COMPARED) for part in path.relative_to(folder).parts)
+        if path.is_file() and not passed_by and path.name != ".lock" and _WORKER_LOGS not in name.split(os.sep):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
@@ -224,6 +225,8 @@ SMALL_DATA = {
     "rrhf": ["--labels", "24", "--batch-rankings", "2"],
 }
 """What algorithms that play nothing are given to learn from, so that a chain takes seconds."""
+LEARNING = ["--learning-starts", "80"]
+"""What algorithms with a replay are given, so that they learn at all within the budget."""
 
 
 def moments(changes: list[str], random: np.random.Generator) -> list[int]:
@@ -253,6 +256,8 @@ def chains(short: bool) -> list[tuple[Chain, bool]]:
             budget, small = ["--total-updates", "60", "--save-every", "12"], SMALL_DATA[name]
         elif name.startswith("sb3"):
             small = []
+        if hasattr(ALGORITHMS.config(name), "learning_starts"):
+            small = [*small, *LEARNING]
         budget += ["--episodes", "10"]
         kills = 2 if short else 16
         found.append((Chain(f"train {name}", ["train", name, "Copy", *budget, *kwargs, *small, *agent], kills), True))
@@ -260,6 +265,7 @@ def chains(short: bool) -> list[tuple[Chain, bool]]:
         gpt2 = "{kind: gpt2, hidden_size: 16, num_layers: 1, num_heads: 2}"
         for name in ("ppo", "sac"):
             budget = ["--total-tokens", "400", "--save-every", "80", "--episodes", "10", "--rollout-tokens", "40"]
+            budget += LEARNING if name == "sac" else []
             found.append((Chain(f"train {name}, GPT-2", ["train", name, "Copy", *budget, "--agent", gpt2], 10), True))
     kills = 4 if short else 24
     found.append((Chain("compare", ["compare", str(HERE / "study.yaml"), "--workers", "1"], kills), False))

@@ -38,7 +38,8 @@ CASES = {
 def spec_of(case):
     name, algorithm, config, more = CASES[case]
     kwargs = {"num_tokens": 3, "k": 2} if name == "Copy" else {}
-    quick = {"epochs": 1} if algorithm == "ppo" else {}
+    off_policy = {"learning_starts": 2 * ROLLOUT, "batch_episodes": 8}
+    quick = {"ppo": {"epochs": 1}, "dqn": off_policy, "sac": off_policy}.get(algorithm, {})
     environment = {"agent": "table", "kwargs": kwargs, **more}
     return study_from_mapping(
         {
