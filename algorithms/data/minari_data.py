@@ -75,6 +75,8 @@ def to_minari(dataset: EpisodeDataset, env: Any, dataset_id: str, **about: Any) 
             stacklevel=2,
         )
     buffers = [library.data_collector.EpisodeBuffer(**steps) for steps in steps_of(dataset.episodes, task)]
+    place = _place_of(dataset_id)
+    another_s = place.exists()  # written meanwhile, by another process
     try:
         with warnings.catch_warnings():
             # It recommends an author, a permalink and an e-mail address; who wants them gives them.
@@ -82,7 +84,8 @@ def to_minari(dataset: EpisodeDataset, env: Any, dataset_id: str, **about: Any) 
             return library.create_dataset_from_buffers(dataset_id, buffers, env=made, **about)
     except BaseException as error:
         # What it began to write would stand in the way of the next try, as a dataset of this id.
-        shutil.rmtree(_place_of(dataset_id), ignore_errors=True)
+        if not another_s:
+            shutil.rmtree(place, ignore_errors=True)
         if not isinstance(error, (AssertionError, OSError, TypeError, ValueError)):
             raise
         raise TokenGymError(f"Minari refuses {dataset_id!r}: {error}") from error
