@@ -56,8 +56,8 @@ class Interval:
     def text(self, digits: Annotated[int, Range(least=0, most=15)] = 2) -> str:
         """Return ``"0.93 [0.88, 0.97]"`` for an interval, ``"0.93 (0.88 to 0.97)"`` for a range, else ``"0.93"``."""
         if self.low is None or self.high is None:
-            return _rounded(self.estimate, digits)
-        estimate, low, high = (_rounded(x, digits) for x in (self.estimate, self.low, self.high))
+            return rounded(self.estimate, digits)
+        estimate, low, high = (rounded(x, digits) for x in (self.estimate, self.low, self.high))
         return f"{estimate} ({low} to {high})" if self.spread == "range" else f"{estimate} [{low}, {high}]"
 
 
@@ -368,7 +368,8 @@ def _seeds(counts: list[int]) -> str:
     return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
 
 
-def _rounded(value: float, digits: int) -> str:
+def rounded(value: float, digits: int) -> str:
+    """Return a number with so many digits behind the point; what rounds to 0 has no sign."""
     # Adding 0 to a rounded number turns a negative zero, which reads as a misprint, into zero.
     return f"{round(value, digits) + 0.0:.{digits}f}"
 

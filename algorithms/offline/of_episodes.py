@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,9 +52,9 @@ class OfEpisodes(Offline[EpisodesConfigT]):
         """Record the player that the configuration names."""
         return self.recorded(self.named_player(), self.config.demonstrations)
 
-    def named_player(self) -> Any:
-        """Return the player that the configuration names."""
-        return named_player(self.config.player, self.task, self.config.action_masks)
+    def named_player(self, also: Sequence[str] = ()) -> Any:
+        """Return the player that the configuration names; ``also`` says which other names are known."""
+        return named_player(self.config.player, self.task, self.config.action_masks, also=also)
 
     def recorded(self, player: Any, num_episodes: int, group_size: int = 1) -> EpisodeDataset:
         """Return so many episodes of a player, ``group_size`` from each start, and count what they cost."""

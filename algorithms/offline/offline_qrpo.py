@@ -105,7 +105,7 @@ class OfflineQRPO(OfEpisodes[OfflineQRPOConfig]):
     def make_data(self) -> EpisodeDataset:
         """Record the reference, or the player that the configuration names, several times from each start."""
         if self.config.player != "reference":
-            player = self.named_player()
+            player = self.named_player(also=("reference",))
         elif isinstance(self.reference, AgentReference):
             player = self.reference.agent
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,13 @@ NAMED = ("expert", "optimal", "random")
 _MOST_ROWS = 64
 
 
-def named_player(name: str, task: Task, action_masks: bool = False, allow_imports: AllowImports = False) -> Any:
+def named_player(
+    name: str,
+    task: Task,
+    action_masks: bool = False,
+    allow_imports: AllowImports = False,
+    also: Sequence[str] = (),
+) -> Any:
     """Return who plays under a name.
 
     Args:
@@ -30,6 +37,7 @@ def named_player(name: str, task: Task, action_masks: bool = False, allow_import
         task: what is played.
         action_masks: whether the optimal player keeps to the legal tokens.
         allow_imports: what a checkpoint may import.
+        also: further names that the caller knows, for the message.
 
     Raises:
         TokenGymError: there is no such player, or the task has no expert or no exact optimum.
@@ -49,9 +57,8 @@ def named_player(name: str, task: Task, action_masks: bool = False, allow_import
     if name in ("expert", "optimal"):
         return OptimalPlayer(task, masked=action_masks)  # type: ignore[arg-type] # which says what it cannot solve
     if not Path(name).is_dir():
-        raise TokenGymError(
-            f"player is {name!r}; expected 'expert', 'optimal', 'random', or the folder of a run or a checkpoint"
-        )
+        names = ", ".join(map(repr, (*also, "expert", "optimal", "random")))
+        raise TokenGymError(f"player is {name!r}; expected {names}, or the folder of a run or a checkpoint")
     return load_algorithm(name, env=task, allow_imports=allow_imports)
 
 

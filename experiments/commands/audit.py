@@ -32,6 +32,10 @@ def audit(options: AuditOptions, console: Console) -> int:
         raise TokenGymError(f"--kwargs {given} does nothing without --task, whose arguments it gives")
     task = None if options.task is None else listable(options.task, **parse_arguments(options.kwargs))
     loss = loss_named(options.method)
+    if loss is None and options.method not in ALGORITHMS and ":" not in options.method:
+        told = str(unknown_name("algorithm", options.method, ALGORITHMS))
+        end = "" if told.endswith("?") else "."
+        raise TokenGymError(f"{told}{end} A loss of your own is named module:function.")
     if loss is not None:
         return audit_of_loss(loss, task, options, console)
     arguments: dict[str, Any] = {

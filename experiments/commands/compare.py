@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ...envs import TokenGymError
 from ..console import Terminal, guarded
+from ..statistics import rounded
 from ..study import Event, RunSpec, Study, descriptions, find_study, load_study, plain, run_study
 from .options import CompareOptions, ReportOptions
 
@@ -110,7 +111,7 @@ class StudyProgress:
         elif event.kind == "told":
             self.console.print(f"[dim]{escape(name)}[/] {escape(event.text)}", highlight=False, soft_wrap=True)
         elif event.kind == "alive":
-            note = "" if event.score is None else f"score {event.score:.2f}"
+            note = "" if event.score is None else f"score {rounded(event.score, 2)}"
             self.progress.update(self.lines[name], completed=min(event.tokens, event.spec.total_tokens), note=note)
         else:
             self._ended(event)
@@ -128,7 +129,8 @@ class StudyProgress:
         if event.kind == "failed":
             text = f"[bold red]failed[/] {escape(event.error)}"
         else:
-            text = f"score [bold]{event.score:.3f}[/]  [dim]{event.seconds:.1f} s[/]"
+            assert event.score is not None  # what is sealed has one
+            text = f"score [bold]{rounded(event.score, 3)}[/]  [dim]{event.seconds:.1f} s[/]"
         self.console.print(f"{place} {escape(event.spec.name)}  {text}", highlight=False, soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ from ...algorithms import load_algorithm
 from ...envs import Task, TokenGymError
 from ..console import guarded
 from ..report import installed_version
+from ..statistics import rounded
 from ..study import write_yaml
 from .options import ExportOptions, ModelOptions
 from .train import MODES, evaluated
@@ -112,7 +113,7 @@ def model_card(algorithm: Any, summary: dict[str, Any], name: str) -> str:
             "mode": mode,
             "value": f"{summary[mode]['expected_return']:.4g}"
             + (f" ± {summary[mode]['half_width']:.2g}" if summary[mode].get("half_width") else ""),
-            "score": "–" if summary[mode]["score"] is None else f"{summary[mode]['score']:.3f}",
+            "score": "–" if summary[mode]["score"] is None else rounded(summary[mode]["score"], 3),
             "how": "exact" if summary[mode].get("exact") else f"{summary[mode]['episodes']} episodes",
         }
         for mode in MODES

@@ -17,7 +17,7 @@ from ...envs.checking import positive_int, visible
 from ..console import guarded
 from ..evaluation import Evaluation, References, evaluate_agent, known_references, uses_masks
 from ..kl_reference import reference_of
-from ..statistics import normalised_score
+from ..statistics import normalised_score, rounded
 from ..study import (
     MODES,
     RunFolder,
@@ -245,10 +245,10 @@ def show_summary(name: str, summary: dict[str, Any], console: Console, kl_to: st
         table.add_row(
             mode,
             f"{one.expected_return:.4g}{spread}",
-            "–" if score is None else f"{score:.3f}",
+            "–" if score is None else rounded(score, 3),
             f"{one.length:.1f}",
-            "–" if one.entropy is None else f"{one.entropy:.3f}",
-            "–" if one.kl is None else f"{one.kl:.3f}",
+            "–" if one.entropy is None else rounded(one.entropy, 3),
+            "–" if one.kl is None else rounded(one.kl, 3),
             "exact" if one.exact else f"{one.episodes:,} episode{'s' * (one.episodes != 1)}",
         )
     told = []

@@ -11,7 +11,7 @@ from rich.text import Text
 from ...algorithms import ALGORITHMS
 from ...envs import TokenGymError
 from ...envs.checking import visible
-from ..statistics import described
+from ..statistics import described, rounded
 from ..study import AlgorithmSpec
 from .results import RunResult, StudyResults, aggregates, cell_interval
 
@@ -164,7 +164,7 @@ def run_table(results: StudyResults) -> Table:
     rows = []
     for run in results.runs:
         spec, seconds = run.spec, [one for one in run.seconds if one is not None]
-        score = f"{run.score + 0.0:.3f}" if run.score is not None else "failed" if run.status == "failed" else "not run"
+        score = rounded(run.score, 3) if run.score is not None else "failed" if run.status == "failed" else "not run"
         kind: CellKind = "plain" if run.status == "done" else "failed" if run.status == "failed" else "quiet"
         cells = [
             Cell(spec.environment),

@@ -260,7 +260,7 @@ def test_what_cannot_be_ranked_is_refused():
         ("Copy", {"kl_coef": "linear(0.1, 0)"}, "kl_coef is .*; expected above 0"),
         ("Copy", {"reference_samples": 1}, "reference_samples is 1; expected"),
         ("Copy", {"data": "x", "reference_samples": 4}, "reference_samples is 4; expected 16, since it does nothing"),
-        ("Copy", {"player": "refrence"}, "player is 'refrence'; expected"),
+        ("Copy", {"player": "refrence"}, "player is 'refrence'; expected 'reference', 'expert', "),
         ("SlipLock", {}, "offline-qrpo requires deterministic transitions"),
     ],
 )

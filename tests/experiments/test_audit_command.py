@@ -102,6 +102,13 @@ def test_what_a_loss_cannot_be_given_is_one_line(own_losses, words, told, capsys
     assert told in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize(("name", "told"), [("ppoo", "did you mean 'ppo'"), ("own_losses_of_a_test", "known: a2c,")])
+def test_a_name_that_no_method_has_is_told_how_a_loss_is_named(name, told, capsys):
+    assert main(["audit", name]) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert told in printed and printed.endswith("A loss of your own is named module:function.")
+
+
 def test_a_task_with_too_many_groups_is_refused_with_its_size_and_one_that_fits():
     with pytest.raises(TokenGymError, match=r"256 episodes and 1.832e\+08 groups of 4, .* 81 episodes, fits"):
         audit(rloo, "KLTree")

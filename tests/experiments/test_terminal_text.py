@@ -127,6 +127,17 @@ def test_evaluation_and_transcripts_obey_nothing(tmp_path, capsys):
     assert "␛]0;owned␇" in printed.out.replace("\n", "")
 
 
+def test_what_rounds_to_nothing_has_no_sign():
+    task = make_task("KLTree")
+    summary = evaluated(build_agent("table", task.vocabulary, task.max_length), task, episodes=3)
+    for mode in ("greedy", "sampled"):
+        summary[mode] |= {"score": -0.0004, "entropy": -1e-9, "kl": -0.0}
+    console = terminal()
+    show_summary(task.name, summary, console)
+    printed = console.file.getvalue()
+    assert "-0.000" not in printed and printed.count("0.000") == 6
+
+
 def test_error_lines_and_typed_arguments_obey_nothing(tmp_path, capsys):
     assert not commands(str(TokenGymError(EVERYTHING))) and not commands(str(unknown_name("task", "\x1b[31m", ["a"])))
     bad = tmp_path / "a\x1b[31m\u202eb.yaml"
