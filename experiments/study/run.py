@@ -183,6 +183,8 @@ def learn_and_seal(
     save = _Save(recorder, saving)
     callbacks = [recorder, save] if stop is None else [stop, recorder, save]
     with noting_warnings(folder, lambda: algorithm.spent):
+        # A run that was killed while it was evaluated has learnt all that it was to.
+        warnings.filterwarnings("ignore", ".*the budget .* was spent before", RuntimeWarning)
         algorithm.learn(
             spec.total_tokens,
             callback=callbacks,

@@ -25,7 +25,6 @@ def train(*arguments):
     return main(["train", "ppo", "Copy", "--agent", LLAMA, "--total-tokens", "64", "--episodes", "8", *arguments])
 
 
-@pytest.mark.filterwarnings("ignore:.*the budget of 96 tokens was spent before")
 def test_train_takes_a_dtype_and_goes_on_with_it(tmp_path, capsys):
     out = str(tmp_path / "run")
     assert train("--dtype", "bfloat16", "--out", out) == 0
