@@ -107,7 +107,7 @@ _INTRODUCTION = """# What losses optimise
 
 This page is written by `python -m tokengym.experiments.audit.pages`, which lists every group of episodes that a small
 task can give and averages the gradient of each loss over them, in float64: nothing on it is sampled. There are {count}
-losses, each less than half a minute on one core. The numbers are also in [audit.json](audit.json).
+losses, each less than a minute on one core. The numbers are also in [audit.json](audit.json).
 
 How to read a row. The policy is a table on a tree of seven leaves of one and two tokens, whose rewards are uniform on
 0…1; it is not uniform. *Cosine* is between the loss's expected ascent and the gradient of what it is held against,
