@@ -129,6 +129,7 @@ ELSEWHERE = {
     "algorithms.off_policy.path_consistency:PathConsistency.move_target": "called by update alone",
     "algorithms.offline.base:Offline.read_data": "called by the constructor, with the configuration's path",
     "algorithms.registry:register_algorithm": "checked by the registry that it enters",
+    "experiments.statistics:rounded": "called for every cell of a table, with what was worked out",
 }
 """Public, and checked in another way."""
 
