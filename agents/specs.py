@@ -17,8 +17,9 @@ Layers = Annotated[int, Range(least=1, most=1_024)]
 Spread = Annotated[float, Range(above=0, most=100)]
 
 Dtype = Literal["float32", "bfloat16", "float64"]
-LinearKernel = Literal["blas", "onednn"]
 """What numbers a model computes with: bfloat16 takes half the memory, float64 is for tests of exactness."""
+LinearKernel = Literal["blas", "onednn"]
+"""What multiplies by a transformer's weights on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .encoding import Encoded, OverlongError, Said, TextEncoder, episodes_from
     from .episode_file import BrokenDatasetError, columns_of, episodes_of
     from .episodes import Episodes, FlatTokens, episode_metrics
-    from .given_data import fitting, read_dataset, require_episodes, require_finite_rewards, require_legal
+    from .given_data import fitting, masked_as_asked, read_dataset, require_episodes, require_finite_rewards
     from .json_lines import number_of, read_lines, renamed, said_of, write_lines
     from .minari_data import check_minari_id, from_minari, to_minari
     from .preference_lines import read_preferences, write_preferences
@@ -47,6 +47,7 @@ __all__ = [
     "episodes_of",
     "fitting",
     "from_minari",
+    "masked_as_asked",
     "number_of",
     "prompt_numbers",
     "prompts_of",
@@ -57,7 +58,6 @@ __all__ = [
     "renamed",
     "require_episodes",
     "require_finite_rewards",
-    "require_legal",
     "said_of",
     "to_minari",
     "write_lines",
@@ -92,6 +92,7 @@ __getattr__, __dir__ = lazy_names(
         "episodes_of": "episode_file",
         "fitting": "given_data",
         "from_minari": "minari_data",
+        "masked_as_asked": "given_data",
         "number_of": "json_lines",
         "prompt_numbers": "comparisons",
         "prompts_of": "preferences",
@@ -102,7 +103,6 @@ __getattr__, __dir__ = lazy_names(
         "renamed": "json_lines",
         "require_episodes": "given_data",
         "require_finite_rewards": "given_data",
-        "require_legal": "given_data",
         "said_of": "json_lines",
         "to_minari": "minari_data",
         "write_lines": "json_lines",

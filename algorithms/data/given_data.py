@@ -55,14 +55,20 @@ def require_finite_rewards(episodes: Episodes) -> None:
         )
 
 
-def require_legal(episodes: Episodes) -> None:
-    """Raise a `TokenGymError` where a token was said that the masks recorded with it forbid; names the first.
+def masked_as_asked(episodes: Episodes, action_masks: bool) -> Episodes:
+    """Return episodes with their masks where a learner asks for some, and without where it knows none.
 
-    Its log-probability would be that of the impossible, and the loss of its batch as large as numbers go.
+    Raises:
+        TokenGymError: there are none, or a token was said that the masks beside it forbid. Its log-probability would
+            be that of the impossible, and the loss of its batch as large as numbers go.
     """
-    if episodes.action_masks is None:
-        return
     masks, said = episodes.action_masks, episodes.flat.action
+    if not action_masks:
+        return episodes if masks is None else replace(episodes, action_masks=None, final_action_masks=None)
+    if masks is None:
+        raise TokenGymError(
+            "action_masks is True, and the episodes hold no masks: record them with action_masks=True, or leave it out"
+        )
     allowed = masks.allows(torch.from_numpy(said).to(masks.bits.device)).cpu().numpy()
     broken = np.flatnonzero(~allowed)
     if len(broken):
@@ -71,6 +77,7 @@ def require_legal(episodes: Episodes) -> None:
             f"is token {broken[0]}, which says {said[broken[0]]}): record them again, or learn without "
             "action_masks"
         )
+    return episodes
 
 
 def require_episodes(episodes: Any, task: Task, agent: Agent) -> None:
@@ -135,14 +142,7 @@ def fitting(
         about = {**dataset.about, "dropped": dataset.about.get("dropped", 0) + left_out}
         dataset = EpisodeDataset(episodes.select(np.flatnonzero(fits)), dataset.vocabulary, about)
         episodes = dataset.episodes
-    if action_masks and episodes.action_masks is None:
-        raise TokenGymError(
-            "action_masks is True, and the dataset holds no masks: record it with action_masks=True, or leave it out"
-        )
-    if action_masks:
-        require_legal(episodes)
-    elif episodes.action_masks is not None:
-        dataset = EpisodeDataset(
-            replace(episodes, action_masks=None, final_action_masks=None), dataset.vocabulary, dataset.about
-        )
+    masked = masked_as_asked(episodes, action_masks)
+    if masked is not episodes:
+        dataset = EpisodeDataset(masked, dataset.vocabulary, dataset.about)
     return dataset

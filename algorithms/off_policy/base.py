@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from torch.nn.functional import huber_loss
 from ...agents import Agent, AgentPolicy, Exploring, Policy, ReferenceExploring, Sampler, StepOutput
 from ...envs import TokenGymError
 from ..configs import OffPolicyConfig
-from ..data import EpisodeReplay, Episodes, fitting, read_dataset, require_episodes, require_legal
+from ..data import EpisodeReplay, Episodes, fitting, masked_as_asked, read_dataset, require_episodes
 from ..parts import AgentReference, Loss, Reference, derive_seed, n_step_targets, trace_targets
 from ..rewarded import Rewarded
 from ..runs import take
@@ -192,14 +191,7 @@ class OffPolicy(Rewarded[OffPolicyConfigT]):
                 "remembered; give a larger one, or fewer of them"
             )
         # Everything is looked at before anything is counted: who is told what is wrong will try again.
-        if not self.config.action_masks:
-            episodes = replace(episodes, action_masks=None, final_action_masks=None)
-        elif episodes.action_masks is None:
-            raise TokenGymError(
-                "action_masks is True, and the episodes hold no masks: record them with action_masks=True, or leave it "
-                "out"
-            )
-        require_legal(episodes)
+        episodes = masked_as_asked(episodes, self.config.action_masks)
         self.observe_returns(episodes)
         self.replay.add(episodes)
 

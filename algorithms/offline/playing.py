@@ -57,7 +57,7 @@ def named_player(
     if name in ("expert", "optimal"):
         return OptimalPlayer(task, masked=action_masks)  # type: ignore[arg-type] # which says what it cannot solve
     if not Path(name).is_dir():
-        names = ", ".join(map(repr, (*also, "expert", "optimal", "random")))
+        names = ", ".join(map(repr, (*also, *NAMED)))
         raise TokenGymError(f"player is {name!r}; expected {names}, or the folder of a run or a checkpoint")
     return load_algorithm(name, env=task, allow_imports=allow_imports)
 

@@ -170,15 +170,16 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
         console.print(
             f"[bold red]failed[/] {escape(run.spec.name)}: {escape(run.error)}", highlight=False, soft_wrap=True
         )
-    for text, runs in list(results.warnings().items())[:_WARNINGS_SHOWN]:
+    warned = results.warnings()
+    for text, runs in list(warned.items())[:_WARNINGS_SHOWN]:
         console.print(
             f"[yellow]warning[/] of {len(runs)} of {len(results.runs)} runs, {escape(runs[0].spec.name)} first: "
             f"{escape(text)}",
             highlight=False,
             soft_wrap=True,
         )
-    if len(results.warnings()) > _WARNINGS_SHOWN:
-        console.print(f"[yellow]{len(results.warnings()) - _WARNINGS_SHOWN} other warnings[/] are in the report")
+    if len(warned) > _WARNINGS_SHOWN:
+        console.print(f"[yellow]{len(warned) - _WARNINGS_SHOWN} other warnings[/] are in the report")
     if results.missing():
         console.print(f"[yellow]{len(results.missing())} runs are missing[/]")
     console.print(
@@ -189,8 +190,8 @@ def _write(study: Study, out: Path, options: CompareOptions | ReportOptions, con
     if options.json:
         written = {"report": files.html, "table": files.table, "summary": files.summary, **files.plots}
         places = {name: str(path.absolute()) for name, path in written.items()}
-        warned = {text: [run.spec.name for run in runs] for text, runs in results.warnings().items()}
-        content = {"folder": str(out.absolute()), "files": places, **summary(results), "warnings": warned}
+        names = {text: [run.spec.name for run in runs] for text, runs in warned.items()}
+        content = {"folder": str(out.absolute()), "files": places, **summary(results), "warnings": names}
         print(json.dumps(plain(content), allow_nan=False))
     return 1 if results.failures() or results.missing() else 0
 

@@ -128,7 +128,7 @@ def test_masks_of_the_data_are_kept_to():
     masks = Batch.from_episodes(learner.take(np.arange(4))).masks
     assert masks is not None
     without = recorded("WordleMini", 4)
-    with pytest.raises(TokenGymError, match="action_masks is True, and the dataset holds no masks"):
+    with pytest.raises(TokenGymError, match="action_masks is True, and the episodes hold no masks"):
         BC("WordleMini", SMALL, dataset=without, action_masks=True)
     assert (
         BC("WordleMini", SMALL, dataset=recorded("WordleMini", 4, action_masks=True)).take(np.arange(2)).action_masks
