@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 help:
 	@echo "make compare   run experiments/studies/first.yaml and write its report (about 5 minutes)"
-	@echo "make test      lint, types and tests (under 10 minutes)"
+	@echo "make test      lint, types and tests (about 20 minutes on two cores)"
 	@echo "make bench     speed ratios against the peers, into results/"
 	@echo "make gpu-check what a CUDA device must do, in at most 5 minutes; ends with 2 where there is none"
 	@echo "make campaign  kill runs at every moment and feed everything nonsense; the long form of two tests"
